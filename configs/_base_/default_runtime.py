@@ -1,0 +1,35 @@
+# What every run shares: loop, hooks, logging. Children merge into the dictionaries.
+default_scope = "mmseg"
+custom_imports = dict(imports=["mmsemi"], allow_failed_imports=False)
+env_cfg = dict(
+    cudnn_benchmark=True,
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+    dist_cfg=dict(backend="nccl"),
+)
+# Ranks must differ in dropout; images and augmentations come from the sampler's own seed.
+randomness = dict(seed=0, diff_rank_seed=True)
+
+default_hooks = dict(
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type="ParamSchedulerHook"),
+    checkpoint=dict(
+        type="AtomicCheckpointHook",
+        by_epoch=False,
+        interval=2000,
+        max_keep_ckpts=2,
+        save_best="mIoU",
+        rule="greater",
+    ),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+    visualization=dict(type="SegVisualizationHook"),
+    invalid_loss=dict(type="InvalidLossHook"),
+)
+
+vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]
+visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="visualizer")
+log_processor = dict(by_epoch=False)
+log_level = "INFO"
+load_from = None
+resume = False
+tta_model = dict(type="SegTTAModel")

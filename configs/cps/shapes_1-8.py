@@ -1,0 +1,10 @@
+# CPS+CutMix on the built-in set: the baseline's labels, schedule and net.
+_base_ = "../supervised/shapes_1-8.py"
+model = dict(
+    type="CPS",
+    data_preprocessor=dict(mix=dict(type="CutMix")),
+    semi_train_cfg=dict(unsup_weight=1.0),
+    semi_test_cfg=dict(predict_on=0),
+)
+# CutMix mixes pairs: 16 unlabelled images give 8 mixed ones.
+train_dataloader = dict(batch_size=24, sampler=dict(num_per_source=dict(unlabeled=16)))

@@ -1,0 +1,29 @@
+# Supervised baseline on 1/8 of the built-in set (40 of 320 masks), narrow net for the CPU.
+_base_ = [
+    "../_base_/models/deeplabv3plus_r18.py",
+    "../_base_/datasets/shapes.py",
+    "../_base_/schedules/sgd_poly.py",
+    "../_base_/default_runtime.py",
+]
+max_iters = 1500
+norm_cfg = dict(type="BN", requires_grad=True)
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    segmentor=dict(
+        backbone=dict(base_channels=16, stem_channels=16, norm_cfg=norm_cfg),
+        decode_head=dict(
+            in_channels=[16, 128],
+            channels=32,
+            c1_channels=16,
+            dilations=(1, 2, 4, 6),
+            num_classes=8,
+            norm_cfg=norm_cfg,
+        ),
+    ),
+)
+optim_wrapper = dict(optimizer=dict(lr=0.05))
+param_scheduler = [
+    dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
+]
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 5)
+default_hooks = dict(checkpoint=dict(interval=max_iters // 5))

@@ -1,0 +1,25 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+from .camvid import CamVidDataset
+from .checks import check_leakage
+from .samplers import Draw, MultiSourceSampler
+from .semi_dataset import SemiDataset
+from .shapes import ShapesDataset
+from .splits import CountSplit, ListSplit, PublishedSplit, RatioSplit
+from .transforms import LoadCheckedAnnotations, PackSemiInputs
+from .unlabeled import UnlabeledDataset
+
+__all__ = [
+    "CamVidDataset",
+    "CountSplit",
+    "Draw",
+    "ListSplit",
+    "LoadCheckedAnnotations",
+    "MultiSourceSampler",
+    "PackSemiInputs",
+    "PublishedSplit",
+    "RatioSplit",
+    "SemiDataset",
+    "ShapesDataset",
+    "UnlabeledDataset",
+    "check_leakage",
+]

@@ -1,0 +1,271 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The training set of a semi-supervised run: several sources, each with a name.
+
+The name (``labeled``, ``unlabeled``, later ``gt``, ``pseudo``) is what sampler and preprocessor go
+by; whether a mask is present decides nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import os.path as osp
+import random
+import warnings
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset, Compose
+from mmengine.logging import print_log
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import DATASETS, TASK_UTILS
+from torch.utils.data import Dataset
+
+from .samplers import Draw
+from .splits import LabeledUnlabeled, ids_sha256
+from .transforms import LoadCheckedAnnotations
+
+
+def relative_ids(img_paths: list[str]) -> list[str]:
+    """Ids of a data set: paths below their common folder, without suffix, with ``/``."""
+    root = osp.commonpath([osp.dirname(path) for path in img_paths])
+    names = [osp.relpath(path, root) for path in img_paths] if root else img_paths
+    return [osp.splitext(name)[0].replace("\\", "/") for name in names]
+
+
+def insert_mask_checks(dataset: BaseDataset) -> None:
+    """Replace each stock ``LoadAnnotations`` of a dataset's pipeline by the checked one."""
+    pipeline = getattr(dataset, "pipeline", None)
+    if not isinstance(pipeline, Compose):
+        return
+    classes = dataset.metainfo.get("classes")
+    for position, transform in enumerate(pipeline.transforms):
+        if type(transform) is LoadAnnotations:
+            pipeline.transforms[position] = LoadCheckedAnnotations(
+                num_classes=len(classes) if classes else None,
+                ignore_index=getattr(dataset, "ignore_index", 255),
+                imdecode_backend=transform.imdecode_backend,
+                backend_args=transform.backend_args,
+            )
+
+
+def _where(config: dict) -> str:
+    prefix = config.get("data_prefix") or {}
+    folder = osp.join(config.get("data_root") or "", prefix.get("img_path") or "")
+    return f"{config.get('type')} at '{folder}'"
+
+
+def _build_dataset(source: str, config: dict) -> BaseDataset:
+    """Build one source; stock complaints about its files become a line that names them."""
+    try:
+        dataset = DATASETS.build(config)
+        dataset.full_init()
+    except AssertionError as error:  # mmseg asserts that ann_file exists
+        raise FileNotFoundError(f"the {source} data set {_where(config)}: {error}") from error
+    except ValueError as error:
+        # What stock mmengine says when it packs an empty list.
+        if "at least one array" not in str(error):
+            raise
+        dataset = ()
+    if not len(dataset):
+        raise ValueError(
+            f"the {source} data set {_where(config)} holds no image: check data_root, data_prefix, "
+            "img_suffix and ann_file"
+        )
+    return dataset
+
+
+@DATASETS.register_module()
+class SemiDataset(Dataset):
+    """Labelled and unlabelled images, and any further named source, in one dataset.
+
+    Args:
+        labeled: Config of any mmseg dataset; its pipeline ends in ``PackSemiInputs`` (or the stock
+            ``PackSegInputs``).
+        unlabeled: Config of the unlabelled source, or ``None`` for none. ``pipeline`` is needed.
+            Where the images come from:
+
+            - ``pool='rest'`` (default without a folder): the images that ``split`` left unlabelled;
+            - ``pool='all'``: every image of the labelled dataset, the labelled ones included;
+            - ``img_dir`` (and ``ann_file``, ``data_root``) of :class:`UnlabeledDataset`: another
+              folder, without a pool unless ``pool`` is given too, then both.
+        split: Config of the split that decides which images keep their masks, e.g.
+            ``dict(type='RatioSplit', ratio=1/8, seed=0)``; ``None`` keeps all masks.
+        sources: Configs of further datasets by name, for methods that need them.
+        max_unreadable: How many unreadable samples (missing or broken file, illegal mask) each
+            loader worker may replace by another sample of the same source, with a warning that
+            names the file. 0 stops at the first one.
+
+    Raises:
+        ValueError: A source has no image, or the split does not fit the data set.
+    """
+
+    def __init__(
+        self,
+        labeled: dict,
+        unlabeled: dict | None = None,
+        split: dict | None = None,
+        sources: dict[str, dict] | None = None,
+        max_unreadable: int = 0,
+    ) -> None:
+        self.max_unreadable = max_unreadable
+        self._unreadable: set[str] = set()
+        labeled_set = _build_dataset("labelled", labeled)
+        self._metainfo = labeled_set.metainfo
+        paths = [labeled_set.get_data_info(i)["img_path"] for i in range(len(labeled_set))]
+        ids = relative_ids(paths)
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        self.labeled_ids, self.unlabeled_ids = self._split(split, [ids[i] for i in order])
+        index_of = {name: i for i, name in enumerate(ids)}
+        if len(index_of) < len(ids):
+            raise ValueError(f"the labelled data set {_where(labeled)} lists an image twice")
+
+        # name -> (dataset, index in that dataset of each of the source's samples)
+        self._sources: dict[str, tuple[BaseDataset, list[int]]] = {
+            "labeled": (labeled_set, [index_of[name] for name in self.labeled_ids])
+        }
+        if unlabeled is not None:
+            dataset = self._build_unlabeled(unlabeled, [paths[i] for i in order], paths, index_of)
+            self._sources["unlabeled"] = (dataset, list(range(len(dataset))))
+        for name, config in (sources or {}).items():
+            dataset = _build_dataset(name, config)
+            self._sources[name] = (dataset, list(range(len(dataset))))
+        for dataset, _ in self._sources.values():
+            insert_mask_checks(dataset)
+
+        self.source_ranges: dict[str, range] = {}
+        start = 0
+        for name, (_, indices) in self._sources.items():
+            self.source_ranges[name] = range(start, start + len(indices))
+            start += len(indices)
+        counts = ", ".join(f"{len(span)} {name}" for name, span in self.source_ranges.items())
+        print_log(
+            f"SemiDataset: {counts}; labelled ids sha256 {ids_sha256(self.labeled_ids)[:16]}",
+            "current",
+        )
+
+    @staticmethod
+    def _split(config: dict | None, ids: list[str]) -> LabeledUnlabeled:
+        if config is None:
+            return ids, []
+        labeled, unlabeled = TASK_UTILS.build(config)(ids)
+        if not labeled:
+            raise ValueError(f"split {config} leaves no labelled image")
+        return labeled, unlabeled
+
+    def _build_unlabeled(
+        self, config: dict, all_paths: list[str], paths: list[str], index_of: dict[str, int]
+    ) -> BaseDataset:
+        config = copy.deepcopy(dict(config))
+        has_folder = config.get("img_dir") is not None
+        pool = config.pop("pool", None if has_folder else "rest")
+        if pool not in ("rest", "all", None):
+            raise ValueError(f"unlabeled.pool must be 'rest', 'all' or None, got {pool!r}")
+        pooled = {
+            "rest": [paths[index_of[name]] for name in self.unlabeled_ids],
+            "all": all_paths,
+            None: [],
+        }[pool]
+        if not has_folder and not pooled:
+            raise ValueError(
+                "there is no unlabelled image: the split keeps every mask; lower its ratio, set "
+                "unlabeled.pool='all' or point unlabeled.img_dir at a folder of images"
+            )
+        config.setdefault("type", "UnlabeledDataset")
+        config.setdefault(
+            "metainfo",
+            {key: self._metainfo[key] for key in ("classes", "palette") if key in self._metainfo},
+        )
+        if has_folder and pooled:
+            folder = DATASETS.build({**config, "lazy_init": True})
+            pooled = sorted({*pooled, *(info["img_path"] for info in folder.load_data_list())})
+        if pooled:
+            for key in ("img_dir", "ann_file", "data_root"):
+                config.pop(key, None)
+            config["img_paths"] = pooled
+        return _build_dataset("unlabelled", config)
+
+    @property
+    def metainfo(self) -> dict:
+        """Classes and palette, those of the labelled source."""
+        return copy.deepcopy(self._metainfo)
+
+    def full_init(self) -> None:
+        """Everything is loaded by the constructor; the runner calls this on every dataset."""
+
+    def __len__(self) -> int:
+        return sum(len(span) for span in self.source_ranges.values())
+
+    def locate(self, index: int) -> tuple[str, BaseDataset, int]:
+        """Source name, its dataset, and the index in that dataset, of a global index."""
+        for name, span in self.source_ranges.items():
+            if index in span:
+                dataset, indices = self._sources[name]
+                return name, dataset, indices[index - span.start]
+        raise IndexError(f"index {index} is out of range, the dataset has {len(self)} samples")
+
+    def get_data_info(self, index: int) -> dict:
+        """Paths and settings of one sample, without loading it."""
+        _, dataset, local = self.locate(index)
+        return dataset.get_data_info(local)
+
+    def img_paths(self, source: str) -> list[str]:
+        """All image paths of a source."""
+        return [self.get_data_info(index)["img_path"] for index in self.source_ranges[source]]
+
+    def __getitem__(self, item: Draw | int) -> dict:
+        """Load one sample; a :class:`Draw` fixes everything random about it.
+
+        Returns:
+            ``{'inputs': (C, H, W) uint8, 'data_samples': SegDataSample}``; the sample's metainfo
+            names its ``source`` and, for a draw, its ``draw_seed``.
+        """
+        if not isinstance(item, Draw):
+            return self._load(item, seed=None)
+        # Transforms use the global generators. They are put back, so that a process that loads in
+        # its main thread (num_workers=0) has the same random stream as one that does not.
+        states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+        try:
+            random.seed(item.seed)
+            np.random.seed(item.seed % 2**32)
+            torch.default_generator.manual_seed(item.seed)
+            return self._load(item.index, item.seed)
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.random.set_rng_state(states[2])
+
+    def _load(self, index: int, seed: int | None) -> dict:
+        while True:
+            name, dataset, local = self.locate(index)
+            info = dataset.get_data_info(local)
+            try:
+                sample = dataset.pipeline(info)
+                if sample is None:
+                    raise ValueError("its pipeline returned nothing")
+                break
+            except Exception as error:
+                self._report_unreadable(name, info["img_path"], error)
+                span = self.source_ranges[name]
+                # A pure function of the draw, like everything else about the sample.
+                index = span[int(np.random.randint(len(span)))]
+        meta = dict(source=name) if seed is None else dict(source=name, draw_seed=seed)
+        sample["data_samples"].set_metainfo(meta)
+        return sample
+
+    def _report_unreadable(self, source: str, path: str, error: Exception) -> None:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        message = f"{source} image '{path}' cannot be used: {reason}"
+        self._unreadable.add(path)
+        if len(self._unreadable) <= self.max_unreadable:
+            warnings.warn(f"{message} (replaced by another {source} image)", stacklevel=2)
+            return
+        if not osp.exists(path):
+            message = f"{source} image '{path}' does not exist"
+        hint = (
+            f"{len(self._unreadable)} unreadable samples in one loader worker, "
+            f"train_dataloader.dataset.max_unreadable allows {self.max_unreadable}"
+            if self.max_unreadable
+            else "repair or remove it, or set train_dataloader.dataset.max_unreadable to skip a few"
+        )
+        kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+        raise kind(f"{message} ({hint})") from error

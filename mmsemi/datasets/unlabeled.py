@@ -1,0 +1,108 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Images without masks."""
+
+from __future__ import annotations
+
+import os.path as osp
+from collections.abc import Sequence
+
+from mmengine import fileio
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from .splits import read_id_list
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+@DATASETS.register_module()
+class UnlabeledDataset(BaseSegDataset):
+    """Images of any sizes from a folder, a list, or given paths. No mask is ever opened.
+
+    Args:
+        img_dir: Folder that is searched for images, with sub-folders. Relative to ``data_root`` if
+            that is given.
+        ann_file: List file with one image a line, relative to ``img_dir``, with or without suffix;
+            the default is every image of the folder.
+        img_paths: Image paths, instead of a folder.
+        data_root: Common root of ``img_dir`` and ``ann_file``.
+        metainfo: Classes and palette; a :class:`SemiDataset` passes those of the labelled set.
+        pipeline: Transforms. Must not load annotations.
+
+    Raises:
+        FileNotFoundError: The folder, the list file or a listed image does not exist.
+        ValueError: There is no image, or the pipeline loads annotations.
+    """
+
+    def __init__(
+        self,
+        img_dir: str | None = None,
+        ann_file: str = "",
+        img_paths: Sequence[str] | None = None,
+        data_root: str | None = None,
+        metainfo: dict | None = None,
+        pipeline: Sequence = (),
+        **kwargs,
+    ) -> None:
+        for transform in pipeline:
+            if isinstance(transform, dict) and "LoadAnnotations" in str(transform.get("type")):
+                raise ValueError(
+                    "the pipeline of an unlabelled source has LoadAnnotations: unlabelled images "
+                    "have no masks, remove that transform"
+                )
+        if (img_dir is None) == (img_paths is None):
+            raise ValueError("UnlabeledDataset needs either img_dir or img_paths")
+        self._img_paths = None if img_paths is None else list(img_paths)
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix=dict(img_path=img_dir),
+            metainfo=metainfo,
+            pipeline=list(pipeline),
+            **kwargs,
+        )
+
+    def _join_prefix(self) -> None:
+        # The stock method refuses a missing img_path, which is legal here (img_paths).
+        if self.ann_file:
+            self.ann_file = fileio.join_path(self.data_root, self.ann_file)
+        if self.data_prefix["img_path"] is not None:
+            self.data_prefix["img_path"] = fileio.join_path(
+                self.data_root, self.data_prefix["img_path"]
+            )
+
+    def load_data_list(self) -> list[dict]:
+        """Collect the image paths, sorted, so that the order never depends on the file system."""
+        paths = self._img_paths if self._img_paths is not None else self._find_images()
+        return [
+            dict(img_path=path, label_map=None, reduce_zero_label=False, seg_fields=[])
+            for path in sorted(paths)
+        ]
+
+    def _find_images(self) -> list[str]:
+        folder = self.data_prefix["img_path"]
+        if not fileio.isdir(folder):
+            raise FileNotFoundError(
+                f"the folder of unlabelled images '{folder}' does not exist "
+                f"(searched from '{osp.abspath(osp.curdir)}')"
+            )
+        files = fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
+        images = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
+        if not images:
+            raise ValueError(
+                f"the folder of unlabelled images '{folder}' holds no image "
+                f"({', '.join(IMAGE_SUFFIXES)})"
+            )
+        if self.ann_file:
+            by_stem = {osp.splitext(name)[0]: name for name in images}
+            by_name = set(images)
+            listed = []
+            for line in read_id_list(self.ann_file):
+                name = line if line in by_name else by_stem.get(line)
+                if name is None:
+                    raise FileNotFoundError(
+                        f"'{line}' of list file '{self.ann_file}' has no image under '{folder}'"
+                    )
+                listed.append(name)
+            images = listed
+        return [osp.join(folder, name) for name in images]

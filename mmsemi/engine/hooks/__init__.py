@@ -1,0 +1,7 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .invalid_loss_hook import InvalidLossHook
+from .mean_teacher_hook import MeanTeacherHook
+from .random_state_hook import RandomStateHook
+
+__all__ = ["AtomicCheckpointHook", "InvalidLossHook", "MeanTeacherHook", "RandomStateHook"]

@@ -1,0 +1,183 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Checkpoints that a kill at any moment cannot damage.
+
+Order of a save: write ``iter_N.pth.tmp``, flush it to disk, rename it, point ``last_checkpoint`` to
+it, and only then remove the checkpoint that is no longer kept. Best checkpoints do the same.
+"""
+
+from __future__ import annotations
+
+import os
+import os.path as osp
+from collections import deque
+from glob import escape, glob
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import HardDiskBackend, LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmseg.registry import HOOKS
+
+_SUFFIX = ".tmp"
+
+
+def _replace(temporary: str, final: str) -> None:
+    """Rename a finished file; a power failure finds the old one or the new one, both whole."""
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, final)
+    directory = os.open(osp.dirname(osp.abspath(final)), os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook`` that writes beside and renames; the same arguments.
+
+    At every moment ``last_checkpoint`` names a complete file, and the best checkpoint stays until
+    the next best one is complete. Rests of an interrupted save (``*.pth.tmp``) are ignored when
+    resuming and removed. Storage other than the local file system is written as mmengine does.
+    """
+
+    def before_train(self, runner) -> None:
+        """Prepare the folder and remove the rests of an interrupted save."""
+        super().before_train(runner)
+        if not (self._is_local() and is_main_process()):
+            return
+        rests = glob(osp.join(escape(str(self.out_dir)), f"*.pth{_SUFFIX}"))
+        for path in [*rests, osp.join(runner.work_dir, f"last_checkpoint{_SUFFIX}")]:
+            if osp.isfile(path):
+                os.remove(path)
+                runner.logger.info(f"{path} was left by an interrupted save and is removed")
+
+    def _is_local(self) -> bool:
+        return isinstance(self.file_backend, (LocalBackend, HardDiskBackend))
+
+    def _write(self, runner, filename: str, **kwargs: Any) -> None:
+        """Every process calls it; the main process writes."""
+        kwargs |= {"file_client_args": self.file_client_args, "backend_args": self.backend_args}
+        if not self._is_local():
+            runner.save_checkpoint(self.out_dir, filename, **kwargs)
+            return
+        final = osp.join(str(self.out_dir), filename)
+        try:
+            runner.save_checkpoint(self.out_dir, filename + _SUFFIX, **kwargs)
+            if is_main_process():
+                _replace(final + _SUFFIX, final)
+        except BaseException:
+            # For instance a full disk: make room for what the user does next.
+            if is_main_process() and osp.isfile(final + _SUFFIX):
+                os.remove(final + _SUFFIX)
+            raise
+
+    def _remove(self, runner, path: str, what: str) -> None:
+        if not is_main_process():
+            return
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):
+            self.file_backend.rmtree(path)
+        else:
+            return
+        runner.logger.info(f"the {what} {path} is removed")
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        outdated: list[int] = []
+        if self.max_keep_ckpts > 0:
+            kept = [kept_step for kept_step in self.keep_ckpt_ids if kept_step != step] + [step]
+            # The checkpoint still lists those about to go: a run that is killed before they are
+            # removed leaves them to the resumed run, which then removes them (stock before_train).
+            runner.message_hub.update_info("keep_ckpt_ids", kept)
+            outdated = kept[: -self.max_keep_ckpts]
+            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+        filename = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
+        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        self._write(
+            runner,
+            filename,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            **self.args,
+        )
+        if is_main_process():
+            pointer = osp.join(runner.work_dir, "last_checkpoint")
+            with open(pointer + _SUFFIX, "w") as file:
+                file.write(str(self.last_ckpt))
+            _replace(pointer + _SUFFIX, pointer)
+        for old_step in outdated:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old_step))
+            self._remove(runner, path, "outdated checkpoint")
+        if outdated:
+            runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+
+    def _get_best(self, indicator: str) -> str | None:
+        if len(self.key_indicators) == 1:
+            return self.best_ckpt_path
+        return self.best_ckpt_path_dict[indicator]
+
+    def _set_best(self, runner, indicator: str, path: str, score: float) -> None:
+        suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
+        if suffix:
+            self.best_ckpt_path_dict[indicator] = path
+        else:
+            self.best_ckpt_path = path
+        runner.message_hub.update_info(f"best_score{suffix}", score)
+        runner.message_hub.update_info(f"best_ckpt{suffix}", path)
+
+    def _best_score(self, runner, indicator: str, rule: str) -> float:
+        suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
+        return runner.message_hub.get_info(f"best_score{suffix}", self.init_value_map[rule])
+
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        if "auto" in self.key_indicators:
+            self._init_rule(self.rules, [next(iter(metrics))])
+        position = runner.epoch if self.by_epoch else runner.iter
+        unit = "epoch" if self.by_epoch else "iter"
+        meta = {"epoch": runner.epoch, "iter": runner.iter}
+        outdated: list[str] = []
+        updated = False
+        for indicator, rule in zip(self.key_indicators, self.rules):
+            if indicator not in metrics:
+                # A further network of TeacherStudentValLoop is not evaluated each time.
+                if "/" in indicator and indicator.split("/", 1)[1] in metrics:
+                    continue
+                raise KeyError(
+                    f"save_best='{indicator}' is none of the metrics {', '.join(metrics)}"
+                )
+            score = metrics[indicator]
+            best_score = self._best_score(runner, indicator, rule)
+            if score is None or not self.is_better_than[indicator](score, best_score):
+                continue
+            updated = True
+            previous = self._get_best(indicator)
+            filename = f"best_{indicator}_{self.filename_tmpl.format(position)}".replace("/", "_")
+            path = self.file_backend.join_path(self.out_dir, filename)
+            self._set_best(runner, indicator, path, score)
+            self._write(
+                runner,
+                filename,
+                save_optimizer=False,
+                save_param_scheduler=False,
+                meta=dict(meta),
+                by_epoch=False,
+            )
+            runner.logger.info(
+                f"The best checkpoint with {score:0.4f} {indicator} at {position} {unit} is saved "
+                f"to {filename}."
+            )
+            if previous and previous != path:
+                outdated.append(previous)
+        # The checkpoint to resume from was written before this validation: write it again, so that
+        # it knows the new best one. The old best one goes only then.
+        if updated and self.last_ckpt is not None:
+            self._save_checkpoint_with_step(runner, position, meta)
+        for path in outdated:
+            self._remove(runner, path, "previous best checkpoint")

@@ -1,0 +1,210 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Iteration-based training that resumes exactly, and at once.
+
+Decisions:
+
+- The loader's iterator (its workers and their prefetching) is created when the position is known.
+  The stock loop creates it in its constructor, before the checkpoint is read, and then reads and
+  throws away every sample of the finished iterations.
+- A sampler with ``skip(num_samples)`` is told where to start; nothing is read. Other samplers are
+  advanced the stock way, with a warning.
+- Random states are restored after the workers have started and shielded from validations, so the
+  numbers that a training step draws depend on nothing but the steps before it.
+- Hooks that the model needs are registered here: ``custom_hooks`` of a child config replaces that
+  of its base, and a teacher without its hook would silently stay where it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop, IterBasedTrainLoop
+from mmengine.runner.utils import calc_dynamic_intervals
+from mmseg.registry import HOOKS, LOOPS
+from torch import nn
+from torch.utils.data import DataLoader, Sampler
+
+from ...datasets.checks import check_leakage
+from ..hooks.random_state_hook import RandomStateHook
+
+
+@LOOPS.register_module()
+class SemiIterBasedTrainLoop(IterBasedTrainLoop):
+    """mmengine's ``IterBasedTrainLoop`` with exact and immediate resuming; the same arguments.
+
+    Before training it refuses training images that are validation images
+    (:func:`~mmsemi.datasets.checks.check_leakage`). A run resumed at its last iteration repeats the
+    final validation, which the interruption may have cut off.
+
+    Args:
+        runner: The runner.
+        dataloader: The training loader or its config.
+        max_iters: Training iterations.
+        val_begin: First iteration after which to validate.
+        val_interval: Iterations between validations.
+        dynamic_intervals: Pairs (milestone, interval) that change ``val_interval``.
+
+    Raises:
+        ValueError: ``max_iters`` is no whole number, or ``batch_size`` is not what the sampler's
+            counts add up to.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        # Not the parent's constructor: it would start the loader before the position is known.
+        BaseLoop.__init__(self, runner, dataloader)
+        if int(max_iters) != max_iters:
+            raise ValueError(f"train_cfg.max_iters={max_iters} must be a whole number")
+        self._max_iters = int(max_iters)
+        self._max_epochs = 1
+        self._epoch = 0
+        self._iter = 0
+        self.val_begin = val_begin
+        self.val_interval = val_interval
+        self.stop_training = False
+        self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
+            val_interval, dynamic_intervals
+        )
+        self.dataloader_iterator: Iterator | None = None
+        self._num_passes = 0
+        metainfo = getattr(self.dataloader.dataset, "metainfo", None)
+        if metainfo is not None:
+            runner.visualizer.dataset_meta = metainfo
+        self._check_sampler()
+        self.random_state_hook = self._ensure_hook({"type": RandomStateHook})
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for config in getattr(model, "required_hooks", list)():
+            self._ensure_hook(config, model)
+
+    @property
+    def sampler(self) -> Sampler:
+        """The sampler that decides which samples the loader reads."""
+        return getattr(self.dataloader.batch_sampler, "sampler", self.dataloader.sampler)
+
+    def _check_sampler(self) -> None:
+        sampler, loader_size = self.sampler, self.dataloader.batch_sampler.batch_size
+        sampler_size = getattr(sampler, "batch_size", loader_size)
+        if sampler_size != loader_size:
+            counts = getattr(sampler, "num_per_source", None)
+            named = f" ({', '.join(f'{k}: {v}' for k, v in counts.items())})" if counts else ""
+            raise ValueError(
+                f"train_dataloader.batch_size={loader_size}, but sampler.num_per_source adds up to "
+                f"{sampler_size}{named}: set train_dataloader.batch_size={sampler_size} or change "
+                "the counts"
+            )
+        if getattr(sampler, "epoch_length", None) is not None:
+            raise ValueError(
+                f"train_dataloader.sampler.epoch_length={sampler.epoch_length} is for epoch-based "
+                "loops: remove it, SemiIterBasedTrainLoop needs a sampler that never ends"
+            )
+
+    def _ensure_hook(self, config: dict, model: nn.Module | None = None) -> Hook:
+        """The registered hook of the type in ``config``; registers it if there is none."""
+        config = dict(config)
+        hook_type = config["type"]
+        hook_class = HOOKS.get(hook_type) if isinstance(hook_type, str) else hook_type
+        for hook in self.runner.hooks:
+            if hook_class is not None and isinstance(hook, hook_class):
+                return hook
+        priority = config.pop("priority", None)
+        hook = HOOKS.build(config)
+        self.runner.register_hook(hook, priority)
+        if model is not None:
+            self.runner.logger.info(
+                f"{type(hook).__name__} is registered: {type(model).__name__} needs it"
+            )
+        return hook
+
+    def sampler_state(self) -> dict[str, Any]:
+        """What a resumed run must know of the sampler besides its position."""
+        sampler = self.sampler
+        if hasattr(sampler, "state_dict"):
+            return sampler.state_dict()
+        seed = getattr(sampler, "seed", None)
+        return {"seed": seed} if isinstance(seed, int) else {}
+
+    def _load_sampler_state(self, state: dict[str, Any]) -> None:
+        sampler = self.sampler
+        if not state:
+            return
+        if hasattr(sampler, "load_state_dict"):
+            sampler.load_state_dict(state)
+        elif hasattr(sampler, "seed"):
+            # mmengine's samplers read their seed when the first sample is drawn.
+            sampler.seed = state["seed"]
+
+    def _start_loader(self) -> None:
+        """Create the iterator at the position of the run."""
+        can_skip = hasattr(self.sampler, "skip")
+        if self._iter > 0:
+            self._load_sampler_state(self.random_state_hook.loaded_sampler_state)
+            if can_skip:
+                self.sampler.skip(self._iter * self.dataloader.batch_sampler.batch_size)
+        # At once, not with the first batch: it draws a random number.
+        self.dataloader_iterator = iter(self.dataloader)
+        if self._iter > 0 and not can_skip:
+            print_log(
+                f"{type(self.sampler).__name__} cannot skip: {self._iter} batches are now read and "
+                "thrown away, which may take long (MultiSourceSampler starts at once)",
+                "current",
+                logging.WARNING,
+            )
+            for _ in range(self._iter):
+                self._next_batch()
+
+    def _next_batch(self) -> Any:
+        """The next batch; a sampler that ends, unlike MultiSourceSampler, starts its next epoch."""
+        try:
+            return next(self.dataloader_iterator)
+        except StopIteration:
+            self._num_passes += 1
+            if hasattr(self.sampler, "set_epoch"):
+                self.sampler.set_epoch(self._num_passes)
+            self.dataloader_iterator = iter(self.dataloader)
+            return next(self.dataloader_iterator)
+
+    def _validate(self) -> None:
+        with self.random_state_hook.shielded():
+            self.runner.val_loop.run()
+
+    def run(self) -> nn.Module:
+        """Train until ``max_iters`` or until a hook sets ``stop_training``."""
+        runner = self.runner
+        if runner.val_loop is not None:
+            check_leakage(self.dataloader.dataset, runner.val_loop.dataloader.dataset)
+        runner.call_hook("before_train")
+        runner.call_hook("before_train_epoch")
+        if self._iter < self._max_iters:
+            self._start_loader()
+            if self._iter > 0:
+                self.random_state_hook.restore(runner)
+        elif runner.val_loop is not None and self._iter >= self.val_begin:
+            runner.logger.info(
+                f"all {self._max_iters} iterations are done: only the final validation is repeated"
+            )
+            self._validate()
+        while self._iter < self._max_iters and not self.stop_training:
+            runner.model.train()
+            self.run_iter(self._next_batch())
+            self._decide_current_val_interval()
+            if (
+                runner.val_loop is not None
+                and self._iter >= self.val_begin
+                and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+            ):
+                self._validate()
+        runner.call_hook("after_train_epoch")
+        runner.call_hook("after_train")
+        return runner.model

@@ -1,0 +1,124 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Validation of every network of a semi-supervised model.
+
+Differs from mmdetection's loop of the same name: the network that the user will deploy reports
+under plain keys (``mIoU``), so ``save_best='mIoU'`` works; ``predict_on`` is restored whatever
+happens; the metrics are returned; the other networks need not be evaluated each time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop, ValLoop
+from mmengine.runner.amp import autocast
+from mmengine.runner.loops import _parse_losses, _update_losses
+from mmseg.registry import LOOPS
+from torch import nn
+from torch.utils.data import DataLoader
+
+
+@LOOPS.register_module()
+class TeacherStudentValLoop(ValLoop):
+    """Evaluate the network in ``predict_on`` and the model's other networks.
+
+    The first one reports plain keys (``mIoU``), another one ``<name>/mIoU``. Hooks see the
+    iterations of the first one only, so that pictures and logs of a validation show one network. A
+    model without ``network_names`` is validated the stock way.
+
+    Args:
+        runner: The runner.
+        dataloader: The validation loader or its config.
+        evaluator: The metrics or their config; used for one network after the other.
+        fp16: Whether to predict under autocast.
+        also: Further networks to evaluate; ``None`` is all others in ``model.network_names``,
+            ``[]`` is none.
+        interval: Evaluate the further networks at every ``interval``-th validation of a training
+            run, and at its end.
+
+    Raises:
+        ValueError: ``interval`` is below 1, or ``also`` names a network that the model lacks.
+    """
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        evaluator: Evaluator | dict | list,
+        fp16: bool = False,
+        also: list[str | int] | None = None,
+        interval: int = 1,
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16)
+        if interval < 1:
+            raise ValueError(f"val_cfg.interval={interval} must be at least 1")
+        self.interval = interval
+        names = list(getattr(self._model, "network_names", []))
+        for name in also or []:
+            if name not in names:
+                raise ValueError(
+                    f"val_cfg.also names the network {name!r}, "
+                    f"{type(self._model).__name__} has {names}"
+                )
+        self.also = also
+
+    @property
+    def _model(self) -> nn.Module:
+        model = self.runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def _others(self) -> list[str | int]:
+        """Names of the networks that this validation evaluates under prefixed keys."""
+        names = list(getattr(self._model, "network_names", []))
+        if not names or not self._others_are_due():
+            return []
+        main = self._model.semi_test_cfg["predict_on"]
+        return [name for name in (names if self.also is None else self.also) if name != main]
+
+    def _others_are_due(self) -> bool:
+        runner = self.runner
+        if runner.iter == 0:  # a validation outside of training
+            return True
+        # From the position, not from a counter: a resumed run keeps the rhythm.
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            position, end = runner.epoch, runner.max_epochs
+        else:
+            position, end = runner.iter, runner.max_iters
+        return position >= end or (position // runner.val_interval) % self.interval == 0
+
+    def _metrics(self) -> dict[str, Any]:
+        metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
+        if self.val_loss:
+            metrics.update(_parse_losses(self.val_loss, "val"))
+        return metrics
+
+    @torch.no_grad()
+    def _evaluate_other(self, name: str | int) -> dict[str, Any]:
+        self.runner.logger.info(f"validation of the network '{name}'")
+        self.val_loss.clear()
+        with self._model.predicting_on(name):
+            for data_batch in self.dataloader:
+                with autocast(enabled=self.fp16):
+                    outputs = self.runner.model.val_step(data_batch)
+                outputs, self.val_loss = _update_losses(outputs, self.val_loss)
+                self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        return {f"{name}/{key}": value for key, value in self._metrics().items()}
+
+    def run(self) -> dict[str, Any]:
+        """Validate and return the metrics of all networks that were evaluated."""
+        runner = self.runner
+        runner.call_hook("before_val")
+        runner.call_hook("before_val_epoch")
+        runner.model.eval()
+        self.val_loss.clear()
+        for index, data_batch in enumerate(self.dataloader):
+            self.run_iter(index, data_batch)
+        metrics = self._metrics()
+        for name in self._others():
+            metrics.update(self._evaluate_other(name))
+        runner.call_hook("after_val_epoch", metrics=metrics)
+        runner.call_hook("after_val")
+        return metrics

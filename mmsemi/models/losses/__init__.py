@@ -1,0 +1,13 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Losses: pure functions on tensors and the registered modules around them."""
+
+from __future__ import annotations
+
+from .cross_entropy import (
+    PixelCrossEntropy,
+    ProbOhemCrossEntropy,
+    cross_entropy,
+    ohem_cross_entropy,
+)
+
+__all__ = ["PixelCrossEntropy", "ProbOhemCrossEntropy", "cross_entropy", "ohem_cross_entropy"]

@@ -1,0 +1,197 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Pixel cross-entropies: pure functions first, the registered modules around them.
+
+Shape suffixes: N images, C classes, H rows, W columns; ``logits_NCHW`` is (N, C, H, W).
+
+Decisions:
+
+* The mean runs over the pixels that are not ignored (all images pooled), as in every published
+  method's ``nn.CrossEntropyLoss(ignore_index=255)``. Without such a pixel the loss is 0 and still
+  has a graph, so that all ranks take the same path and no NaN reaches the weights.
+* Nothing here reads a value back to the host: selections are multiplications and ``torch.where``.
+* Half-precision logits are raised to float32, under autocast too.
+* Per-pixel losses are summed outside the kernel (``reduction='none'``), because the fused
+  reduction is not deterministic on CUDA.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+def _pixel_losses(
+    logits_NCHW: Tensor, labels_NHW: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of every pixel (0 where ignored) and the mask of valid pixels."""
+    if logits_NCHW.ndim < 2 or logits_NCHW.shape[1] < 2:
+        raise ValueError(
+            f"cross-entropy needs logits of at least 2 classes, got shape "
+            f"{tuple(logits_NCHW.shape)}: set out_channels=num_classes in the decode head"
+        )
+    if logits_NCHW.dtype in (torch.float16, torch.bfloat16):
+        logits_NCHW = logits_NCHW.float()
+    losses_NHW = F.cross_entropy(
+        logits_NCHW, labels_NHW.long(), ignore_index=ignore_index, reduction="none"
+    )
+    return losses_NHW, labels_NHW != ignore_index
+
+
+def cross_entropy(
+    logits_NCHW: Tensor,
+    labels_NHW: Tensor,
+    ignore_index: int = 255,
+    weight_NHW: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy over the pixels that are not ignored.
+
+    Args:
+        logits_NCHW: Scores before softmax, any float type; computed in at least float32.
+        labels_NHW: Class indices 0..C-1 or ``ignore_index``, any integer type.
+        ignore_index: Label of pixels that do not count.
+        weight_NHW: Optional weight per pixel (float or bool). It scales the pixel's loss and
+            leaves the divisor, the number of valid pixels, as it is: a 0/1 confidence mask thus
+            gives the FixMatch form of the mean.
+
+    Returns:
+        0-d tensor; 0 with a graph when every pixel is ignored.
+    """
+    losses_NHW, valid_NHW = _pixel_losses(logits_NCHW, labels_NHW, ignore_index)
+    if weight_NHW is not None:
+        losses_NHW = losses_NHW * weight_NHW.to(losses_NHW.dtype)
+    return losses_NHW.sum() / valid_NHW.sum().clamp(min=1)
+
+
+def ohem_cross_entropy(
+    logits_NCHW: Tensor,
+    labels_NHW: Tensor,
+    thresh: float = 0.7,
+    min_kept: int = 50_000,
+    ignore_index: int = 255,
+    weight_NHW: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy over the hard pixels of the batch.
+
+    With q the softmax probability of a pixel's true class (1 for an ignored pixel), K =
+    ``min_kept`` and t = max(``thresh``, K-th smallest q), the valid pixels with q <= t are kept.
+    When K exceeds the number of valid pixels, all of them are kept. This is the loss of the CPS
+    Cityscapes experiments (Chen et al., CVPR 2021, arXiv 2106.01226, released code); mmseg's
+    ``OhemCrossEntropy`` differs in the comparison, in the rank and in the small-batch case.
+
+    Args:
+        logits_NCHW: Scores before softmax, any float type; computed in at least float32.
+        labels_NHW: Class indices 0..C-1 or ``ignore_index``, any integer type.
+        thresh: Probability in [0, 1] up to which a pixel is always kept.
+        min_kept: K, number of pixels kept at least, over the whole tensor. 0 keeps only the
+            pixels up to ``thresh``.
+        ignore_index: Label of pixels that do not count.
+        weight_NHW: Optional weight per pixel; scales the loss, not the divisor.
+
+    Returns:
+        0-d tensor; 0 with a graph when every pixel is ignored.
+    """
+    losses_NHW, valid_NHW = _pixel_losses(logits_NCHW, labels_NHW, ignore_index)
+    kept_NHW = valid_NHW
+    if min_kept <= valid_NHW.numel():
+        # exp(-CE) is the true class' softmax probability, and 1 where the pixel is ignored.
+        prob_NHW = losses_NHW.detach().neg().exp()
+        limit = prob_NHW.new_full((), thresh)
+        if min_kept > 0:
+            # A full sort, because kthvalue has no deterministic form on CUDA.
+            limit = limit.maximum(prob_NHW.flatten().sort().values[min_kept - 1])
+        # Fewer than K valid pixels: the K-th smallest is an ignored one's 1, which keeps them all.
+        kept_NHW = valid_NHW & (prob_NHW <= limit)
+    kept_losses_NHW = losses_NHW * kept_NHW
+    if weight_NHW is not None:
+        kept_losses_NHW = kept_losses_NHW * weight_NHW.to(losses_NHW.dtype)
+    return kept_losses_NHW.sum() / kept_NHW.sum().clamp(min=1)
+
+
+@MODELS.register_module()
+class PixelCrossEntropy(nn.Module):
+    """``loss_decode`` module: mean cross-entropy over the pixels that are not ignored.
+
+    Same value as mmseg's ``CrossEntropyLoss(avg_non_ignore=True)``, which gives 0 (no NaN) on an
+    all-ignored batch too. What differs: that one reads the number of valid pixels back to the
+    host, a wait for the GPU in every step; this one does not.
+
+    Args:
+        loss_weight: Factor of the loss.
+        loss_name: Key in the loss dict; it must contain 'loss' to be back-propagated.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = "loss_ce") -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self._loss_name = loss_name
+
+    @property
+    def loss_name(self) -> str:
+        """Key of this loss in the loss dict of a decode head."""
+        return self._loss_name
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+        **kwargs,
+    ) -> Tensor:
+        """Return the weighted loss, a 0-d tensor; see :func:`cross_entropy`."""
+        return self.loss_weight * cross_entropy(cls_score, label, ignore_index, weight)
+
+
+@MODELS.register_module()
+class ProbOhemCrossEntropy(nn.Module):
+    """``loss_decode`` module: cross-entropy over the hard pixels, see :func:`ohem_cross_entropy`.
+
+    Args:
+        thresh: Probability in [0, 1] up to which a pixel is always kept.
+        min_kept: Number of pixels kept at least **per GPU**: the CPS experiments use 50 000 for
+            each labelled image on the GPU.
+        loss_weight: Factor of the loss.
+        loss_name: Key in the loss dict; it must contain 'loss' to be back-propagated.
+
+    Raises:
+        ValueError: ``thresh`` outside [0, 1] or negative ``min_kept``.
+    """
+
+    def __init__(
+        self,
+        thresh: float = 0.7,
+        min_kept: int = 50_000,
+        loss_weight: float = 1.0,
+        loss_name: str = "loss_ohem",
+    ) -> None:
+        super().__init__()
+        if not 0 <= thresh <= 1:
+            raise ValueError(
+                f"ProbOhemCrossEntropy: thresh={thresh} is not a probability in [0, 1]"
+            )
+        if min_kept < 0:
+            raise ValueError(f"ProbOhemCrossEntropy: min_kept={min_kept} must not be negative")
+        self.thresh = thresh
+        self.min_kept = min_kept
+        self.loss_weight = loss_weight
+        self._loss_name = loss_name
+
+    @property
+    def loss_name(self) -> str:
+        """Key of this loss in the loss dict of a decode head."""
+        return self._loss_name
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+        **kwargs,
+    ) -> Tensor:
+        """Return the weighted loss, a 0-d tensor; see :func:`ohem_cross_entropy`."""
+        return self.loss_weight * ohem_cross_entropy(
+            cls_score, label, self.thresh, self.min_kept, ignore_index, weight
+        )

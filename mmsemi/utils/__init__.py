@@ -1,0 +1,4 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+from .config import check_keys, close_matches
+
+__all__ = ["check_keys", "close_matches"]

@@ -1,0 +1,116 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mmsemi.datasets.published_splits import PUBLISHED_SPLITS
+from mmsemi.datasets.splits import (
+    CountSplit,
+    ListSplit,
+    PublishedSplit,
+    RatioSplit,
+    canonical_id,
+    ids_sha256,
+)
+
+IDS = [f"a/id{i:03d}" for i in range(100)]
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "reference_splits"
+
+
+def test_ratio_and_count_agree_and_nest():
+    labeled, unlabeled = RatioSplit(0.1, seed=3)(IDS)
+    assert len(labeled) == 10 and sorted(labeled + unlabeled) == IDS
+    assert CountSplit(10, seed=3)(IDS) == (labeled, unlabeled)
+    assert set(labeled) < set(RatioSplit(0.5, seed=3)(IDS)[0])
+    assert set(labeled) != set(RatioSplit(0.1, seed=4)(IDS)[0])
+
+
+def test_file_order_does_not_matter():
+    assert RatioSplit(0.2, seed=1)(IDS[::-1]) == RatioSplit(0.2, seed=1)(IDS)
+
+
+@pytest.mark.parametrize(("ratio", "total", "count"), [(0.1, 30, 3), (0.29, 100, 29), (0.001, 50, 1)])
+def test_rounding_is_down_with_at_least_one(ratio, total, count):
+    assert len(RatioSplit(ratio)(IDS[:total])[0]) == count
+
+
+@pytest.mark.parametrize("build", [lambda: RatioSplit(0), lambda: RatioSplit(1.5), lambda: CountSplit(0)])
+def test_impossible_sizes_are_refused(build):
+    with pytest.raises(ValueError, match="split"):
+        build()
+    with pytest.raises(ValueError, match="has 100 images"):
+        CountSplit(101)(IDS)
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("2007_000032", "2007_000032"),
+        ("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", "2007_000032"),
+        ("leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png", "aachen_000000_000019"),
+        ("train2017/000000177254.jpg\tmasks/000000177254.png", "000000177254"),
+    ],
+)
+def test_canonical_ids_of_the_published_line_formats(line, name):
+    assert canonical_id(line) == name
+
+
+def write(path: Path, lines: list[str], end: str = "\n") -> str:
+    path.write_bytes(end.join(lines).encode())
+    return str(path)
+
+
+def test_lists_may_have_crlf_suffixes_and_second_columns(tmp_path):
+    labeled = write(tmp_path / "l.txt", ["/img/a/id003.jpg  /seg/a/id003.png", "id005"], "\r\n")
+    got = ListSplit(labeled)(IDS)
+    assert got[0] == ["a/id003", "a/id005"] and len(got[1]) == 98 and "a/id003" not in got[1]
+
+
+def test_equal_base_names_are_told_apart_by_their_folder(tmp_path):
+    ids = ["x/id1", "y/id1"]
+    assert ListSplit(write(tmp_path / "a.txt", ["y/id1.png"]))(ids) == (["y/id1"], ["x/id1"])
+    with pytest.raises(ValueError, match="matches several images"):
+        ListSplit(write(tmp_path / "b.txt", ["id1"]))(ids)
+
+
+def test_list_mistakes_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere.txt"):
+        ListSplit(str(tmp_path / "nowhere.txt"))(IDS)
+    with pytest.raises(ValueError, match="is empty"):
+        ListSplit(write(tmp_path / "e.txt", [""]))(IDS)
+    with pytest.raises(ValueError, match="'ix001' .*not in the data set; did you mean 'id001'"):
+        ListSplit(write(tmp_path / "t.txt", ["ix001"]))(IDS)
+    with pytest.raises(ValueError, match="names 'id001' twice"):
+        ListSplit(write(tmp_path / "d.txt", ["id001", "id001"]))(IDS)
+    labeled = write(tmp_path / "l.txt", ["id001", "id002"])
+    unlabeled = write(tmp_path / "u.txt", ["id002", "id003"])
+    with pytest.raises(ValueError, match="1 images are labelled in .*'a/id002'"):
+        ListSplit(labeled, unlabeled)(IDS)
+    assert ListSplit(labeled, unlabeled, allow_overlap=True)(IDS)[1] == ["a/id002", "a/id003"]
+
+
+def test_published_split_refuses_another_data_set():
+    with pytest.raises(ValueError, match="unknown published split 'cps_voc_1of9'; did you mean"):
+        PublishedSplit("cps_voc_1of9")
+    with pytest.raises(ValueError, match="10582 images of PASCAL VOC"):
+        PublishedSplit("cps_voc_1of8")(IDS)
+
+
+def test_every_kth_matches_its_known_answer():
+    """splits.md section 3: G2 on 10,582 made-up ids, k = 16."""
+    ids = [f"id{i:05d}" for i in range(10582)]
+    assert len(ids[::16]) == 662
+    assert ids_sha256(ids[::16]) == "a96ba6737e884da5fd4f049b2431e0cee210ccbb8ebd95ad58495a6462dcb7b2"
+
+
+def test_published_hashes_on_the_published_master_list():
+    """Runs only where the authors' lists are at hand; the hashes themselves are checked at load."""
+    master = SHARED / "advsemiseg" / "train_aug.txt"
+    if not master.is_file():
+        return
+    ids = master.read_text().split()
+    for name, protocol in PUBLISHED_SPLITS.items():
+        labeled, unlabeled = PublishedSplit(name)(ids)
+        assert ids_sha256(labeled) == protocol.labeled_sha256
+        assert len(labeled) + len(unlabeled) == 10582
