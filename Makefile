@@ -22,7 +22,7 @@ help:
 env: $(STAMP)
 
 # The stamp is written last, so an interrupted installation is repeated.
-$(STAMP): requirements.txt $(wildcard requirements/*.txt) setup.py pyproject.toml
+$(STAMP): requirements.txt $(wildcard requirements/*.txt) setup.py
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

@@ -69,7 +69,7 @@ REQUIREMENTS = (
 
 
 def check_environment() -> None:
-    """Raises one :class:`ImportError` that lists every problem and the pip command that fixes it."""
+    """Raises one :class:`ImportError` that lists every problem and the pip command to fix it."""
     problems: list[str] = []
     installs: list[str] = []
     removals: list[str] = []

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 MARKER = "shapes.json"
 VOID = 255
 SPLITS = ("train", "val")

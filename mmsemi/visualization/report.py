@@ -151,7 +151,7 @@ def picture_grid(
 
     Args:
         rows: Pictures (H, W, 3) uint8 of any sizes; None leaves a cell empty. A picture is scaled to
-            its cell, undistorted, by nearest neighbour so that label colours stay.
+            its cell, undistorted, by nearest neighbour so that colours stay.
         titles: One title per column.
         cell: Side of a cell in pixels.
 

@@ -11,7 +11,7 @@ from PIL import Image
 from mmsemi.datasets.camvid import CamVidDataset
 
 ROOT = Path(__file__).resolve().parents[2]
-PIPELINE = [{"type": "mmseg.LoadImageFromFile"}, {"type": "mmseg.LoadAnnotations"}]
+PIPELINE = [{"type": "LoadImageFromFile"}, {"type": "mmseg.LoadAnnotations"}]
 
 
 def _dataset(root: Path, split: str) -> CamVidDataset:

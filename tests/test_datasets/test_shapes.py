@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import multiprocessing
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +157,7 @@ def test_dataset_generates_itself_and_yields_checked_values(tmp_path):
 
 
 def test_pipeline_reads_palette_masks_as_indices(tmp_path):
-    pipeline = [{"type": "mmseg.LoadImageFromFile"}, {"type": "mmseg.LoadAnnotations"}]
+    pipeline = [{"type": "LoadImageFromFile"}, {"type": "mmseg.LoadAnnotations"}]
     dataset = ShapesDataset(
         data_root=str(tmp_path / "shapes"), generate=SMALL, pipeline=pipeline, test_mode=False
     )
@@ -221,14 +220,20 @@ def test_failed_generation_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_line(tmp_path):
+def test_command_line(tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("make_shapes", ROOT / "tools" / "make_shapes.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
     out = tmp_path / "shapes"
-    command = [sys.executable, str(ROOT / "tools" / "make_shapes.py"), "--out", str(out)]
-    sizes = ["--num-train", "3", "--num-val", "1"]
-    first = subprocess.run([*command, *sizes], capture_output=True, text=True, cwd=tmp_path)
-    assert first.returncode == 0 and "wrote 4 images (seed 0)" in first.stdout, first.stderr
-    other = subprocess.run([*command, "--num-train", "2"], capture_output=True, text=True)
-    assert other.returncode == 1 and "num_train=3" in other.stderr
+    arguments = ["--out", str(out), "--num-val", "1"]
+    assert tool.main([*arguments, "--num-train", "3"]) == 0
+    assert "wrote 4 images (seed 0)" in capsys.readouterr().out
+    assert tool.main([*arguments, "--num-train", "3"]) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert tool.main([*arguments, "--num-train", "2"]) == 1
+    assert "num_train=3" in capsys.readouterr().err
+    assert tool.main([*arguments, "--num-train", "2", "--overwrite"]) == 0
+    assert len(list((out / "JPEGImages").iterdir())) == 3
     (out / "mine.txt").write_text("keep")
-    kept = subprocess.run([*command, *sizes, "--overwrite"], capture_output=True, text=True)
-    assert kept.returncode == 1 and "not removed" in kept.stderr and (out / "mine.txt").exists()
+    assert tool.main([*arguments, "--num-train", "2", "--overwrite"]) == 1
+    assert "not removed" in capsys.readouterr().err and (out / "mine.txt").exists()

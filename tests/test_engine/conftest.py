@@ -35,7 +35,9 @@ class ToyModel(BaseModel):
 
     def __init__(self, predict_on: str = "student") -> None:
         super().__init__()
-        self.student, self.teacher = make_network(), make_network()
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            self.student, self.teacher = make_network(), make_network()
         self.teacher.requires_grad_(False)
         self.semi_test_cfg = dict(predict_on=predict_on)
         self.poison_at: int | None = None
@@ -126,7 +128,7 @@ class Recorder(Hook):
         self.metrics: dict[int, dict] = {}
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.losses[runner.iter] = float(outputs["loss"])
+        self.losses[runner.iter] = outputs["loss"].item()
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         self.metrics[runner.iter] = dict(metrics)
@@ -169,7 +171,7 @@ def toy(monkeypatch):
         ) -> Runner:
             """A runner with momentum SGD, a schedule, and mmsemi's loops and hooks."""
             train_dataloader = dict(
-                dataset=changes.pop("dataset", None) or ToyDataset(),
+                dataset=ToyDataset(),
                 sampler=changes.pop("sampler", None)
                 or dict(type="MultiSourceSampler", num_per_source=dict(labeled=2, unlabeled=2)),
                 batch_size=changes.pop("batch_size", 4),

@@ -186,11 +186,12 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             check_leakage(self.dataloader.dataset, runner.val_loop.dataloader.dataset)
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
-        if self._iter < self._max_iters:
+        is_finished = self._iter >= self._max_iters
+        if not is_finished:
             self._start_loader()
-            if self._iter > 0:
-                self.random_state_hook.restore(runner)
-        elif runner.val_loop is not None and self._iter >= self.val_begin:
+        if self._iter > 0:
+            self.random_state_hook.restore(runner)
+        if is_finished and runner.val_loop is not None and self._iter >= self.val_begin:
             runner.logger.info(
                 f"all {self._max_iters} iterations are done: only the final validation is repeated"
             )
@@ -205,6 +206,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
                 and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
             ):
                 self._validate()
+        # Ends the workers, which would go on prefetching otherwise.
+        self.dataloader_iterator = self.dataloader._iterator = None
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
         return runner.model

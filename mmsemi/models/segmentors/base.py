@@ -20,6 +20,7 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmseg.models import BaseSegmentor
 from mmseg.registry import MODELS
@@ -79,7 +80,8 @@ class SemiSegmentor(BaseSegmentor):
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        segmentor = copy.deepcopy(dict(segmentor))
+        # mmseg reads settings as attributes, which plain dictionaries do not have.
+        segmentor = ConfigDict(copy.deepcopy(segmentor))
         own_preprocessor = segmentor.pop("data_preprocessor", None)
         if data_preprocessor is None and own_preprocessor is not None:
             data_preprocessor = {**own_preprocessor, "type": "SemiSegDataPreProcessor"}
@@ -92,7 +94,7 @@ class SemiSegmentor(BaseSegmentor):
             semi_test_cfg, self.test_cfg_defaults, f"{name}.semi_test_cfg"
         )
         if test_cfg is not None:
-            segmentor["test_cfg"] = test_cfg
+            segmentor.test_cfg = test_cfg
         if self.num_branches == 1:
             self.student = MODELS.build(segmentor)
         else:
@@ -341,9 +343,9 @@ class SemiSegmentor(BaseSegmentor):
             return self.network().predict(inputs, data_samples)
         logits: list[list[Tensor]] = []
         for net in self.networks():
-            data_samples = net.predict(inputs, data_samples)
-            logits.append([sample.seg_logits.data for sample in data_samples])
-        for sample, *parts in zip(data_samples, *logits):
+            results = net.predict(inputs, data_samples)
+            logits.append([sample.seg_logits.data for sample in results])
+        for sample, *parts in zip(results, *logits):
             if parts[0].shape[0] == 1:  # already probabilities
                 mean = torch.stack(parts).mean(0)
                 label = (mean > self.decode_head.threshold).to(mean)
@@ -351,7 +353,7 @@ class SemiSegmentor(BaseSegmentor):
                 mean = mean_logits([part[None] for part in parts])[0]
                 label = mean.argmax(0, keepdim=True)
             sample.seg_logits.data, sample.pred_sem_seg.data = mean, label
-        return data_samples
+        return results
 
 
 def mean_logits(logits: list[Tensor]) -> Tensor:

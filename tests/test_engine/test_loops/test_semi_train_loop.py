@@ -90,17 +90,15 @@ def test_resume_far_in_reads_nothing_and_starts_at_once(toy, tmp_path) -> None:
     checkpoint = torch.load(tmp_path / "iter_2.pth", weights_only=True)
     checkpoint["meta"]["iter"] = 30_000
     torch.save(checkpoint, tmp_path / "iter_30000.pth")
-    dataset = toy.Dataset()
     runner = toy.runner(
         tmp_path,
         max_iters=30_002,
-        dataset=dataset,
         resume=True,
         load_from=str(tmp_path / "iter_30000.pth"),
     )
     started = time.perf_counter()
     runner.train()
-    assert dataset.num_reads == 2 * 4
+    assert runner.train_dataloader.dataset.num_reads == 2 * 4
     assert time.perf_counter() - started < 5
     assert sorted(runner.recorder.losses) == [30_000, 30_001]
 
@@ -114,11 +112,10 @@ def test_loader_starts_after_the_position_is_known(toy, tmp_path) -> None:
 def test_stock_sampler_falls_back_with_a_warning(toy, tmp_path) -> None:
     settings = dict(sampler=dict(type="InfiniteSampler"), max_iters=4, save_interval=2)
     toy.runner(tmp_path, **settings).train()
-    dataset = toy.Dataset()
     checkpoint = str(tmp_path / "iter_2.pth")
-    runner = toy.runner(tmp_path, dataset=dataset, resume=True, load_from=checkpoint, **settings)
+    runner = toy.runner(tmp_path, resume=True, load_from=checkpoint, **settings)
     runner.train()
-    assert dataset.num_reads == 4 * 4
+    assert runner.train_dataloader.dataset.num_reads == 4 * 4
     assert any("InfiniteSampler" in x and "MultiSourceSampler" in x for x in runner.log.lines)
 
 

@@ -1,0 +1,170 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+from __future__ import annotations
+
+import copy
+from urllib.error import URLError
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import load_state_dict
+from mmseg.registry import MODELS
+from mmsemi.models import SemiSegmentor
+
+
+@MODELS.register_module(force=True)
+class ToyTeacherStudent(SemiSegmentor):
+    """The smallest method with a teacher."""
+
+    train_cfg_defaults = dict(teacher_mode="eval")
+    test_cfg_defaults = dict(predict_on="teacher")
+    has_teacher = True
+
+
+@pytest.fixture
+def build(segmentor_config, preprocessor_config):
+    def make(kind="Supervised", segmentor=None, **kwargs):
+        return MODELS.build(
+            dict(
+                type=kind,
+                segmentor=copy.deepcopy(segmentor or segmentor_config),
+                data_preprocessor=preprocessor_config,
+                **kwargs,
+            )
+        )
+
+    return make
+
+
+def state(net):
+    return {key: value.clone() for key, value in net.state_dict().items()}
+
+
+def equal(net, values):
+    return all(torch.equal(value, values[key]) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["Supervised", "CPS", "ToyTeacherStudent"])
+def test_a_plain_checkpoint_loads_into_every_network(build, segmentor_config, kind):
+    plain = state(MODELS.build(copy.deepcopy(segmentor_config)))
+    model = build(kind)
+    before = dict(plain)
+    load_state_dict(model, plain, strict=False)
+    assert plain == before or plain.keys() == before.keys(), "the caller's dict is not changed"
+    nets = [model.student] if kind == "Supervised" else list(model.children())[-1:]
+    nets = model.networks() + ([model.teacher] if kind == "ToyTeacherStudent" else [])
+    assert all(equal(net, before) for net in nets)
+
+
+def test_own_checkpoints_load_unchanged(build):
+    for kind in ("Supervised", "CPS", "ToyTeacherStudent"):
+        first, second = build(kind), build(kind)
+        load_state_dict(second, first.state_dict(), strict=True)
+        assert equal(second, state(first))
+
+
+def test_a_checkpoint_of_another_method_loads(build):
+    supervised, cps, teacher = build(), build("CPS"), build("ToyTeacherStudent")
+    load_state_dict(cps, supervised.state_dict(), strict=False)
+    assert all(equal(net, state(supervised.student)) for net in cps.branches)
+    load_state_dict(teacher, build("CPS").state_dict(), strict=False)
+    assert equal(teacher.teacher, state(teacher.student))
+
+
+def test_a_student_only_checkpoint_also_fills_the_teacher(build):
+    model, source = build("ToyTeacherStudent"), build()
+    load_state_dict(model, source.state_dict(), strict=False)
+    assert equal(model.teacher, state(source.student)) and not model.teacher_loaded
+    load_state_dict(model, build("ToyTeacherStudent").state_dict(), strict=False)
+    assert model.teacher_loaded
+
+
+def test_a_checkpoint_that_matches_nothing_is_an_error(build):
+    with pytest.raises(RuntimeError, match="matches no parameter of CPS: it has 'fc.weight'"):
+        load_state_dict(build("CPS"), {"fc.weight": torch.zeros(1)}, strict=False)
+
+
+def test_the_teacher_stays_in_eval_and_without_gradient(build):
+    model = build("ToyTeacherStudent").train()
+    assert model.student.training and not any(m.training for m in model.teacher.modules())
+    assert not any(p.requires_grad for p in model.teacher.parameters())
+    in_train = build("ToyTeacherStudent", semi_train_cfg=dict(teacher_mode="train")).train()
+    assert in_train.teacher.training
+
+
+def test_a_teacher_without_its_hook_refuses_to_train(build):
+    model = build("ToyTeacherStudent")
+    with pytest.raises(RuntimeError, match="no MeanTeacherHook updates it"):
+        model.loss(dict(sup=torch.zeros(1, 3, 32, 32)), dict(sup=[]))
+
+
+def test_it_looks_like_the_network_that_predicts(build):
+    model = build("CPS", semi_test_cfg=dict(predict_on=1))
+    net = model.branches[1]
+    for name in ("backbone", "decode_head", "num_classes", "out_channels", "align_corners"):
+        assert getattr(model, name) is getattr(net, name)
+    assert model.test_cfg is net.test_cfg and model.with_decode_head
+    assert build(pretrained=None, train_cfg=None, test_cfg=dict(mode="whole")).test_cfg.mode == "whole"
+
+
+def test_predict_on_is_restored_after_an_error(build):
+    model = build("ToyTeacherStudent")
+    with pytest.raises(KeyError), model.predicting_on("student"):
+        raise KeyError
+    assert model.semi_test_cfg["predict_on"] == "teacher"
+    with pytest.raises(ValueError, match="is none of"), model.predicting_on("pupil"):
+        pass
+
+
+def test_all_entry_points_give_the_network_s_own_results(build):
+    model = build("CPS").eval()
+    x = torch.randn(1, 3, 24, 24)
+    metas = [dict(ori_shape=(24, 24), img_shape=(24, 24), pad_shape=(24, 24), padding_size=[0] * 4)]
+    with torch.no_grad():
+        net = model.branches[0]
+        assert torch.equal(model(x), net(x))
+        assert torch.equal(model.encode_decode(x, metas), net.encode_decode(x, metas))
+        for ours, theirs in zip(model.extract_feat(x), net.extract_feat(x)):
+            assert torch.equal(ours, theirs)
+        assert torch.equal(model.predict(x)[0].pred_sem_seg.data, net.predict(x)[0].pred_sem_seg.data)
+
+
+def test_the_preprocessor_of_an_unchanged_mmseg_config_is_taken_over(segmentor_config):
+    segmentor_config["data_preprocessor"] = dict(type="SegDataPreProcessor", size=(8, 8), mean=[1.0] * 3, std=[2.0] * 3)
+    model = MODELS.build(dict(type="Supervised", segmentor=segmentor_config))
+    assert type(model.data_preprocessor).__name__ == "SemiSegDataPreProcessor"
+    assert model.data_preprocessor.size == (8, 8)
+
+
+def test_heads_without_pixel_logits_are_refused(build, segmentor_config):
+    head = segmentor_config["decode_head"]
+    cascade = dict(
+        segmentor_config,
+        type="CascadeEncoderDecoder",
+        num_stages=2,
+        decode_head=[head, dict(type="PointHead", in_channels=[8], in_index=[1], channels=8, num_classes=3)],
+    )
+    with pytest.raises(TypeError, match="PointHead gives no per-pixel logits"):
+        build(segmentor=cascade)
+
+
+def test_missing_weights_name_file_and_place(build, segmentor_config, monkeypatch):
+    segmentor_config["backbone"]["init_cfg"] = dict(
+        type="Pretrained", checkpoint="open-mmlab://resnet50_v1c"
+    )
+    model = build(segmentor=segmentor_config)
+
+    def offline(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setattr("mmengine.runner.checkpoint.load_url", offline)
+    with pytest.raises(FileNotFoundError, match=r"resnet50_v1c.*put it at '.*checkpoints.*\.pth'"):
+        model.init_weights()
+    segmentor_config["backbone"]["init_cfg"]["checkpoint"] = "no/such/file.pth"
+    with pytest.raises(FileNotFoundError, match="'no/such/file.pth' must be an existing file"):
+        build(segmentor=segmentor_config).init_weights()
+
+
+@pytest.mark.parametrize("inputs", [torch.zeros(1, 3, 8, 8), dict(unsup_teacher=torch.zeros(1))])
+def test_batches_without_branches_say_what_is_missing(build, inputs):
+    with pytest.raises(TypeError, match="SemiSegDataPreProcessor"):
+        build().loss(inputs, {})
