@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -265,6 +266,8 @@ def make_report(runs: list[Run], seed: int, out: Path) -> dict:
     import mmsemi  # noqa: F401  (registers everything and makes the stock packages importable)
     from mmsemi.visualization import report
 
+    # Once for each image size, and meant for other networks: the sizes need not be odd here.
+    warnings.filterwarnings("ignore", message="When align_corners=True")
     init_default_scope("mmseg")
     columns, models, losses, scores, results = {}, {}, {}, {}, {}
     for run in runs:

@@ -150,8 +150,8 @@ def picture_grid(
     """Put RGB pictures into a grid with titles above the columns.
 
     Args:
-        rows: Pictures (H, W, 3) uint8 of any sizes; None leaves a cell empty. A picture is scaled to
-            its cell, undistorted, by nearest neighbour so that colours stay.
+        rows: Pictures (H, W, 3) uint8 of any sizes; None leaves a cell empty. A picture is scaled
+            to its cell, undistorted, by nearest neighbour so that colours stay.
         titles: One title per column.
         cell: Side of a cell in pixels.
 

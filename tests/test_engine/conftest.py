@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""A toy student-teacher model, data set and runner: milliseconds per iteration, stock mmengine around it."""
+"""A toy student-teacher model, data set and runner: stock mmengine, milliseconds per iteration."""
 
 from __future__ import annotations
 
@@ -207,7 +207,8 @@ def toy(monkeypatch):
                     val_interval=val_interval or 1000,
                 ),
                 optim_wrapper=dict(
-                    optimizer=dict(type="SGD", lr=0.05, momentum=0.9), accumulative_counts=accumulate
+                    optimizer=dict(type="SGD", lr=0.05, momentum=0.9),
+                    accumulative_counts=accumulate,
                 ),
                 param_scheduler=dict(
                     type="PolyLR", eta_min=0.001, power=0.9, begin=0, end=20, by_epoch=False

@@ -45,6 +45,8 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
         super().before_train(runner)
+        # Stock: forgotten at resume, and with it the duty to store a new best score at once.
+        self.last_ckpt = runner.message_hub.get_info("last_ckpt", None)
         if not (self._is_local() and is_main_process()):
             return
         rests = glob(osp.join(escape(str(self.out_dir)), f"*.pth{_SUFFIX}"))

@@ -89,7 +89,7 @@ class InvalidLossHook(Hook):
 
     @staticmethod
     def _stop(runner, losses: dict[str, Any], data_batch: Any) -> None:
-        invalid = {key: float(torch.as_tensor(value).sum()) for key, value in losses.items()}
+        invalid = {key: torch.as_tensor(value).sum().item() for key, value in losses.items()}
         named = ", ".join(f"{k}={v}" for k, v in invalid.items() if not math.isfinite(v))
         if named:
             paths = ", ".join(_image_paths(data_batch)) or "unknown"

@@ -72,10 +72,11 @@ class RandomStateHook(Hook):
     :class:`~mmsemi.engine.loops.SemiIterBasedTrainLoop` registers this hook itself, restores the
     states when nothing random is left to happen before the next step (the loader's workers are
     started by then), stores the sampler's seed with them, and shields them from validations. With
-    another loop the hook restores them before the first training iteration.
+    another loop, which resumes less exactly, the hook restores them after the first batch is read.
     """
 
-    priority = "VERY_LOW"
+    # Under another loop, no hook may draw numbers before the states are restored.
+    priority = "HIGHEST"
 
     def __init__(self) -> None:
         self._wrapped_runner: Any = None

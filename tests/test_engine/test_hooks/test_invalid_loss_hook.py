@@ -18,9 +18,7 @@ def test_stops_at_once_and_names_what_is_needed(toy, tmp_path) -> None:
 
     model = toy.Model()
     model.poison_at = 2
-    runner = toy.runner(
-        tmp_path, save_interval=1, model=model, hooks=(InvalidLossHook(), Paths())
-    )
+    runner = toy.runner(tmp_path, save_interval=1, model=model, hooks=(InvalidLossHook(), Paths()))
     with pytest.raises(RuntimeError) as error:
         runner.train()
     message = str(error.value)
@@ -36,7 +34,7 @@ def test_stops_at_once_and_names_what_is_needed(toy, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("poison_at", "save_interval", "val_interval", "stops_at"),
     [(1, 100, None, 5), (1, 3, None, 3), (1, 100, 2, 2), (9, 100, None, 10)],
-    ids="interval checkpoint validation end".split(),
+    ids=["interval", "checkpoint", "validation", "end"],
 )
 def test_interval_never_lets_a_checkpoint_pass(
     toy, tmp_path, poison_at, save_interval, val_interval, stops_at

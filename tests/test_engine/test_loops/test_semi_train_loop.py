@@ -41,7 +41,9 @@ def assert_same_end(straight, resumed, first: int) -> None:
         assert straight.message_hub.get_info(key) == resumed.message_hub.get_info(key), key
     for name, scalar in straight.message_hub.log_scalars.items():
         if "time" not in name and name.startswith("train/"):
-            assert np.array_equal(scalar.data[0], resumed.message_hub.get_scalar(name).data[0]), name
+            assert np.array_equal(scalar.data[0], resumed.message_hub.get_scalar(name).data[0]), (
+                name
+            )
 
 
 @pytest.mark.parametrize(
@@ -56,10 +58,19 @@ def assert_same_end(straight, resumed, first: int) -> None:
         dict(sampler=dict(type="InfiniteSampler"), seed=None),
         dict(sampler=dict(type="DefaultSampler", shuffle=True), batch_size=5),
     ],
-    ids="workers0 workers2 val val_workers2 no_seed stock_hook infinite default_sampler".split(),
+    ids=[
+        "workers0",
+        "workers2",
+        "val",
+        "val_workers2",
+        "no_seed",
+        "stock_hook",
+        "infinite",
+        "default_sampler",
+    ],
 )
 def test_resumed_run_equals_straight_run(toy, tmp_path, settings) -> None:
-    """10 iterations + a fresh runner for 10 more = 20 iterations, although other code draws numbers."""
+    """10 iterations + a fresh runner for 10 more = 20 iterations, also if hooks draw numbers."""
     straight = toy.runner(tmp_path / "a", hooks=(numbers := DrawNumbers(),), **settings)
     straight.train()
     resumed = toy.runner(

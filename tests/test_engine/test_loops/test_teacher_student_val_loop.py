@@ -40,7 +40,9 @@ def noiseless(toy, monkeypatch):
     )
 
 
-def test_plain_keys_for_predict_on_and_prefixed_keys_for_the_other(toy, tmp_path, noiseless) -> None:
+def test_plain_keys_for_predict_on_and_prefixed_keys_for_the_other(
+    toy, tmp_path, noiseless
+) -> None:
     runner = toy.runner(tmp_path, val_interval=5, model=toy.Model(predict_on="teacher"))
     metrics = runner.val()
     model = runner.model

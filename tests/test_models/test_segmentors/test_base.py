@@ -5,19 +5,10 @@ import copy
 from urllib.error import URLError
 
 import pytest
+import toy_teacher  # noqa: F401  (registers ToyTeacherStudent)
 import torch
 from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
-from mmsemi.models import SemiSegmentor
-
-
-@MODELS.register_module(force=True)
-class ToyTeacherStudent(SemiSegmentor):
-    """The smallest method with a teacher."""
-
-    train_cfg_defaults = dict(teacher_mode="eval")
-    test_cfg_defaults = dict(predict_on="teacher")
-    has_teacher = True
 
 
 @pytest.fixture
