@@ -6,8 +6,8 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
     dist_cfg=dict(backend="nccl"),
 )
-# Ranks must differ in dropout; images and augmentations come from the sampler's own seed.
-randomness = dict(seed=0, diff_rank_seed=True)
+# One seed for every process: data order and augmentation come from it through the sampler.
+randomness = dict(seed=0)
 
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),

@@ -4,7 +4,13 @@ crop_size = (96, 96)
 
 # Geometry only: photometric and mixed views are made on the device, by the preprocessor.
 weak_pipeline = [
-    dict(type="RandomResize", scale=(128, 128), ratio_range=(0.75, 1.5), keep_ratio=True),
+    dict(
+        type="RandomChoice",
+        transforms=[
+            [dict(type="Resize", scale_factor=factor, keep_ratio=True)]
+            for factor in (0.75, 1.0, 1.25)
+        ],
+    ),
     dict(type="RandomCrop", crop_size=crop_size),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSemiInputs"),
