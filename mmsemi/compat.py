@@ -1,7 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """What stock OpenMMLab lacks on today's torch, numpy and setuptools. Nothing else lives here.
 
-:func:`apply` is called once by ``import mmsemi`` and does three things:
+:func:`apply` is called once by ``import mmsemi`` and does four things:
 
 1. Checkpoints are read with ``weights_only=True`` on every path, through an allow-list of what
    mmengine writes beside the weights. Any other pickled object is refused before it can run.
@@ -9,6 +9,7 @@
    placeholders that raise on use for the rest. A full mmcv is left alone.
 3. Package-name configs (``_base_ = 'mmseg::...'``, ``'mmsemi::...'``, ``mmengine.hub.get_config``)
    are resolved with ``importlib`` instead of ``pkg_resources``, which setuptools dropped.
+4. Several processes work without CUDA; see :mod:`mmsemi.compat_cpu_distributed`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmsemi import compat_cpu_distributed
 from mmsemi.utils import close_matches
 
 HISTORY_STATISTICS = ("min", "max", "current", "mean")
@@ -42,7 +44,7 @@ _applied = False
 
 
 def apply() -> None:
-    """Applies all three parts; calling it again does nothing."""
+    """Applies all four parts; calling it again does nothing."""
     global _applied
     if _applied:
         return
@@ -52,6 +54,7 @@ def apply() -> None:
     allow_mmengine_types()
     patch_checkpoint_loading()
     patch_package_configs()
+    compat_cpu_distributed.apply()
     _applied = True
 
 

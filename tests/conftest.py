@@ -20,6 +20,12 @@ CLASSES = ("background", "left", "right")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--write-golden", action="store_true", help="store the golden loss curves anew"
+    )
+
+
 @pytest.fixture(autouse=True)
 def mmseg_scope():
     """Bare type names mean mmseg's registries, as in every config."""

@@ -91,8 +91,8 @@ class MultiSourceSampler(Sampler):
             )
         copies = dict(copies or {})
         for key, given in (("num_per_source", num_per_source), ("copies", copies)):
-            for name in given:
-                if name not in ranges:
+            for name, count in given.items():
+                if name not in ranges and count:
                     raise ValueError(
                         f"sampler.{key} names the source '{name}', the dataset has "
                         f"{list(ranges)}{close_matches(name, ranges)}"

@@ -34,6 +34,8 @@ def relative_ids(img_paths: list[str]) -> list[str]:
 
 def insert_mask_checks(dataset: BaseDataset) -> None:
     """Replace each stock ``LoadAnnotations`` of a dataset's pipeline by the checked one."""
+    for part in getattr(dataset, "datasets", ()):  # of a ConcatDataset
+        insert_mask_checks(part)
     pipeline = getattr(dataset, "pipeline", None)
     if not isinstance(pipeline, Compose):
         return
@@ -46,6 +48,34 @@ def insert_mask_checks(dataset: BaseDataset) -> None:
                 imdecode_backend=transform.imdecode_backend,
                 backend_args=transform.backend_args,
             )
+
+
+def weak_pipeline(labeled: dict) -> list[dict]:
+    """The labelled source's pipeline as far as it makes sense without a mask: geometry only.
+
+    ``LoadAnnotations`` and colour changes are left out (strong views are the preprocessor's), and
+    ``RandomCrop`` does not look for a crop with several classes.
+
+    Raises:
+        ValueError: The config has no pipeline of its own.
+    """
+    while "pipeline" not in labeled and (labeled.get("datasets") or labeled.get("dataset")):
+        labeled = labeled["datasets"][0] if labeled.get("datasets") else labeled["dataset"]
+    if not labeled.get("pipeline"):
+        raise ValueError(
+            f"{_where(labeled)} has no pipeline that unlabelled images could use: give "
+            "train_dataloader.dataset.unlabeled a pipeline"
+        )
+    pipeline = []
+    for transform in copy.deepcopy(labeled["pipeline"]):
+        if transform["type"] in ("LoadAnnotations", "PhotoMetricDistortion", "GenerateEdge"):
+            continue
+        if transform["type"] == "RandomCrop":
+            transform["cat_max_ratio"] = 1.0
+        pipeline.append(transform)
+    steps = ", ".join(str(transform["type"]) for transform in pipeline)
+    print_log(f"unlabelled images get the labelled pipeline without masks: {steps}", "current")
+    return pipeline
 
 
 def _where(config: dict) -> str:
@@ -81,8 +111,8 @@ class SemiDataset(Dataset):
     Args:
         labeled: Config of any mmseg dataset; its pipeline ends in ``PackSemiInputs`` (or the stock
             ``PackSegInputs``).
-        unlabeled: Config of the unlabelled source, or ``None`` for none. ``pipeline`` is needed.
-            Where the images come from:
+        unlabeled: Config of the unlabelled source, or ``None`` for none. Its ``pipeline`` defaults
+            to :func:`weak_pipeline` of the labelled source. Where the images come from:
 
             - ``pool='rest'`` (default without a folder): the images that ``split`` left unlabelled;
             - ``pool='all'``: every image of the labelled dataset, the labelled ones included;
@@ -124,6 +154,8 @@ class SemiDataset(Dataset):
             "labeled": (labeled_set, [index_of[name] for name in self.labeled_ids])
         }
         if unlabeled is not None:
+            if "pipeline" not in unlabeled:
+                unlabeled = {**unlabeled, "pipeline": weak_pipeline(labeled)}
             dataset = self._build_unlabeled(unlabeled, [paths[i] for i in order], paths, index_of)
             self._sources["unlabeled"] = (dataset, list(range(len(dataset))))
         for name, config in (sources or {}).items():
@@ -200,7 +232,11 @@ class SemiDataset(Dataset):
         for name, span in self.source_ranges.items():
             if index in span:
                 dataset, indices = self._sources[name]
-                return name, dataset, indices[index - span.start]
+                local = indices[index - span.start]
+                while hasattr(dataset, "datasets"):  # a ConcatDataset has no pipeline
+                    part, local = dataset._get_ori_dataset_idx(local)
+                    dataset = dataset.datasets[part]
+                return name, dataset, local
         raise IndexError(f"index {index} is out of range, the dataset has {len(self)} samples")
 
     def get_data_info(self, index: int) -> dict:

@@ -286,7 +286,7 @@ def generate_sample(seed: int, split: str, index: int) -> tuple[np.ndarray, np.n
 
 
 def write_shapes(
-    out_dir: str | os.PathLike, seed: int = 0, num_train: int = 320, num_val: int = 100
+    out_dir: str | os.PathLike, seed: int = 0, num_train: int = 640, num_val: int = 100
 ) -> None:
     """Write the data set in VOC layout into ``out_dir`` (made if missing), the marker file last.
 

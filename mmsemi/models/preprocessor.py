@@ -25,6 +25,21 @@ from torch import Tensor
 Samples = list[SegDataSample]
 
 
+def merge_preprocessors(inner: dict | None, outer: dict | None) -> dict | None:
+    """The preprocessor config of a model around a segmentor that may have one of its own.
+
+    Args:
+        inner: Config inside the segmentor; ``size``, ``mean`` and so on are taken over.
+        outer: Config of the model. With a ``type`` it stands alone, without one it adds to
+            ``inner`` and replaces keys of it. ``None`` is the same as an empty one.
+    """
+    if outer is not None and "type" in outer:
+        return dict(outer)
+    if inner is None and outer is None:
+        return None
+    return {**(inner or {}), **(outer or {}), "type": "SemiSegDataPreProcessor"}
+
+
 @MODELS.register_module()
 class SemiSegDataPreProcessor(SegDataPreProcessor):
     """Turns a batch of named sources into the branches of a semi-supervised step.

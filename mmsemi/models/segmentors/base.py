@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from ...utils import check_keys
 from ...utils.pretrained import missing_weights_message
+from ..preprocessor import merge_preprocessors
 from .network import Outputs, check_per_pixel_logits, forward_network, supervised_losses
 
 Inputs = dict[str, Any]
@@ -44,9 +45,9 @@ class SemiSegmentor(BaseSegmentor):
     """Base of all methods: networks, checked settings, the four-step loss template, prediction.
 
     Args:
-        segmentor: Config of any mmseg segmentor with per-pixel logits, unchanged. A
-            ``data_preprocessor`` inside it is used when the model has none of its own.
-        data_preprocessor: Config of a :class:`SemiSegDataPreProcessor`.
+        segmentor: Config of any mmseg segmentor with per-pixel logits, unchanged.
+        data_preprocessor: Config of a :class:`SemiSegDataPreProcessor`; without a ``type`` it is
+            merged into the one inside ``segmentor``, e.g. ``dict(mix=dict(type='CutMix'))``.
         semi_train_cfg: Settings of the method, see :attr:`train_cfg_defaults`.
         semi_test_cfg: ``predict_on``, one of :attr:`network_names`.
         pretrained: Unused; mmseg's ``init_model`` sets it.
@@ -68,6 +69,10 @@ class SemiSegmentor(BaseSegmentor):
     num_branches = 1
     #: Whether the method keeps an EMA ``teacher`` of the student.
     has_teacher = False
+    #: Set by PseudoLabelVisHook for the iterations that it shows: ``loss`` then fills
+    #: :attr:`visuals`, see :func:`~mmsemi.models.segmentors.network.pseudo_label_visuals`.
+    keep_visuals = False
+    visuals: dict[str, Tensor] | None = None
 
     def __init__(
         self,
@@ -82,9 +87,10 @@ class SemiSegmentor(BaseSegmentor):
     ) -> None:
         # mmseg reads settings as attributes, which plain dictionaries do not have.
         segmentor = ConfigDict(copy.deepcopy(segmentor))
-        own_preprocessor = segmentor.pop("data_preprocessor", None)
-        if data_preprocessor is None and own_preprocessor is not None:
-            data_preprocessor = {**own_preprocessor, "type": "SemiSegDataPreProcessor"}
+        check_per_pixel_logits(segmentor)
+        data_preprocessor = merge_preprocessors(
+            segmentor.pop("data_preprocessor", None), data_preprocessor
+        )
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         name = type(self).__name__
         self.semi_train_cfg = check_keys(
@@ -99,7 +105,6 @@ class SemiSegmentor(BaseSegmentor):
             self.student = MODELS.build(segmentor)
         else:
             self.branches = nn.ModuleList(MODELS.build(segmentor) for _ in range(self.num_branches))
-        check_per_pixel_logits(self.networks()[0])
         if self.has_teacher:
             self.teacher = copy.deepcopy(self.student).requires_grad_(False)
             self.teacher_hook_attached = False

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..losses import cross_entropy
 from .base import Inputs, Losses, Samples, SemiSegmentor
-from .network import forward_network
+from .network import forward_network, pseudo_label_visuals
 
 
 @MODELS.register_module()
@@ -83,32 +83,40 @@ class CPS(SemiSegmentor):
             losses.update(self.supervise(f"sup.{number}", net, outputs[0], data_samples["sup"]))
             logits.append(torch.cat([stream.logits_NCHW for stream in outputs]))
         labels = [self._labels(one) for one in logits]
-        valid = None
         if self.semi_train_cfg["ignore_padding"]:
             labeled = torch.stack([s.gt_sem_seg.data[0] for s in data_samples["sup"]])
             valid = torch.cat([labeled != self.ignore_index, inputs["valid"]])
-        num_labeled = len(inputs["sup"])
-        losses.update(self._cross_losses(logits, labels, valid, num_labeled))
+            labels = self._labels_where(valid, labels)
+        start = len(inputs["sup"])
+        losses.update(self._cross_losses(logits, labels, first_unlabeled=start))
+        if self.keep_visuals:
+            self.visuals = pseudo_label_visuals(inputs, logits[0][start:], labels[0][start:])
         return losses
 
     def _cutmix_losses(self, inputs: Inputs, data_samples: Samples) -> Losses:
         """CPS+CutMix: labels from the two unmixed images, mixed like the image."""
         recipe = inputs["mix"]
         weak_streams = inputs["unsup_teacher"].split(len(recipe.first))
+        labels, visible_logits = [], None
         with torch.no_grad():
-            weak = [self._forward_streams(net, weak_streams) for net in self.branches]
-            labels = [
-                recipe.apply(torch.cat([self._labels(stream.logits_NCHW) for stream in streams]))
-                for streams in weak
-            ]
+            for net in self.branches:
+                # Only the labels stay: features of the weak views would fill the memory.
+                weak = [one.logits_NCHW for one in self._forward_streams(net, weak_streams)]
+                labels.append(recipe.apply(torch.cat([self._labels(one) for one in weak])))
+                if self.keep_visuals and visible_logits is None:
+                    visible_logits = torch.cat(weak)
+            del weak
         losses: Losses = {}
         logits = []
         for number, net in enumerate(self.branches):
             mixed, labeled = self._forward_streams(net, [inputs["unsup_student"], inputs["sup"]])
             logits.append(mixed.logits_NCHW)
             losses.update(self.supervise(f"sup.{number}", net, labeled, data_samples["sup"]))
-        valid = recipe.apply(inputs["valid"]) if self.semi_train_cfg["ignore_padding"] else None
-        losses.update(self._cross_losses(logits, labels, valid))
+        if self.semi_train_cfg["ignore_padding"]:
+            labels = self._labels_where(recipe.apply(inputs["valid"]), labels)
+        losses.update(self._cross_losses(logits, labels))
+        if self.keep_visuals:
+            self.visuals = pseudo_label_visuals(inputs, visible_logits, labels[0])
         return losses
 
     def _forward_streams(self, net, streams) -> list:
@@ -123,16 +131,14 @@ class CPS(SemiSegmentor):
         """Hard pseudo-labels (N, H, W) int64; integers, hence without gradient."""
         return logits_NCHW.detach().argmax(1)
 
+    def _labels_where(self, valid_BHW: Tensor, labels: list[Tensor]) -> list[Tensor]:
+        """Labels that are ignored outside ``valid_BHW``."""
+        return [torch.where(valid_BHW, one, self.ignore_index) for one in labels]
+
     def _cross_losses(
-        self,
-        logits: list[Tensor],
-        labels: list[Tensor],
-        valid: Tensor | None,
-        first_unlabeled: int = 0,
+        self, logits: list[Tensor], labels: list[Tensor], first_unlabeled: int = 0
     ) -> Losses:
         """Each branch against the other's labels, over the pixels of all images together."""
-        if valid is not None:
-            labels = [torch.where(valid, one, self.ignore_index) for one in labels]
         loss = sum(
             cross_entropy(logits[i], labels[1 - i], ignore_index=self.ignore_index)
             for i in range(2)

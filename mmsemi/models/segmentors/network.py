@@ -5,6 +5,10 @@ Stock segmentors compute the loss and the logits in different forwards. A method
 the same image (CPS on labelled crops) would run the network twice; these functions run it once.
 They cover ``EncoderDecoder`` and ``CascadeEncoderDecoder`` with any head that gives per-pixel logits.
 
+Where a head computes its loss as ``BaseDecodeHead`` does, the same values are computed here without
+what that method costs: a second resize of the logits, a stack of the labels for every head, and an
+accuracy that makes the host wait for the device. Other heads compute their own.
+
 Shape suffixes: N batch, C classes, H W pixels.
 """
 
@@ -12,8 +16,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
+from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
@@ -52,52 +59,140 @@ def decode_stages(net: nn.Module) -> list[nn.Module]:
     return list(head) if isinstance(head, nn.ModuleList) else [head]
 
 
-def check_per_pixel_logits(net: nn.Module) -> None:
-    """Refuse networks whose head does not give one logit a class and pixel.
+def check_per_pixel_logits(segmentor: dict) -> None:
+    """Refuse a segmentor config whose head does not give one logit a class and pixel.
+
+    It looks at the classes only, before anything is built: Mask2Former's head needs mmdet to build.
 
     Raises:
         TypeError: The decode head classifies masks or queries (Mask2Former, MaskFormer, SAN, ...).
     """
-    for stage in decode_stages(net):
-        if not isinstance(stage, BaseDecodeHead) or "loss" in vars(type(stage)):
+    heads = segmentor.get("decode_head")
+    for head in heads if isinstance(heads, (list, tuple)) else [heads]:
+        kind = head.get("type") if isinstance(head, dict) else None
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        if isinstance(kind, type) and not gives_per_pixel_logits(kind):
             raise TypeError(
-                f"{type(stage).__name__} gives no per-pixel logits from features alone, which "
+                f"{kind.__name__} gives no per-pixel logits from features alone, which "
                 "semi-supervised methods compare between views: choose a head such as FCNHead, "
                 "PSPHead, DeepLabV3PlusHead, OCRHead, SegformerHead or UPerHead"
             )
 
 
-def _logits(output: Any) -> Tensor:
-    # Some heads return their logits first, then further maps (EncHead, DAHead).
-    return output[0] if isinstance(output, (tuple, list)) else output
+def gives_per_pixel_logits(head: type) -> bool:
+    """Whether a head class maps features to logits, and logits to its loss, as mmseg's base does."""
+    stock = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
+    return issubclass(head, BaseDecodeHead) and head.loss in stock
+
+
+def _logits(head: nn.Module, output: Any) -> Tensor:
+    """The logits that the head predicts with, where it returns further maps in training."""
+    if not isinstance(output, (tuple, list)):
+        return output
+    # EncHead, DAHead, DDRHead give them first, PIDHead second, K-Net's stages last.
+    return output[{"PIDHead": 1, "IterativeDecodeHead": -1}.get(type(head).__name__, 0)]
 
 
 def forward_network(net: nn.Module, x_N3HW: Tensor) -> Outputs:
     """Run a segmentor on normalised images, keeping what its supervised loss needs."""
     feats = net.extract_feat(x_N3HW)
-    first, *further = decode_stages(net)
-    heads = [first(feats)]
-    for stage in further:
+    stages = decode_stages(net)
+    heads = [stages[0](feats)]
+    for stage in stages[1:]:
         heads.append(stage(feats, heads[-1]))
     logits = F.interpolate(
-        _logits(heads[-1]), x_N3HW.shape[-2:], mode="bilinear", align_corners=net.align_corners
+        _logits(stages[-1], heads[-1]), x_N3HW.shape[-2:], mode="bilinear", align_corners=net.align_corners
     )
     return Outputs(feats, heads, logits)
+
+
+def accuracy(logits_NCHW: Tensor, labels_NHW: Tensor, ignore_index: int) -> Tensor:
+    """Correct pixels in percent of those not ignored, (1,); mmseg's value, kept on the device.
+
+    Without a valid pixel it is 100, as in mmseg.
+    """
+    valid = labels_NHW != ignore_index
+    correct = ((logits_NCHW.argmax(1) == labels_NHW) & valid).sum(dtype=torch.float32)
+    eps = torch.finfo(torch.float32).eps
+    return ((correct + eps) * (100.0 / (valid.sum(dtype=torch.float32) + eps)))[None]
+
+
+def computes_stock_loss(head: nn.Module) -> bool:
+    """Whether a decode head's loss is that of ``BaseDecodeHead``, unchanged and without sampler."""
+    return (
+        type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
+        and type(head)._stack_batch_gt is BaseDecodeHead._stack_batch_gt
+        and head.sampler is None
+    )
+
+
+def head_losses(head: nn.Module, logits_NChw: Tensor, labels_NHW: Tensor) -> dict[str, Tensor]:
+    """What ``BaseDecodeHead.loss_by_feat`` returns, resizing logits only if they need it."""
+    if logits_NChw.shape[-2:] != labels_NHW.shape[-2:]:
+        logits_NChw = F.interpolate(
+            logits_NChw, labels_NHW.shape[-2:], mode="bilinear", align_corners=head.align_corners
+        )
+    losses: dict[str, Tensor] = {}
+    modules = head.loss_decode
+    for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
+        value = module(logits_NChw, labels_NHW, weight=None, ignore_index=head.ignore_index)
+        known = losses.get(module.loss_name)
+        losses[module.loss_name] = value if known is None else known + value
+    losses["acc_seg"] = accuracy(logits_NChw.detach(), labels_NHW, head.ignore_index)
+    return losses
 
 
 def supervised_losses(
     net: nn.Module, outputs: Outputs, data_samples: list[SegDataSample]
 ) -> dict[str, Tensor]:
     """The network's own losses (decode stages and auxiliary heads), named as mmseg names them."""
+    labels_NHW = torch.cat([sample.gt_sem_seg.data for sample in data_samples])
     losses: dict[str, Tensor] = {}
     stages = decode_stages(net)
     for number, (stage, output) in enumerate(zip(stages, outputs.heads)):
         name = "decode" if len(stages) == 1 else f"decode_{number}"
-        losses.update(add_prefix(stage.loss_by_feat(output, data_samples), name))
+        if not computes_stock_loss(stage):
+            loss = stage.loss_by_feat(output, data_samples)
+        else:
+            is_last = number == len(stages) - 1
+            logits = outputs.logits_NCHW if is_last else _logits(output)
+            loss = head_losses(stage, logits, labels_NHW)
+        losses.update(add_prefix(loss, name))
     auxiliary = getattr(net, "auxiliary_head", None)
     if auxiliary is not None:
         is_list = isinstance(auxiliary, nn.ModuleList)
         for number, head in enumerate(auxiliary if is_list else [auxiliary]):
-            loss = head.loss(outputs.feats, data_samples, net.train_cfg)
+            if computes_stock_loss(head) and type(head).loss is BaseDecodeHead.loss:
+                loss = head_losses(head, head(outputs.feats), labels_NHW)
+            else:
+                loss = head.loss(outputs.feats, data_samples, net.train_cfg)
             losses.update(add_prefix(loss, f"aux_{number}" if is_list else "aux"))
     return losses
+
+
+def pseudo_label_visuals(
+    inputs: dict[str, Any], weak_NCHW: Tensor, target_BHW: Tensor
+) -> dict[str, Tensor]:
+    """What a method shows of its pseudo-labels (``model.visuals``), without graph.
+
+    Args:
+        inputs: Branches of the preprocessor.
+        weak_NCHW: Logits of the weak views, in the order of ``unsup_teacher``.
+        target_BHW: Label of each student view; ``ignore_index`` where the method keeps none.
+
+    Returns:
+        ``image`` (N, 3, H, W) weak views, normalised; ``label`` (N, H, W); ``confidence``
+        (N, H, W), the label's probability; ``student`` (B, 3, H, W) views, normalised; ``target``
+        (B, H, W); ``first`` (B,), the weak view that a student view starts from.
+    """
+    confidence, label = weak_NCHW.detach().float().softmax(1).max(1)
+    recipe, student = inputs.get("mix"), inputs["unsup_student"]
+    first = torch.arange(len(student)) if recipe is None else recipe.first
+    return dict(
+        image=inputs["unsup_teacher"],
+        label=label,
+        confidence=confidence,
+        student=student,
+        target=target_BHW,
+        first=first,
+    )
