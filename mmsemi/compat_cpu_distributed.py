@@ -80,11 +80,16 @@ def without_device_selection() -> Iterator[None]:
 
 
 def wrap_cpu_model(stock: Callable) -> Callable:
-    """Makes the DDP constructor take a model on the CPU: no device number, BN for SyncBN."""
+    """Makes the DDP constructor take a model on the CPU: no device number, BN for SyncBN.
+
+    Each step starts from the main process's buffers.
+    """
 
     def __init__(self, module: nn.Module, *args: Any, **kwargs: Any) -> None:
         if runs_on_cpu():
-            kwargs.update(device_ids=None, output_device=None)
+            # Running statistics: one per process, mmengine's default, would be lost in a checkpoint
+            # for all but the main process, and a resumed run would go on differently.
+            kwargs.update(device_ids=None, output_device=None, broadcast_buffers=True)
             module = replace_sync_bn(module)
         stock(self, module, *args, **kwargs)
 
@@ -99,7 +104,8 @@ def replace_sync_bn(module: nn.Module) -> nn.Module:
     if not count:
         return module
     log_once_per_run(
-        f"no CUDA device: {count} SyncBN layers become BN layers, their statistics are per process",
+        f"no CUDA device: {count} SyncBN layers become BN layers: batch statistics are per "
+        "process, running statistics those of the main process",
         logging.WARNING,
     )
     return revert_sync_batchnorm(module)

@@ -65,11 +65,14 @@ class GlooPool:
             process.kill()
             process.join()
             connection.close()
+        if self._ranks:
+            self._folder.cleanup()
         self._ranks = []
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        rendezvous = os.path.join(tempfile.mkdtemp(prefix="gloo_pool_"), "rendezvous")
+        self._folder = tempfile.TemporaryDirectory(prefix="gloo_pool_")
+        rendezvous = os.path.join(self._folder.name, "rendezvous")
         for rank in range(self.world_size):
             connection, theirs = context.Pipe()
             process = context.Process(
@@ -107,8 +110,9 @@ def serve(
     """What a process of the pool does: join the group, then one task after the other."""
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     torch.set_num_threads(1)
-    import mmsemi  # noqa: F401  (applies compat and registers everything)
     from mmengine.registry import init_default_scope
+
+    import mmsemi  # noqa: F401  (applies compat and registers everything)
 
     torch.distributed.init_process_group(
         "gloo",
@@ -137,7 +141,7 @@ def serve(
 
 
 def _pack(value: Any) -> bytes:
-    """Tensors by value; multiprocessing's own way shares their memory, which outlives no process."""
+    """Tensors by value: multiprocessing itself would share memory that dies with its process."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()

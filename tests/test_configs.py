@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from mmengine.config import Config
-from mmseg.registry import DATASETS, MODELS
+from mmengine.config import Config, DictAction
+from mmseg.registry import DATASETS, MODELS, TASK_UTILS
+
+from mmsemi.datasets.splits import ids_sha256, read_id_list
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = sorted(
-    str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("*/*.py") if path.parent.name != "_base_"
+    str(path.relative_to(CONFIGS))
+    for path in CONFIGS.glob("*/*.py")
+    if path.parent.name != "_base_"
 )
 
 
@@ -69,6 +74,94 @@ def test_a_method_and_its_baseline_share_everything_but_the_method(name):
     assert method.train_dataloader.dataset == baseline.train_dataloader.dataset
     counts = [c.train_dataloader.sampler.num_per_source for c in (method, baseline)]
     assert counts[0].labeled == counts[1].labeled and counts[1].unlabeled == 0
+
+
+# cps.md sections 3 and 5: GPUs, labelled and unlabelled images a GPU, iterations, lambda.
+PUBLISHED = {
+    **{
+        f"voc_1-{ratio}": (4, 2, 2, iterations, 1.5)
+        for ratio, iterations in {16: 39680, 8: 39338, 4: 39680, 2: 39660}.items()
+    },
+    **{
+        f"cityscapes_1-{ratio}": (8, 1, 1, iterations, 6)
+        for ratio, iterations in {16: 44544, 8: 44525, 4: 44640, 2: 44640}.items()
+    },
+    **{f"voc_{count}": (4, 2, 4, 39660, 0.1) for count in (92, 183, 366, 732)},
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_settings(name):
+    gpus, labeled, unlabeled, iterations, weight = PUBLISHED[name]
+    config = Config.fromfile(CONFIGS / "cps" / f"{name}.py")
+    counts = config.train_dataloader.sampler.num_per_source
+    assert (counts.labeled, counts.unlabeled) == (labeled, unlabeled)
+    assert gpus * labeled == 8, "the total batch of every published run"
+    assert config.auto_scale_lr.base_batch_size == gpus * (labeled + unlabeled)
+    assert config.train_cfg.max_iters == iterations
+    assert config.model.semi_train_cfg.unsup_weight == weight
+    assert config.optim_wrapper.optimizer.lr == 0.0025
+    assert config.optim_wrapper.optimizer.weight_decay == (4e-4 if gpus == 4 else 8e-4)
+    is_few = "-" not in name
+    assert (config.model.data_preprocessor.get("mix") is not None) == is_few
+    assert config.train_dataloader.dataset.unlabeled.pool == ("all" if is_few else "rest")
+    assert config.val_cfg.type == "TeacherStudentValLoop"
+    split = config.train_dataloader.dataset.split
+    assert name.split("_")[1] in split.get("labeled", "") or split.name == (
+        f"cps_{name.replace('1-', '1of')}"
+    )
+    text = (CONFIGS / "cps" / f"{name}.py").read_text()
+    assert f"{iterations:,} iterations" in text and f"configs/cps/{name}.py {gpus}" in text
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if not name.startswith("voc_1-")])
+def test_hashes_of_imported_lists(name, tmp_path):
+    split = Config.fromfile(CONFIGS / "cps" / f"{name}.py").train_dataloader.dataset.split
+    with pytest.raises(FileNotFoundError, match="does not exist: it is .*TorchSemiSeg, DATA"):
+        TASK_UTILS.build({**split, "labeled": str(tmp_path / "none.txt")})([])
+    file, folder = split.origin.split(" of charlesCXK/TorchSemiSeg, DATA/")
+    published = CONFIGS.parents[1] / "shared" / "reference_splits" / "cps" / folder / file
+    if published.is_file():  # the authors' lists are not part of the repository
+        assert ids_sha256(read_id_list(published)) == split.labeled_sha256
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "check"),
+    [
+        ("voc_1-16", "CutMix, VOC", lambda c: c.model.semi_train_cfg.unsup_weight == 1),
+        (
+            "cityscapes_1-2",
+            "CutMix, Cityscapes",
+            lambda c: c.model.semi_train_cfg.unsup_weight == 5,
+        ),
+        ("voc_1-2", "ResNet-101", lambda c: c.model.segmentor.backbone.depth == 101),
+        (
+            "cityscapes_1-8",
+            "another labelled subset",
+            lambda c: (
+                c.train_dataloader.dataset.split == dict(type="RatioSplit", ratio=0.125, seed=1)
+            ),
+        ),
+        ("voc_1-8", "VOC on one GPU", lambda c: c.train_dataloader.batch_size == 16),
+    ],
+)
+def test_the_overrides_of_the_readme_work(name, label, check):
+    rows = (CONFIGS / "cps" / "README.md").read_text().splitlines()
+    row = next(row for row in rows if row.startswith(f"| {label}"))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    options = parser.parse_args(["--cfg-options", *row.split("`")[1].split()]).cfg_options
+    config = Config.fromfile(CONFIGS / "cps" / f"{name}.py")
+    config.merge_from_dict(options)
+    assert check(config)
+    loader = config.train_dataloader
+    assert loader.batch_size == sum(loader.sampler.num_per_source.values())
+    TASK_UTILS.build(loader.dataset.split)
+    model = MODELS.build(without_weights(config.model))
+    assert (model.data_preprocessor.mix is not None) == ("CutMix" in label)
+    if "101" in label:  # one network: cps.md section 4, with OpenMMLab's narrower stem (T13)
+        parameters = sum(p.numel() for p in model.branches[0].backbone.parameters())
+        assert parameters == 42_623_936 - (23_631_808 - 23_527_264)
 
 
 def test_every_config_is_in_its_metafile():

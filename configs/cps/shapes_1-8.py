@@ -6,5 +6,5 @@ model = dict(
     semi_train_cfg=dict(unsup_weight=1.0),
     semi_test_cfg=dict(predict_on=0),
 )
-# CutMix mixes pairs: 16 unlabelled images give 8 mixed ones.
-train_dataloader = dict(batch_size=24, sampler=dict(num_per_source=dict(unlabeled=16)))
+# CutMix mixes pairs: 8 unlabelled images give 4 mixed ones.
+train_dataloader = dict(batch_size=16, sampler=dict(num_per_source=dict(unlabeled=8)))

@@ -11,6 +11,8 @@ import copy
 import os.path as osp
 import random
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -30,6 +32,25 @@ def relative_ids(img_paths: list[str]) -> list[str]:
     root = osp.commonpath([osp.dirname(path) for path in img_paths])
     names = [osp.relpath(path, root) for path in img_paths] if root else img_paths
     return [osp.splitext(name)[0].replace("\\", "/") for name in names]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the global generators, which transforms use, for a while.
+
+    They are put back, so that a process that loads in its main thread (num_workers=0) has the same
+    random stream as one that does not.
+    """
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.default_generator.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.random.set_rng_state(states[2])
 
 
 def insert_mask_checks(dataset: BaseDataset) -> None:
@@ -139,6 +160,7 @@ class SemiDataset(Dataset):
     ) -> None:
         self.max_unreadable = max_unreadable
         self._unreadable: set[str] = set()
+        self._labeled_index: dict[str, int] | None = None
         labeled_set = _build_dataset("labelled", labeled)
         self._metainfo = labeled_set.metainfo
         paths = [labeled_set.get_data_info(i)["img_path"] for i in range(len(labeled_set))]
@@ -244,6 +266,19 @@ class SemiDataset(Dataset):
         _, dataset, local = self.locate(index)
         return dataset.get_data_info(local)
 
+    def labeled_info(self, img_path: str) -> dict | None:
+        """Paths of an image of the labelled data set, also where the split left it unlabelled."""
+        dataset, _ = self._sources["labeled"]
+        if self._labeled_index is None:
+            infos = (dataset.get_data_info(i) for i in range(len(dataset)))
+            self._labeled_index = {info["img_path"]: i for i, info in enumerate(infos)}
+        index = self._labeled_index.get(img_path)
+        return None if index is None else dataset.get_data_info(index)
+
+    def pipeline(self, source: str) -> Compose:
+        """The transforms of a source."""
+        return self._sources[source][0].pipeline
+
     def img_paths(self, source: str) -> list[str]:
         """All image paths of a source."""
         return [self.get_data_info(index)["img_path"] for index in self.source_ranges[source]]
@@ -257,18 +292,8 @@ class SemiDataset(Dataset):
         """
         if not isinstance(item, Draw):
             return self._load(item, seed=None)
-        # Transforms use the global generators. They are put back, so that a process that loads in
-        # its main thread (num_workers=0) has the same random stream as one that does not.
-        states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
-        try:
-            random.seed(item.seed)
-            np.random.seed(item.seed % 2**32)
-            torch.default_generator.manual_seed(item.seed)
+        with seeded(item.seed):
             return self._load(item.index, item.seed)
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.random.set_rng_state(states[2])
 
     def _load(self, index: int, seed: int | None) -> dict:
         while True:

@@ -90,6 +90,16 @@ def test_list_mistakes_are_named(tmp_path):
     assert ListSplit(labeled, unlabeled, allow_overlap=True)(IDS)[1] == ["a/id002", "a/id003"]
 
 
+def test_a_published_list_is_checked_and_says_where_it_comes_from(tmp_path):
+    ids = ["a/id005", "a/id003"]
+    path = write(tmp_path / "l.txt", ["id005.png", "id003.png"])
+    assert ListSplit(path, labeled_sha256=ids_sha256(ids))(IDS)[0] == ids
+    with pytest.raises(ValueError, match=r"l.txt' \(2 images\) is not the published one \(DATA of X\)"):
+        ListSplit(path, labeled_sha256=ids_sha256(ids[:1]), origin="DATA of X")(IDS)
+    with pytest.raises(FileNotFoundError, match="nowhere.txt' does not exist: it is DATA of X; put"):
+        ListSplit(str(tmp_path / "nowhere.txt"), origin="DATA of X")(IDS)
+
+
 def test_published_split_refuses_another_data_set():
     with pytest.raises(ValueError, match="unknown published split 'cps_voc_1of9'; did you mean"):
         PublishedSplit("cps_voc_1of9")

@@ -86,7 +86,7 @@ def train_steps(dataset_config: dict, model_config: dict, images_per_source: int
         loss.backward()
         gradients = gradients or {name: p.grad.clone() for name, p in bare.named_parameters()}
         optimizer.step()
-        logs.append({name: float(value) for name, value in values.items()})
+        logs.append({name: value.item() for name, value in values.items()})
     draws = [[tuple(draw) for draw in sampler.batch(step)] for step in range(STEPS)]
     return dict(draws=draws, logs=logs, gradients=gradients)
 
@@ -147,20 +147,21 @@ def test_gradients_are_divided_once(gloo_pool):
 # --- Batch norm -----------------------------------------------------------------------------------
 
 
-def running_means() -> tuple[str, float]:
-    """A SyncBN net through DDP on the CPU, each rank with another mean; a frozen part stays one."""
-    model = BaseModel.__new__(type("Net", (BaseModel,), {"forward": lambda self, x: self.norm(x)}))
-    BaseModel.__init__(model)
-    model.norm = nn.SyncBatchNorm(1, momentum=1.0)
-    weight = model.norm.weight
-    wrapped = MMDistributedDataParallel(model, device_ids=[int(os.environ["LOCAL_RANK"])])
-    assert wrapped.module.norm.weight is weight
-    wrapped(torch.full((2, 1, 4, 4), float(get_rank())))
-    return type(wrapped.module.norm).__name__, wrapped.module.norm.running_mean.item()
+def running_mean() -> tuple[bool, float]:
+    """A SyncBN layer through mmengine's DDP on the CPU, each rank with a mean of its own."""
+    norm = nn.SyncBatchNorm(1, momentum=0.5)
+    model = MMDistributedDataParallel(
+        nn.Sequential(norm), device_ids=[int(os.environ["LOCAL_RANK"])], broadcast_buffers=False
+    )
+    for _ in range(2):
+        model(torch.full((2, 1, 4, 4), float(get_rank())))
+    keeps_parameters = model.module[0].weight is norm.weight
+    return keeps_parameters, model.module[0].running_mean.item()
 
 
-def test_sync_bn_becomes_bn_per_process(gloo_pool):
-    assert gloo_pool.run(running_means) == [("_BatchNormXd", 0.0), ("_BatchNormXd", 1.0)]
+def test_batch_statistics_are_per_process(gloo_pool):
+    """Each step starts from rank 0's mean 0; a mean of its own would be at 0.75 on rank 1."""
+    assert gloo_pool.run(running_mean) == [(True, 0.0), (True, 0.5)]
 
 
 # --- Stopping -------------------------------------------------------------------------------------

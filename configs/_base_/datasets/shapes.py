@@ -1,6 +1,6 @@
 # The built-in set: generated on first use, 8 classes, images of 96-160 px.
 data_root = "data/shapes"
-crop_size = (96, 96)
+crop_size = (80, 80)
 
 # Geometry only: photometric and mixed views are made on the device, by the preprocessor.
 weak_pipeline = [

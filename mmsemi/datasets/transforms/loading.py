@@ -63,11 +63,13 @@ class LoadCheckedAnnotations(LoadAnnotations):
             for old, new in results["label_map"].items():
                 table[old] = new
             mask = table[mask]
-        if mask.shape != tuple(results["img_shape"][:2]):
+        # Not img_shape: stock test pipelines load the mask after they resized the image.
+        image_hw = tuple(results.get("ori_shape", results["img_shape"])[:2])
+        if mask.shape != image_hw:
             raise ValueError(
                 f"mask '{path}' is {mask.shape[1]}x{mask.shape[0]} pixels, its image "
                 f"'{results.get('img_path')}' is "
-                f"{results['img_shape'][1]}x{results['img_shape'][0]}"
+                f"{image_hw[1]}x{image_hw[0]}"
             )
         if self.num_classes is not None and self._illegal[mask].any():
             values = np.unique(mask[self._illegal[mask]]).tolist()

@@ -2,6 +2,13 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .invalid_loss_hook import InvalidLossHook
 from .mean_teacher_hook import MeanTeacherHook
+from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
 
-__all__ = ["AtomicCheckpointHook", "InvalidLossHook", "MeanTeacherHook", "RandomStateHook"]
+__all__ = [
+    "AtomicCheckpointHook",
+    "InvalidLossHook",
+    "MeanTeacherHook",
+    "PseudoLabelVisHook",
+    "RandomStateHook",
+]

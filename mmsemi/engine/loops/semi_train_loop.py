@@ -20,6 +20,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -176,6 +177,10 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             return next(self.dataloader_iterator)
 
     def _validate(self) -> None:
+        # Without SyncBN each process has running statistics of its own. All of them validate with
+        # those of the main process, which are the ones that a checkpoint holds.
+        for buffer in self.runner.model.buffers():
+            broadcast(buffer)
         with self.random_state_hook.shielded():
             self.runner.val_loop.run()
 

@@ -257,6 +257,13 @@ class DeepLabV3PlusHead(BaseDecodeHead):
             inputs: All backbone outputs.
         """
         low, deep = self._transform_inputs(inputs)
+        if self.training and len(deep) == 1 and type(self.aspp.image_conv.norm) is nn.BatchNorm2d:
+            raise ValueError(
+                "DeepLabV3PlusHead got a single image in training: its image-level branch cannot be "
+                "batch-normalised over one value. Raise sampler.num_per_source so that every stream "
+                "has 2 images per process (CutMix: 4 unlabelled), or use norm_cfg type SyncBN on "
+                "several GPUs, or GN"
+            )
         deep = self.aspp_dropout(self.aspp(deep))
         deep = F.interpolate(
             deep, size=low.shape[2:], mode="bilinear", align_corners=self.align_corners

@@ -9,5 +9,6 @@ from .cross_entropy import (
     cross_entropy,
     ohem_cross_entropy,
 )
+from .rampup import sigmoid_rampup
 
-__all__ = ["PixelCrossEntropy", "ProbOhemCrossEntropy", "cross_entropy", "ohem_cross_entropy"]
+__all__ = ["PixelCrossEntropy", "ProbOhemCrossEntropy", "cross_entropy", "ohem_cross_entropy", "sigmoid_rampup"]

@@ -21,7 +21,7 @@ from urllib.error import URLError
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
 from mmseg.models import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -286,6 +286,11 @@ class SemiSegmentor(BaseSegmentor):
                 "train_cfg=dict(type='SemiIterBasedTrainLoop'), which adds the hook, or add "
                 "custom_hooks=[dict(type='MeanTeacherHook')]"
             )
+
+    @staticmethod
+    def iteration() -> int:
+        """Training iteration from 0, as the runner counts it (also after a resume)."""
+        return MessageHub.get_current_instance().runtime_info.get("iter", 0)
 
     def _unlabeled(self, inputs: Inputs) -> Tensor:
         if "unsup_teacher" not in inputs:

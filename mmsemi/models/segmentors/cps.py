@@ -27,7 +27,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..losses import cross_entropy
+from ..losses import cross_entropy, sigmoid_rampup
 from .base import Inputs, Losses, Samples, SemiSegmentor
 from .network import forward_network, pseudo_label_visuals
 
@@ -40,6 +40,9 @@ class CPS(SemiSegmentor):
 
     - ``unsup_weight`` (1.5): lambda, the weight of the cross pseudo loss. Published: VOC 1.5 plain
       and 1.0 CutMix; Cityscapes 6 plain and 5 CutMix; 0.1 with 92-732 labels.
+    - ``rampup_iters`` (0): iterations over which lambda grows as exp(-5 (1 - t/T)^2). The paper has
+      no ramp-up and starts from ImageNet weights; two networks that start from random weights can
+      talk each other into one class before the labels have taught them anything.
     - ``joint_forward`` (False): one forward for all image streams of a network instead of one each.
       Faster, but the streams share their batch-norm statistics.
     - ``ignore_padding`` (False): leave padded borders out of the cross pseudo loss. The released
@@ -56,7 +59,9 @@ class CPS(SemiSegmentor):
         ...     semi_train_cfg=dict(unsup_weight=1.0))
     """
 
-    train_cfg_defaults = dict(unsup_weight=1.5, joint_forward=False, ignore_padding=False)
+    train_cfg_defaults = dict(
+        unsup_weight=1.5, rampup_iters=0, joint_forward=False, ignore_padding=False
+    )
     test_cfg_defaults = dict(predict_on=0)
     num_branches = 2
 
@@ -143,8 +148,11 @@ class CPS(SemiSegmentor):
             cross_entropy(logits[i], labels[1 - i], ignore_index=self.ignore_index)
             for i in range(2)
         )
+        weight = self.semi_train_cfg["unsup_weight"] * sigmoid_rampup(
+            self.iteration(), self.semi_train_cfg["rampup_iters"]
+        )
         agree = (labels[0] == labels[1])[first_unlabeled:].float().mean()
         return {
-            "unsup.loss_cps": self.semi_train_cfg["unsup_weight"] * loss,
+            "unsup.loss_cps": weight * loss,
             "unsup.agree": agree,
         }

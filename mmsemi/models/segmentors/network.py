@@ -80,7 +80,7 @@ def check_per_pixel_logits(segmentor: dict) -> None:
 
 
 def gives_per_pixel_logits(head: type) -> bool:
-    """Whether a head class maps features to logits, and logits to its loss, as mmseg's base does."""
+    """Whether a head maps features to logits, and logits to its loss, as mmseg's base does."""
     stock = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
     return issubclass(head, BaseDecodeHead) and head.loss in stock
 
@@ -101,7 +101,10 @@ def forward_network(net: nn.Module, x_N3HW: Tensor) -> Outputs:
     for stage in stages[1:]:
         heads.append(stage(feats, heads[-1]))
     logits = F.interpolate(
-        _logits(stages[-1], heads[-1]), x_N3HW.shape[-2:], mode="bilinear", align_corners=net.align_corners
+        _logits(stages[-1], heads[-1]),
+        x_N3HW.shape[-2:],
+        mode="bilinear",
+        align_corners=net.align_corners,
     )
     return Outputs(feats, heads, logits)
 
@@ -155,7 +158,7 @@ def supervised_losses(
             loss = stage.loss_by_feat(output, data_samples)
         else:
             is_last = number == len(stages) - 1
-            logits = outputs.logits_NCHW if is_last else _logits(output)
+            logits = outputs.logits_NCHW if is_last else _logits(stage, output)
             loss = head_losses(stage, logits, labels_NHW)
         losses.update(add_prefix(loss, name))
     auxiliary = getattr(net, "auxiliary_head", None)

@@ -266,3 +266,23 @@ def test_given_init_cfg_replaces_the_papers_init():
 def test_bad_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build({**NARROW, **arguments})
+
+
+@pytest.mark.parametrize("aspp_form", ["cps", "cac"])
+def test_one_training_image_is_refused_with_the_fix(aspp_form):
+    head = MODELS.build(
+        dict(
+            type="DeepLabV3PlusHead",
+            in_channels=[4, 8],
+            in_index=[0, 1],
+            channels=8,
+            c1_channels=4,
+            num_classes=3,
+            aspp_form=aspp_form,
+            norm_cfg=dict(type="BN"),
+        )
+    )
+    features = [torch.randn(1, 4, 8, 8), torch.randn(1, 8, 4, 4)]
+    with pytest.raises(ValueError, match="single image in training.*num_per_source"):
+        head(features)
+    assert head.eval()(features).shape == (1, 3, 8, 8)

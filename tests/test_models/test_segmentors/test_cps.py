@@ -8,6 +8,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -226,3 +227,16 @@ def test_predictions_of_each_branch_and_of_both(build):
     torch.testing.assert_close(both.seg_logits.data.softmax(0), mean)
     assert torch.equal(both.pred_sem_seg.data[0], mean.argmax(0))
     assert model.semi_test_cfg["predict_on"] == 0
+
+
+@pytest.mark.parametrize(("iteration", "share"), [(0, 0.006737947), (10, 0.2865048), (20, 1.0)])
+def test_the_ramp_up_follows_the_runner_s_iteration(build, iteration, share):
+    """exp(-5 (1 - t/20)^2) of lambda; the runner's count survives a resume."""
+    batch = make_batch(True)
+    hub = MessageHub.get_current_instance()
+    losses = []
+    for settings in (dict(), dict(rampup_iters=20)):
+        hub.update_info("iter", iteration)
+        losses.append(build(semi_train_cfg=settings).loss(*batch)["unsup.loss_cps"])
+    hub.update_info("iter", 0)
+    torch.testing.assert_close(losses[1], losses[0] * share)

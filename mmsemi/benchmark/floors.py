@@ -76,10 +76,12 @@ def cps_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
                 mask = recipe.mask_B1HW[:, 0]
                 targets.append(torch.where(mask, hard[recipe.second], hard[recipe.first]))
     for net in model.branches:
+        if recipe is not None:
+            logits.append(_forward(net, inputs["unsup_student"])[1])
         loss, labeled = _supervised(net, inputs["sup"], labels)
         total = total + loss
-        unlabeled = _forward(net, inputs["unsup_student"])[1]
-        logits.append(torch.cat([labeled, unlabeled]) if recipe is None else unlabeled)
+        if recipe is None:
+            logits.append(torch.cat([labeled, _forward(net, inputs["unsup_student"])[1]]))
     targets = targets or [one.detach().argmax(1) for one in logits]
     cross = F.cross_entropy(logits[0], targets[1]) + F.cross_entropy(logits[1], targets[0])
     return total + weight * cross

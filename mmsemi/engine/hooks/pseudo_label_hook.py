@@ -1,0 +1,163 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Pictures and per-class shares of the pseudo-labels, while training runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.visualization import LocalVisBackend
+from mmseg.registry import HOOKS
+from PIL import Image
+from torch import Tensor, nn
+
+from ...datasets.truth import load_truth
+from ...visualization.pseudo_labels import pseudo_label_panel
+
+
+def denormalize(x_N3HW: Tensor, preprocessor: nn.Module) -> np.ndarray:
+    """Normalised images as (N, H, W, 3) uint8 RGB."""
+    x = x_N3HW.detach().float()
+    if getattr(preprocessor, "_enable_normalize", False):
+        x = x * preprocessor.std + preprocessor.mean
+    if not getattr(preprocessor, "channel_conversion", True):
+        x = x.flip(1)  # files are read as BGR
+    return x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+@HOOKS.register_module()
+class PseudoLabelVisHook(Hook):
+    """Show what the method believes about unlabelled images, every ``interval`` iterations.
+
+    Written are
+
+    - ``<work_dir>/<timestamp>/vis_data/pseudo_labels/iter_<N>.png``, and the same picture into the
+      image backends of the visualizer (TensorBoard): for each sample the weak view, its label and
+      confidence, the student's view and the label that it is trained on;
+    - scalars of the visualizer: ``pseudo_label/<class>``, the share of the class in all pixels of
+      the student's views (this process's batch), and ``pseudo_label/kept``, their sum.
+
+    The model keeps its batch only in these iterations (``model.keep_visuals``, ``model.visuals``);
+    the others cost nothing. No random number is drawn.
+
+    Args:
+        interval: Iterations between pictures.
+        num_samples: Samples in a picture, the first ones of the batch.
+        show_truth: Also show the masks of the unlabelled images, where the labelled data set holds
+            them. Off, no such mask is ever opened.
+
+    Example:
+        >>> custom_hooks = [dict(type='PseudoLabelVisHook', interval=500)]
+    """
+
+    priority = "LOW"
+
+    def __init__(self, interval: int = 500, num_samples: int = 2, show_truth: bool = False) -> None:
+        for name, value in (("interval", interval), ("num_samples", num_samples)):
+            if value < 1:
+                raise ValueError(f"PseudoLabelVisHook.{name}={value} must be at least 1")
+        self.interval = interval
+        self.num_samples = num_samples
+        self.show_truth = show_truth
+        self._is_useless = False
+
+    @staticmethod
+    def _model(runner) -> nn.Module:
+        return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+    def _is_due(self, runner) -> bool:
+        return (
+            self.every_n_train_iters(runner, self.interval)
+            and not self._is_useless
+            and is_main_process()
+        )
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Ask the model to keep this batch, if it will be shown."""
+        if self._is_due(runner):
+            self._model(runner).keep_visuals = True
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Show what the model kept."""
+        if not self._is_due(runner):
+            return
+        model = self._model(runner)
+        visuals = getattr(model, "visuals", None)
+        model.keep_visuals, model.visuals = False, None
+        if visuals is None:
+            self._is_useless = True
+            runner.logger.warning(
+                f"PseudoLabelVisHook: {type(model).__name__} has no pseudo-labels to show; nothing "
+                "will be written (remove the hook from custom_hooks, or let the method's loss fill "
+                "model.visuals when model.keep_visuals is set)"
+            )
+            return
+        self._show(runner, model, visuals, data_batch)
+
+    @torch.no_grad()
+    def _show(self, runner, model: nn.Module, visuals: dict[str, Tensor], data_batch: Any) -> None:
+        dataset = runner.train_dataloader.dataset
+        meta = getattr(dataset, "metainfo", {})
+        classes = meta.get("classes") or [f"class {i}" for i in range(model.num_classes)]
+        palette = meta.get("palette") or _some_palette(len(classes))
+        shares = class_shares(visuals["target"], len(classes)).tolist()
+        step = runner.iter + 1
+
+        count = min(self.num_samples, len(visuals["student"]))
+        first = visuals["first"][:count].tolist()
+        picked = dict(
+            image=denormalize(visuals["image"][first], model.data_preprocessor),
+            student=denormalize(visuals["student"][:count], model.data_preprocessor),
+            label=visuals["label"][first].cpu().numpy(),
+            confidence=visuals["confidence"][first].cpu().numpy(),
+            target=visuals["target"][:count].cpu().numpy(),
+        )
+        rows = [{key: values[i] for key, values in picked.items()} for i in range(count)]
+        if self.show_truth:
+            self._add_truth(rows, first, dataset, data_batch, model.ignore_index)
+        picture = pseudo_label_panel(rows, classes, palette, shares, model.ignore_index)
+
+        folder = Path(runner.log_dir) / "vis_data" / "pseudo_labels"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"iter_{step}.png")
+        for backend in runner.visualizer._vis_backends.values():
+            if not isinstance(backend, LocalVisBackend):  # it would write a second file
+                backend.add_image("pseudo_labels", picture, step)
+        scalars = {f"pseudo_label/{name}": share for name, share in zip(classes, shares)}
+        scalars["pseudo_label/kept"] = sum(shares)
+        runner.visualizer.add_scalars(scalars, step=step)
+
+    @staticmethod
+    def _add_truth(
+        rows: list[dict], first: list[int], dataset: Any, data_batch: dict, ignore_index: int
+    ) -> None:
+        """Add the mask of each row's image, padded as the image is."""
+        unlabeled = [
+            number
+            for number, sample in enumerate(data_batch["data_samples"])
+            if sample.get("source") == "unlabeled"
+        ]
+        for row, index in zip(rows, first):
+            number = unlabeled[index]
+            sample, image = data_batch["data_samples"][number], data_batch["inputs"][number]
+            mask = load_truth(dataset, sample, image)
+            if mask is not None:
+                row["truth"] = np.full_like(row["label"], ignore_index)
+                row["truth"][: mask.shape[0], : mask.shape[1]] = mask.numpy()
+
+
+def class_shares(target_BHW: Tensor, num_classes: int) -> Tensor:
+    """Share (num_classes,) of each class in all pixels; other label values count in the divisor."""
+    kept = target_BHW[(target_BHW >= 0) & (target_BHW < num_classes)]
+    return torch.bincount(kept.flatten(), minlength=num_classes).double() / target_BHW.numel()
+
+
+def _some_palette(num_classes: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (num_classes, 3))

@@ -1,0 +1,197 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""From a semi-supervised checkpoint to a plain mmseg config and checkpoint.
+
+Decisions:
+
+- The config comes from the checkpoint itself and is read, not executed (``--config`` replaces it).
+- Everything about training goes: other networks, optimiser, message hub, random states, hooks,
+  pre-trained weight files. What is left loads with ``torch.load(weights_only=True)`` and nothing
+  allow-listed, and with mmseg alone if the network is made of stock parts.
+- Own losses become mmseg's cross-entropy: a plain segmentor builds them, but prediction does not
+  use them.
+- The exported network is built from the exported config and the weights are loaded strictly before
+  a file appears; files appear complete (written aside, then renamed) or not at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..models.preprocessor import merge_preprocessors
+from ..version import __version__
+from .checkpoint import (
+    choose_network,
+    find_networks,
+    load_semi_checkpoint,
+    plain_meta,
+    read_stored_config,
+    select_weights,
+)
+from .config import import_names, import_user_modules, plain_config
+
+__all__ = ["CONFIG_FILE", "ONNX_FILE", "WEIGHTS_FILE", "Exported", "export_segmentor"]
+
+CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE = "config.py", "weights.pth", "net.onnx"
+
+
+@dataclass
+class Exported:
+    """What an export wrote.
+
+    Attributes:
+        net: Name of the network.
+        names: Names of all networks in the checkpoint.
+        config: Path of the plain config.
+        weights: Path of the plain checkpoint.
+        own_parts: Registered types in the network that mmseg does not have.
+        imports: Modules that the plain config imports.
+        onnx: What the ONNX file can do, or ``None`` if it was not asked for.
+        notes: Further lines for the user.
+    """
+
+    net: str
+    names: list[str]
+    config: Path
+    weights: Path
+    own_parts: list[str]
+    imports: list[str]
+    onnx: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def export_segmentor(
+    checkpoint_path: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    net: str | int | None = None,
+    config: Config | dict | None = None,
+    onnx: bool = False,
+    shape: tuple[int, int] | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write one network of a semi-supervised checkpoint as ``config.py`` and ``weights.pth``.
+
+    Args:
+        checkpoint_path: Checkpoint of a :class:`~mmsemi.models.SemiSegmentor` training.
+        out_dir: Folder of the result, made if missing.
+        net: 'student', 'teacher', 0, 1, ...; ``None`` is ``semi_test_cfg.predict_on``.
+        config: Training config; ``None`` is the one stored in the checkpoint.
+        onnx: Also write ``net.onnx``, checked with onnxruntime.
+        shape: Height and width of the ONNX input; ``None`` is the training crop.
+        force: Replace an earlier export.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+        FileExistsError: There is an export already.
+        ValueError: Not a checkpoint of mmsemi, no such network, or a config that does not fit.
+        RuntimeError: The checkpoint is unreadable, holds pickled code, or does not fit its config.
+        ImportError: ``onnx`` without the packages for it, or a module of ``custom_imports`` is
+            missing.
+    """
+    source, out = Path(checkpoint_path).expanduser(), Path(out_dir).expanduser()
+    targets = [out / name for name in (CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE)]
+    present = [str(path) for path in targets if path.exists()]
+    if present and not force:
+        raise FileExistsError(f"already there: {', '.join(present)}; add --force to replace it")
+    if onnx:
+        write_onnx = import_onnx_writer()
+    checkpoint = load_semi_checkpoint(source)
+    prefixes = find_networks(checkpoint["state_dict"], source)
+    if config is None:
+        config = read_stored_config(checkpoint, source)
+    semi_model = config.get("model") or {}
+    if "segmentor" not in semi_model:
+        raise ValueError(f"the config of {source} has no model.segmentor: it is none of mmsemi's")
+    init_default_scope("mmseg")
+    import_user_modules(config)
+    name = choose_network(net, semi_model, prefixes, source)
+
+    plain, own_parts, notes = plain_config(config)
+    state_dict = select_weights(checkpoint["state_dict"], prefixes[name])
+    model = build_plain(plain["model"], state_dict, f"network '{name}' of {source}")
+    meta = plain_meta(checkpoint.get("meta", {}), config)
+    meta.update(mmsemi_version=__version__, exported_from=source.name, net=name)
+    meta["cfg"] = Config(plain).pretty_text
+
+    imports = import_names(plain)
+    result = Exported(name, list(prefixes), targets[0], targets[1], own_parts, imports, notes=notes)
+    out.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".export-", dir=out))
+    try:
+        header = f"# Network '{name}' of {source.name}, exported by mmsemi {__version__}.\n"
+        (staging / CONFIG_FILE).write_text(header + meta["cfg"], encoding="utf-8")
+        torch.save(dict(meta=meta, state_dict=state_dict), staging / WEIGHTS_FILE)
+        if onnx:
+            shape = shape or natural_shape(semi_model)
+            preprocessor = plain["model"].get("data_preprocessor") or {}
+            classes = meta["dataset_meta"].get("classes")
+            result.onnx = write_onnx(model, staging / ONNX_FILE, shape, preprocessor, classes)
+        for target in targets:
+            if (staging / target.name).exists():
+                os.replace(staging / target.name, target)
+            elif target.exists():  # of an earlier export, with other weights
+                target.unlink()
+                result.notes.append(f"{target} of the earlier export is removed")
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return result
+
+
+def build_plain(config: dict, state_dict: dict[str, Tensor], what: str) -> nn.Module:
+    """The network of a plain config with these weights, in eval mode.
+
+    Raises:
+        RuntimeError: Weights are missing, left over, or of another shape.
+    """
+    model = MODELS.build(copy.deepcopy(ConfigDict(config)))
+    own = model.state_dict()
+    wrong = [
+        *(f"{key} is missing" for key in own if key not in state_dict),
+        *(f"{key} is left over" for key in state_dict if key not in own),
+        *(
+            f"{key} is {tuple(state_dict[key].shape)}, the config makes it {tuple(own[key].shape)}"
+            for key in own
+            if key in state_dict and state_dict[key].shape != own[key].shape
+        ),
+    ]
+    if wrong:
+        raise RuntimeError(
+            f"{what} does not fit its config ({len(wrong)} of {len(own)} entries): "
+            f"{'; '.join(wrong[:3])}"
+        )
+    model.load_state_dict(state_dict)
+    # SyncBN has no ONNX form, and is plain batch norm in eval mode.
+    return revert_sync_batchnorm(model).eval()
+
+
+def natural_shape(semi_model: dict) -> tuple[int, int]:
+    """Height and width that the network sees most: the sliding window, or the training crop."""
+    segmentor = semi_model["segmentor"]
+    test_cfg = semi_model.get("test_cfg") or segmentor.get("test_cfg") or {}
+    outer, inner = semi_model.get("data_preprocessor"), segmentor.get("data_preprocessor")
+    crop = (merge_preprocessors(inner, outer) or {}).get("size")
+    window = test_cfg.get("crop_size") if test_cfg.get("mode") == "slide" else None
+    return tuple(window or crop or (512, 512))
+
+
+def import_onnx_writer() -> Callable:
+    """The function that writes ONNX files; its packages are optional."""
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"--onnx needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+    from .onnx_file import write_onnx
+
+    return write_onnx

@@ -1,0 +1,172 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""A segmentation network as an ONNX file, accepted only if onnxruntime agrees with torch.
+
+The most general form that works is taken: any batch and image size, else any batch, else one fixed
+input. Whether a form works is decided by running it on inputs of other sizes, because a traced
+network may hide a size as a constant.
+
+Input ``images`` (N, 3, H, W) float, normalised (mean, std and channel order are in the file's
+metadata); output ``logits`` (N, C, H, W), resized to the input.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import warnings
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from ..models.segmentors.network import forward_network
+
+TOLERANCE = 1e-4
+
+
+class Logits(nn.Module):
+    """A plain mmseg segmentor reduced to tensor in, tensor out, for tracing."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(net)
+        for module in list(self.net.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, nn.AdaptiveAvgPool2d):
+                    setattr(module, name, TraceablePool(child.output_size))
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, C, H, W) of normalised images (N, 3, H, W)."""
+        return forward_network(self.net, images).logits_NCHW
+
+
+class TraceablePool(nn.Module):
+    """``AdaptiveAvgPool2d`` as two matrix products, which exist in ONNX for every size.
+
+    ONNX has no adaptive pooling; torch's exporter knows only sizes that divide the feature map's,
+    which the pyramid pooling of PSPNet and UPerNet (3 and 6 bins) hardly ever has.
+    """
+
+    def __init__(self, output_size: int | tuple[int | None, int | None]) -> None:
+        super().__init__()
+        is_pair = isinstance(output_size, (tuple, list))
+        self.bins_hw = tuple(output_size) if is_pair else (output_size, output_size)
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """Means over the bins, (N, C, bins_h, bins_w)."""
+        rows = self._bin_weights(x_NCHW.shape[2], self.bins_hw[0], x_NCHW)
+        columns = self._bin_weights(x_NCHW.shape[3], self.bins_hw[1], x_NCHW)
+        return rows @ x_NCHW @ columns.t()
+
+    @staticmethod
+    def _bin_weights(size: int, bins: int | None, like: Tensor) -> Tensor:
+        """(bins, size): row i averages pixels floor(i size / bins) to ceil((i+1) size / bins)."""
+        pixel = torch.arange(size, device=like.device)
+        if bins is None:
+            return (pixel[:, None] == pixel).to(like.dtype)
+        number = torch.arange(bins, device=like.device)[:, None]
+        start = torch.div(number * size, bins, rounding_mode="floor")
+        end = torch.div((number + 1) * size + bins - 1, bins, rounding_mode="floor")
+        inside = ((pixel >= start) & (pixel < end)).to(like.dtype)
+        return inside / inside.sum(1, keepdim=True)
+
+
+def write_onnx(
+    net: nn.Module,
+    path: Path,
+    shape_hw: tuple[int, int],
+    preprocessor: dict,
+    classes: list[str] | tuple[str, ...] | None,
+) -> str:
+    """Trace a plain segmentor, write it, and compare it with torch.
+
+    Args:
+        net: The segmentor.
+        path: The file.
+        shape_hw: Height and width of the traced input.
+        preprocessor: Config of the stock preprocessor; its normalisation is noted in the file.
+        classes: Class names, noted in the file.
+
+    Returns:
+        A line that says which inputs the file takes and how far it is from torch.
+
+    Raises:
+        RuntimeError: No form could be exported and agrees within ``TOLERANCE`` (of the largest
+            logit, at least 1).
+    """
+    height, width = shape_hw
+    size = {2: "height", 3: "width"}
+    other_sizes = [(2, height + 32, width + 64), (1, height + 17, width + 9)]
+    forms = (
+        ("any batch and image size", {0: "batch", **size}, other_sizes),
+        (f"any batch, images of {height}x{width} only", {0: "batch"}, [(3, height, width)]),
+        (f"one image of {height}x{width} only", {}, []),
+    )
+    model = Logits(net)
+    reason = ""
+    for form, dynamic, further in forms:
+        try:
+            _trace(model, path, (1, height, width), dynamic)
+            _add_metadata(path, preprocessor, classes)
+            gap = _largest_gap(model, path, [(1, height, width), *further])
+        # The exporter and the runtime raise types of their own, down to plain Exception.
+        except Exception as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            continue
+        if gap <= TOLERANCE:
+            return f"takes {form}; largest difference to torch {gap:.1e}"
+        reason = f"its logits differ from torch's by {gap:.1e}"
+    path.unlink(missing_ok=True)
+    raise RuntimeError(f"this network has no ONNX form at {height}x{width}: {reason[:300]}")
+
+
+def _trace(model: nn.Module, path: Path, shape: tuple[int, int, int], dynamic: dict) -> None:
+    batch, height, width = shape
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # about sizes in Python, which the comparison judges
+        torch.onnx.export(
+            model,
+            (torch.zeros(batch, 3, height, width),),
+            os.fspath(path),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_axes={"images": dynamic, "logits": dynamic} if dynamic else None,
+            opset_version=17,
+            # The newer exporter needs one more package, and compiles for minutes.
+            dynamo=False,
+        )
+
+
+def _add_metadata(path: Path, preprocessor: dict, classes) -> None:
+    model = onnx.load(os.fspath(path))
+    facts = {key: preprocessor.get(key) for key in ("mean", "std", "bgr_to_rgb", "rgb_to_bgr")}
+    for key, value in {**facts, "classes": classes}.items():
+        if value is not None:
+            model.metadata_props.add(key=key, value=json.dumps(value))
+    onnx.checker.check_model(model)
+    onnx.save(model, os.fspath(path))
+
+
+@torch.no_grad()
+def _largest_gap(model: nn.Module, path: Path, shapes: list[tuple[int, int, int]]) -> float:
+    """Largest difference of the logits, relative to the largest logit where that is above 1."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # a form that does not work is no error
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(
+        os.fspath(path), options, providers=["CPUExecutionProvider"]
+    )
+    generator = torch.Generator().manual_seed(0)
+    gaps = []
+    for batch, height, width in shapes:
+        images = torch.randn(batch, 3, height, width, generator=generator)
+        expected = model(images)
+        found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+        if found.shape != expected.shape:
+            raise RuntimeError(f"gives {tuple(found.shape)} for input {tuple(images.shape)}")
+        gaps.append(float((found - expected).abs().max() / expected.abs().max().clamp(min=1)))
+    return max(gaps)

@@ -1,0 +1,175 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The floor computes the step's loss, and what is printed is what was measured."""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+
+import pytest
+import torch
+import toy_teacher  # noqa: F401  (registers ToyTeacherStudent)
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmseg.registry import MODELS
+
+from mmsemi.benchmark import format_table, main, run_benchmark
+from mmsemi.benchmark.batches import fresh, make_batch, set_crop
+from mmsemi.benchmark.floors import find_floor, plain_optimizer
+from mmsemi.benchmark.measure import build_model, drop_pretrained, quartiles
+
+OPTIMIZER = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="SGD", lr=0.05, momentum=0.9, weight_decay=1e-3),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
+)
+
+
+@pytest.fixture
+def make_config(segmentor_config, preprocessor_config, semi_config):
+    def make(method: str, mixed: bool = False, **settings) -> Config:
+        segmentor_config["decode_head"]["dropout_ratio"] = 0
+        segmentor_config["auxiliary_head"] = dict(
+            segmentor_config["decode_head"], in_index=0, in_channels=4
+        )
+        preprocessor_config["mix"] = dict(type="CutMix") if mixed else None
+        counts = dict(labeled=2, unlabeled=4)
+        return Config(
+            copy.deepcopy(
+                dict(
+                    model=dict(
+                        type=method,
+                        segmentor=segmentor_config,
+                        data_preprocessor=preprocessor_config,
+                        **settings,
+                    ),
+                    train_dataloader=dict(
+                        batch_size=6,
+                        sampler=dict(type="MultiSourceSampler", num_per_source=counts),
+                        dataset=semi_config,
+                    ),
+                    optim_wrapper=OPTIMIZER,
+                )
+            )
+        )
+
+    return make
+
+
+METHODS = [("Supervised", False), ("CPS", False), ("CPS", True)]
+
+
+@pytest.mark.parametrize(("method", "mixed"), METHODS)
+def test_a_floor_step_is_a_training_step(make_config, method, mixed):
+    """Two steps of each, with a real learning rate, from the same weights: the same weights."""
+    config = make_config(method, mixed)
+    model = build_model(config, torch.device("cpu"))
+    twin = copy.deepcopy(model)
+    wrapper = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+    other = build_optim_wrapper(twin, copy.deepcopy(config.optim_wrapper))
+    floor, note = find_floor(twin, other)
+    optimizer = plain_optimizer(other)
+    assert note is None and len(optimizer.param_groups) == 2
+    batch = make_batch(config, 3)
+    for _ in range(2):
+        loss = model.train_step(fresh(batch), wrapper)["loss"]
+        ready = twin.data_preprocessor(fresh(batch), training=True)
+        value = floor(twin, ready["inputs"], ready["data_samples"])
+        value.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        torch.testing.assert_close(loss, value)
+    for (name, ours), theirs in zip(model.state_dict().items(), twin.state_dict().values()):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(("method", "mixed"), METHODS)
+def test_results_and_table(make_config, method, mixed):
+    config = make_config(method, mixed)
+    results = run_benchmark(config, pairs=3, warmup=1, loader_seconds=0.1, image_hw=(40, 48))
+    json.dumps(results)
+    assert results["mix"] == mixed and results["crop_hw"] == [32, 32]
+    assert results["loss_difference"] < 1e-5
+    assert results["ratio"]["q1"] <= results["ratio"]["median"] <= results["ratio"]["q3"]
+    assert set(results["loader"]) == {"labeled", "unlabeled"}
+    text = format_table("name", results)
+    assert f"{results['ratio']['median']:.4f}" in text and "images/s per worker" in text
+    assert "2 labeled, 4 unlabeled, crop 32x32" in text
+
+
+def test_the_configs_own_data(make_config):
+    results = run_benchmark(
+        make_config("CPS", True), pairs=1, warmup=0, data="config", loader_seconds=0.1
+    )
+    assert results["data"] == "config" and results["loader"]["unlabeled"] > 0
+
+
+def test_a_method_without_a_floor_gets_its_times(make_config):
+    results = run_benchmark(make_config("ToyTeacherStudent"), pairs=1, warmup=0, loader_seconds=0)
+    assert results["ratio"] is None and results["step"]["median"] > 0 and results["ema"] > 0
+    text = format_table("name", results)
+    assert (
+        "no floor is known for ToyTeacherStudent, step times only (known: Supervised, CPS)" in text
+    )
+    assert "teacher EMA" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (dict(semi_train_cfg=dict(joint_forward=True)), "CPS with joint_forward=True"),
+        (dict(optim_wrapper=dict(accumulative_counts=2)), "without accumulation"),
+        (dict(optim_wrapper=dict(clip_grad=dict(max_norm=1))), "without accumulation and clipping"),
+    ],
+)
+def test_settings_without_a_floor_say_so(make_config, change, reason):
+    config = make_config("CPS", semi_train_cfg=change.get("semi_train_cfg"))
+    config.optim_wrapper.update(change.get("optim_wrapper", {}))
+    model = MODELS.build(config.model)
+    floor, note = find_floor(model, build_optim_wrapper(model, config.optim_wrapper))
+    assert floor is None and reason in note
+
+
+def test_the_batch_is_that_of_the_config_and_stays_fresh(make_config):
+    config = make_config("CPS", True)
+    batch = make_batch(config, 3)
+    sources = [sample.source for sample in batch["data_samples"]]
+    assert sources == ["labeled"] * 2 + ["unlabeled"] * 4
+    masks = [sample.gt_sem_seg.data for sample in batch["data_samples"][:2]]
+    assert all(set(mask.unique().tolist()) == {0, 1, 2, 255} for mask in masks)
+    model = MODELS.build(config.model)
+    first, second = (model.data_preprocessor(fresh(batch), training=True) for _ in range(2))
+    assert torch.equal(first["inputs"]["unsup_student"], second["inputs"]["unsup_student"])
+    assert batch["data_samples"][0].gt_sem_seg.data.dtype == torch.uint8
+
+
+def test_small_parts(make_config):
+    assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == dict(q1=2.0, median=3.0, q3=4.0)
+    assert quartiles([7.0])["median"] == statistics.median([7.0])
+    config = dict(a=[dict(init_cfg=dict(type="Pretrained", checkpoint="x"), pretrained="y")])
+    assert drop_pretrained(config) == dict(a=[dict(init_cfg=None, pretrained=None)])
+    config = make_config("CPS")
+    set_crop(config, 16)
+    assert config.model.data_preprocessor.size == (16, 16)
+    for source in ("labeled", "unlabeled"):
+        crops = [t for t in config.train_dataloader.dataset[source].pipeline if "Crop" in t["type"]]
+        assert [crop["crop_size"] for crop in crops] == [(16, 16)]
+
+
+def test_command_line(tmp_path, capsys, make_config):
+    threads = torch.get_num_threads()
+    path = tmp_path / "config.py"
+    make_config("CPS", True).dump(path)
+    out = tmp_path / "new" / "result.json"
+    try:
+        code = main([str(path), "--pairs", "2", "--warmup", "0", "--crop", "24", "--out", str(out)])
+    finally:
+        torch.set_num_threads(threads)
+    assert code == 0 and "ratio" in capsys.readouterr().out
+    assert json.loads(out.read_text())["crop_hw"] == [24, 24]
+    assert main([str(path), "--pairs", "0"]) == 2
+    assert "--pairs 0 must be at least 1" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.py")]) == 2
+    assert main([str(path), "--cfg-options", "modell.type=CPS"]) == 2
+    assert "did you mean 'model'" in capsys.readouterr().err

@@ -1,0 +1,196 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""What the hook shows is what the method trained on, and training is not touched by it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+from mmseg.registry import MODELS
+from PIL import Image
+
+from mmsemi.datasets import Draw, SemiDataset
+from mmsemi.datasets.truth import load_truth
+from mmsemi.engine.hooks import pseudo_label_hook
+from mmsemi.engine.hooks.pseudo_label_hook import PseudoLabelVisHook, class_shares, denormalize
+from mmsemi.models.segmentors import cps
+
+CLASSES = ("background", "left", "right")
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def train(semi_config, segmentor_config, preprocessor_config, tmp_path, monkeypatch):
+    """Trains 5 iterations; returns the runner, the losses and the folder of its visualizer."""
+    monkeypatch.setattr(Runner, "_log_env", lambda self, env_cfg: None)
+
+    def run(method: str = "CPS", mixed: bool = False, hook: dict | None = None):
+        number = next(_numbers)
+        mix = dict(type="CutMix") if mixed else None
+        settings = dict(interval=2) if hook is None else hook
+        runner = Runner(
+            model=dict(
+                type=method,
+                segmentor=segmentor_config,
+                data_preprocessor={**preprocessor_config, "mix": mix},
+            ),
+            work_dir=str(tmp_path / f"run{number}"),
+            train_dataloader=dict(
+                dataset=semi_config,
+                sampler=dict(
+                    type="MultiSourceSampler", num_per_source=dict(labeled=2, unlabeled=4)
+                ),
+                batch_size=6,
+                num_workers=0,
+            ),
+            train_cfg=dict(type="SemiIterBasedTrainLoop", max_iters=5, val_interval=1000),
+            optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.02, momentum=0.9)),
+            custom_hooks=[dict(type="PseudoLabelVisHook", **settings)] if settings else [],
+            visualizer=dict(
+                type="SegLocalVisualizer",
+                name=f"visualizer{number}",
+                vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")],
+            ),
+            log_processor=dict(by_epoch=False),
+            randomness=dict(seed=1),
+            default_scope="mmseg",
+            experiment_name=f"pseudo_labels{number}",
+        )
+        losses, runner.lines = [], []
+        handler = logging.Handler()
+        handler.emit = lambda record: runner.lines.append(record.getMessage())
+        runner.logger.addHandler(handler)
+        model = runner.model
+        step = model.train_step
+        model.train_step = lambda *a, **k: losses.append(step(*a, **k)) or losses[-1]
+        runner.train()
+        return runner, [one["loss"].item() for one in losses], Path(runner.log_dir) / "vis_data"
+
+    return run
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_pictures_and_shares_of_what_was_trained_on(train, mixed, monkeypatch):
+    seen = []
+    show = PseudoLabelVisHook._show
+    monkeypatch.setattr(
+        PseudoLabelVisHook,
+        "_show",
+        lambda self, runner, model, visuals, batch: (
+            seen.append(visuals) or show(self, runner, model, visuals, batch)
+        ),
+    )
+    runner, _, folder = train(mixed=mixed)
+    assert sorted(p.name for p in (folder / "pseudo_labels").iterdir()) == [
+        "iter_2.png",
+        "iter_4.png",
+    ]
+    assert not (folder / "vis_image").exists(), "one file a picture"
+    assert len(seen) == 2 and runner.model.visuals is None and not runner.model.keep_visuals
+    assert not any(value.requires_grad for value in seen[0].values())
+    lines = [json.loads(line) for line in (folder / "scalars.json").read_text().splitlines()]
+    logged = [line for line in lines if "pseudo_label/kept" in line]
+    assert [line["step"] for line in logged] == [2, 4]
+    for line, visuals in zip(logged, seen):
+        target = visuals["target"]
+        assert target.shape == ((2, 32, 32) if mixed else (4, 32, 32))
+        for number, name in enumerate(CLASSES):
+            share = (target == number).float().mean().item()
+            assert line[f"pseudo_label/{name}"] == pytest.approx(share)
+        assert line["pseudo_label/kept"] == pytest.approx(1)
+        if not mixed:
+            assert torch.equal(visuals["label"], target)
+        assert (visuals["confidence"] >= 1 / 3 - 1e-6).all() and (visuals["confidence"] <= 1).all()
+
+
+def test_the_picture_reaches_tensorboard(train):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    _, _, folder = train(mixed=True)
+    accumulator = events.EventAccumulator(str(folder), size_guidance={"images": 0})
+    accumulator.Reload()
+    images = accumulator.Images("pseudo_labels")
+    assert [image.step for image in images] == [2, 4]
+    picture = Image.open(folder / "pseudo_labels" / "iter_4.png")
+    assert (images[1].width, images[1].height) == picture.size
+    assert [s.step for s in accumulator.Scalars("pseudo_label/left")] == [2, 4]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_training_is_the_same_with_and_without(train, mixed):
+    with_hook, without = train(mixed=mixed)[1], train(mixed=mixed, hook={})[1]
+    assert with_hook == without
+
+
+def test_other_iterations_keep_nothing_and_masks_stay_closed(train, monkeypatch):
+    calls = []
+    keep = cps.pseudo_label_visuals
+    monkeypatch.setattr(cps, "pseudo_label_visuals", lambda *args: calls.append(1) or keep(*args))
+    monkeypatch.setattr(
+        pseudo_label_hook, "load_truth", lambda *_: pytest.fail("opened a mask")
+    )
+    train(mixed=True, hook=dict(interval=3))
+    assert len(calls) == 1
+
+
+def test_a_method_without_pseudo_labels_is_told_so_once(train):
+    runner, _, folder = train("Supervised")
+    assert not (folder / "pseudo_labels").exists()
+    told = [line for line in runner.lines if "Supervised has no pseudo-labels to show" in line]
+    assert len(told) == 1
+
+
+def test_the_truth_is_that_of_the_augmented_image(semi_config):
+    """Colours of the test images tell the class: truth must lie on them after crop and flip."""
+    dataset = SemiDataset(**{k: v for k, v in semi_config.items() if k != "type"})
+    colours = torch.tensor([[40, 40, 200], [200, 40, 40], [40, 200, 40]]).flip(1)  # BGR as loaded
+    for seed, index in enumerate(dataset.source_ranges["unlabeled"]):
+        sample = dataset[Draw(index, 1000 + seed)]
+        assert "gt_sem_seg" not in sample["data_samples"]
+        truth = load_truth(dataset, sample["data_samples"], sample["inputs"])
+        pixels = sample["inputs"].permute(1, 2, 0)[:, :, None].int()
+        nearest = (pixels - colours).abs().sum(-1).argmin(-1)
+        known = truth != 255
+        assert known.float().mean() > 0.7
+        assert (nearest == truth)[known].float().mean() > 0.9
+        other = dataset[Draw(index, 77 + seed)]["inputs"]
+        assert load_truth(dataset, sample["data_samples"], other) is None
+
+
+def test_truth_can_be_asked_for(train, monkeypatch):
+    rows = []
+    draw = pseudo_label_hook.pseudo_label_panel
+    monkeypatch.setattr(
+        pseudo_label_hook,
+        "pseudo_label_panel",
+        lambda given, *rest: rows.extend(given) or draw(given, *rest),
+    )
+    train(mixed=True, hook=dict(interval=5, num_samples=1, show_truth=True))
+    assert len(rows) == 1 and rows[0]["truth"].shape == (32, 32)
+    assert set(np.unique(rows[0]["truth"])) <= {0, 1, 2, 255}
+
+
+def test_images_come_back_from_their_normalised_form(preprocessor_config):
+    preprocessor = MODELS.build(preprocessor_config)
+    image = torch.randint(256, (2, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    valid = torch.ones(2, 8, 8, dtype=torch.bool)
+    normal = preprocessor._normalize(image.byte(), valid)
+    rgb = denormalize(normal, preprocessor)
+    assert np.array_equal(rgb, image.flip(1).permute(0, 2, 3, 1).numpy().astype(np.uint8))
+
+
+def test_shares_count_pixels_that_are_not_kept_in_the_divisor():
+    target = torch.tensor([[[0, 1], [1, 255]], [[255, 2], [1, 255]]])
+    assert class_shares(target, 4).tolist() == [1 / 8, 3 / 8, 1 / 8, 0]
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ValueError, match="interval=0 must be at least 1"):
+        PseudoLabelVisHook(interval=0)
+    with pytest.raises(ValueError, match="num_samples=0 must be"):
+        PseudoLabelVisHook(num_samples=0)

@@ -1,0 +1,500 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Exported segmentors: what is in the files, who can load them, what they predict, what is refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import toy_teacher  # noqa: F401  (registers ToyTeacherStudent)
+from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
+from mmengine.registry import init_default_scope
+from mmengine.runner import get_state_dict
+from mmseg.registry import DATASETS, MODELS
+
+from mmsemi.export import export_segmentor
+from mmsemi.export.config import plain_config, plain_dataset
+from mmsemi.utils.literals import read_literal_config, to_plain
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OWN_HEAD = dict(type="DeepLabV3PlusHead", in_channels=[4, 8], in_index=[0, 1], c1_channels=4)
+
+
+@pytest.fixture
+def make_run(segmentor_config, preprocessor_config, val_config, semi_config, tmp_path):
+    """A training config and a checkpoint as a run would leave them, for any method."""
+
+    def make(method: str = "CPS", head: dict | None = None, **model_options) -> tuple[Path, Config]:
+        segmentor = copy.deepcopy(segmentor_config)
+        if head is not None:
+            old = segmentor["decode_head"]
+            kept = {key: old[key] for key in ("channels", "num_classes", "norm_cfg", "loss_decode")}
+            segmentor["decode_head"] = {**kept, **head}
+        segmentor["backbone"]["init_cfg"] = dict(type="Pretrained", checkpoint="absent.pth")
+        imports = ["mmsemi", "toy_teacher"] if method.startswith("Toy") else ["mmsemi"]
+        loader = dict(batch_size=1, num_workers=0, dataset=copy.deepcopy(val_config))
+        loader["sampler"] = dict(type="DefaultSampler", shuffle=False)
+        config = Config(
+            dict(
+                default_scope="mmseg",
+                custom_imports=dict(imports=imports, allow_failed_imports=False),
+                model=dict(
+                    type=method,
+                    segmentor=segmentor,
+                    data_preprocessor={
+                        **preprocessor_config,
+                        "mix": dict(type="CutMix"),
+                        "test_cfg": dict(size_divisor=8),
+                    },
+                    **model_options,
+                ),
+                train_dataloader=dict(batch_size=6, num_workers=0, dataset=semi_config),
+                val_dataloader=loader,
+                test_dataloader=loader,
+                val_evaluator=dict(type="IoUMetric", iou_metrics=["mIoU"]),
+                test_evaluator=dict(type="IoUMetric", iou_metrics=["mIoU"]),
+                test_pipeline=[dict(type="LoadImageFromFile"), dict(type="PackSegInputs")],
+                optim_wrapper=dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1)),
+                train_cfg=dict(type="SemiIterBasedTrainLoop", max_iters=9),
+                val_cfg=dict(type="TeacherStudentValLoop"),
+                test_cfg=dict(type="TestLoop"),
+                default_hooks=dict(
+                    checkpoint=dict(type="AtomicCheckpointHook"),
+                    visualization=dict(type="SegVisualizationHook"),
+                ),
+            )
+        )
+        torch.manual_seed(3)
+        model = MODELS.build(copy.deepcopy(config.model))
+        if hasattr(model, "teacher"):
+            torch.nn.init.normal_(model.teacher.decode_head.conv_seg.weight)
+        for name, value in model.named_buffers():
+            if "running_var" in name:  # statistics that differ from network to network
+                value.uniform_(0.5, 2)
+        dataset_meta = dict(
+            classes=val_config["metainfo"]["classes"],
+            palette=np.array(val_config["metainfo"]["palette"]),
+            label_map=None,
+        )
+        path = tmp_path / "iter_7.pth"
+        torch.save(
+            dict(
+                meta=dict(cfg=config.pretty_text, iter=7, epoch=0, dataset_meta=dataset_meta),
+                state_dict=get_state_dict(model),
+                optimizer=dict(state={}, param_groups=[]),
+                message_hub=dict(log_scalars=dict(loss=HistoryBuffer([np.float64(1)], [1]))),
+                random_states=dict(ranks=[]),
+            ),
+            path,
+        )
+        config.dump(tmp_path / "semi.py")
+        return path, config
+
+    return make
+
+
+@torch.no_grad()
+def logits(model, x: torch.Tensor) -> torch.Tensor:
+    metas = [dict(ori_shape=x.shape[-2:], img_shape=x.shape[-2:])] * len(x)
+    return model.eval().encode_decode(x, metas)
+
+
+def load_semi(path: Path, config: Config):
+    model = MODELS.build(copy.deepcopy(config.model))
+    model.load_state_dict(torch.load(path, weights_only=True)["state_dict"])
+    return model
+
+
+def load_plain(folder: Path):
+    config = Config.fromfile(folder / "config.py")
+    init_default_scope("mmseg")
+    model = MODELS.build(config.model)
+    model.load_state_dict(torch.load(folder / "weights.pth", weights_only=True)["state_dict"])
+    return model
+
+
+def run_python(code: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+# --- Values ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "nets"),
+    [
+        ("CPS", {}, {None: 0, "0": 0, 1: 1}),
+        ("CPS", dict(semi_test_cfg=dict(predict_on=1)), {None: 1}),
+        ("ToyTeacherStudent", {}, {None: "teacher", "student": "student"}),
+        ("Supervised", dict(test_cfg=dict(mode="whole")), {None: "student"}),
+    ],
+)
+def test_logits_are_those_of_the_semi_model(make_run, tmp_path, method, options, nets):
+    path, config = make_run(method, **options)
+    semi, x = load_semi(path, config), torch.randn(2, 3, 24, 40)
+    seen = []
+    for asked, name in nets.items():
+        result = export_segmentor(path, tmp_path / f"out{asked}", asked)
+        assert result.net == str(name) and result.own_parts == []
+        plain = load_plain(tmp_path / f"out{asked}")
+        with semi.predicting_on(name):
+            assert torch.equal(logits(plain, x), logits(semi, x))
+        seen.append(logits(plain, x))
+    if len(set(nets.values())) > 1:
+        assert not torch.equal(seen[0], seen[-1])
+
+
+def test_the_config_is_that_of_a_plain_model(make_run, tmp_path):
+    path, _ = make_run(semi_train_cfg=dict(unsup_weight=2.0))
+    export_segmentor(path, tmp_path / "out")
+    config = Config.fromfile(tmp_path / "out/config.py")
+    assert config.model.type == "EncoderDecoder" and config.model.backbone.init_cfg is None
+    assert config.model.decode_head.loss_decode == dict(
+        type="CrossEntropyLoss", avg_non_ignore=True
+    )
+    assert config.model.data_preprocessor == dict(
+        type="SegDataPreProcessor",
+        mean=[120.0, 110.0, 100.0],
+        std=[60.0, 55.0, 50.0],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        test_cfg=dict(size_divisor=8),
+    )
+    for key in ("train_dataloader", "train_cfg", "optim_wrapper", "custom_imports", "val_cfg"):
+        assert key not in config
+    assert config.default_hooks == dict(visualization=dict(type="SegVisualizationHook"))
+    assert "mmsemi" not in config.pretty_text and "Semi" not in config.pretty_text
+
+
+def test_own_parts_are_named_and_imported(make_run, tmp_path):
+    path, config = make_run(head=OWN_HEAD)
+    result = export_segmentor(path, tmp_path / "out", net=1)
+    assert result.own_parts == ["DeepLabV3PlusHead"]
+    plain = Config.fromfile(tmp_path / "out/config.py")
+    assert plain.custom_imports == dict(imports=["mmsemi"], allow_failed_imports=False)
+    with (semi := load_semi(path, config)).predicting_on(1):
+        x = torch.randn(1, 3, 32, 32)
+        assert torch.equal(logits(load_plain(tmp_path / "out"), x), logits(semi, x))
+
+
+def test_a_given_config_replaces_the_stored_one(make_run, tmp_path):
+    path, config = make_run()
+    config.model.segmentor.test_cfg = dict(mode="slide", crop_size=(16, 16), stride=(8, 8))
+    export_segmentor(path, tmp_path / "out", config=config)
+    assert Config.fromfile(tmp_path / "out/config.py").model.test_cfg.mode == "slide"
+
+
+@pytest.mark.parametrize("name", ["cps/camvid_1-8.py", "cps/shapes_1-8.py", "cps/voc_1-8.py"])
+def test_data_sets_of_the_shipped_configs_become_stock_ones(name):
+    config = Config.fromfile(REPOSITORY / "configs" / name)
+    plain, own_parts, notes = plain_config(config)
+    assert own_parts == ["DeepLabV3PlusHead"] and notes == []
+    dataset, before = plain["test_dataloader"]["dataset"], config.test_dataloader.dataset
+    if name == "cps/voc_1-8.py":
+        assert dataset == before.to_dict()
+        return
+    assert dataset["type"] == "BaseSegDataset" and dataset["data_root"] == before.data_root
+    kind = DATASETS.get(before.type)
+    assert dataset["metainfo"] == to_plain({k: kind.METAINFO[k] for k in ("classes", "palette")})
+    stock = DATASETS.build({**dataset, "lazy_init": True})
+    own = DATASETS.build({**before, "lazy_init": True})
+    for key in ("ann_file", "data_prefix", "img_suffix", "seg_map_suffix", "reduce_zero_label"):
+        ours, theirs = getattr(stock, key), getattr(own, key)
+        if isinstance(ours, dict):
+            assert {k: os.path.normpath(v) for k, v in ours.items()} == {
+                k: os.path.normpath(v) for k, v in theirs.items() if v
+            }
+        else:
+            assert ours == theirs
+
+
+def test_a_data_set_with_code_of_its_own_stays_and_is_an_optional_import(make_run):
+    from mmsemi.datasets import CamVidDataset
+
+    @DATASETS.register_module(force=True)
+    class OtherSet(CamVidDataset):
+        def load_data_list(self):
+            raise AssertionError
+
+    OtherSet.__module__ = "mmsemi.datasets.other"
+    assert plain_dataset(dict(type="OtherSet"))["type"] == "OtherSet"
+    _, config = make_run()
+    config.test_dataloader.dataset = dict(type="OtherSet", pipeline=[])
+    plain, own_parts, notes = plain_config(config)
+    assert own_parts == [] and notes == ["only tools/test.py needs mmsemi: OtherSet"]
+    assert plain["custom_imports"] == dict(imports=["mmsemi"], allow_failed_imports=True)
+
+
+# --- Loading --------------------------------------------------------------------------------------
+
+
+def test_weights_load_in_a_fresh_process_with_nothing_allowed(make_run, tmp_path):
+    path, _ = make_run()
+    export_segmentor(path, tmp_path / "out")
+    printed = run_python(
+        "import sys, json, torch\n"
+        "torch.serialization.clear_safe_globals()\n"
+        "c = torch.load('out/weights.pth', weights_only=True)\n"
+        "names = [m for m in sys.modules if m.split('.')[0] in ('mmsemi', 'mmengine', 'mmseg')]\n"
+        "assert names == [], names\n"
+        "print(json.dumps([sorted(c), c['meta'], sorted(c['state_dict'])]))",
+        tmp_path,
+    )
+    keys, meta, entries = json.loads(printed)
+    assert keys == ["meta", "state_dict"]
+    assert meta["dataset_meta"] == dict(
+        classes=["background", "left", "right"],
+        palette=[[0, 0, 0], [9, 9, 9], [99, 99, 99]],
+        label_map=None,
+    )
+    assert (meta["iter"], meta["net"], meta["exported_from"]) == (7, "0", "iter_7.pth")
+    assert entries == sorted(load_plain(tmp_path / "out").state_dict())
+
+
+WITHOUT_MMSEMI = """
+import runpy, sys, types
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] == "mmsemi":
+            raise ModuleNotFoundError("mmsemi is not installed here")
+sys.meta_path.insert(0, Blocked())
+# In place of a full mmcv's operators, which the installed mmcv-lite lacks.
+import mmcv
+ops = types.ModuleType("mmcv.ops")
+ops.__getattr__ = lambda name: type(name, (), {}) if name[0] != "_" else missing(name)
+def missing(name): raise AttributeError(name)
+sys.modules["mmcv.ops"] = mmcv.ops = ops
+import mmseg, numpy, torch
+from mmseg.apis import MMSegInferencer, inference_model, init_model
+model = init_model("out/config.py", "out/weights.pth", device="cpu")
+result = inference_model(model, "set/images/val/v00.png")
+assert model.dataset_meta["classes"] == ("background", "left", "right"), model.dataset_meta
+torch.save(result.seg_logits.data, "logits.pth")
+inferencer = MMSegInferencer(model="out/config.py", weights="out/weights.pth", device="cpu")
+found = inferencer("set/images/val/v00.png", return_datasamples=False)["predictions"]
+assert numpy.array_equal(found, result.pred_sem_seg.data[0].numpy())
+tool = mmseg.__path__[0] + "/.mim/tools/test.py"
+sys.argv = [tool, "out/config.py", "out/weights.pth", "--work-dir", "test"]
+runpy.run_path(tool, run_name="__main__")
+assert not [name for name in sys.modules if name.split(".")[0] == "mmsemi"]
+"""
+
+
+def test_mmseg_runs_a_stock_net_without_mmsemi(make_run, tmp_path, data_root):
+    from mmseg.apis import inference_model, init_model
+
+    path, _ = make_run()
+    export_segmentor(path, tmp_path / "out", net=1)
+    run_python(WITHOUT_MMSEMI, tmp_path)
+    semi = init_model(str(tmp_path / "semi.py"), str(path), device="cpu")
+    with semi.predicting_on(1):
+        expected = inference_model(semi, str(data_root / "images/val/v00.png"))
+    assert torch.equal(torch.load(tmp_path / "logits.pth"), expected.seg_logits.data)
+    metrics = [json.loads(file.read_text()) for file in tmp_path.glob("test/*/*.json")]
+    assert 0 < metrics[0]["mIoU"] <= 100
+
+
+# --- ONNX -----------------------------------------------------------------------------------------
+
+
+def test_onnx_agrees_with_torch_at_other_sizes(make_run, tmp_path):
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    path, _ = make_run()
+    result = export_segmentor(path, tmp_path / "out", onnx=True)
+    assert result.onnx.startswith("takes any batch and image size; largest difference")
+    x = torch.randn(3, 3, 50, 70)
+    session = runtime.InferenceSession(str(tmp_path / "out/net.onnx"))
+    found = session.run(["logits"], {"images": x.numpy()})[0]
+    expected = logits(load_plain(tmp_path / "out"), x)
+    assert np.abs(found - expected.numpy()).max() < 1e-4
+    facts = {p.key: p.value for p in onnx.load(str(tmp_path / "out/net.onnx")).metadata_props}
+    assert json.loads(facts["mean"]) == [120.0, 110.0, 100.0]
+    assert json.loads(facts["classes"]) == ["background", "left", "right"]
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6, (2, None)])
+@pytest.mark.parametrize("size", [(7, 11), (6, 12), (4, 5)])
+def test_traceable_pooling_is_adaptive_pooling(bins, size):
+    pytest.importorskip("onnx")
+    from mmsemi.export.onnx_file import TraceablePool
+
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    assert torch.allclose(
+        TraceablePool(bins)(x), torch.nn.AdaptiveAvgPool2d(bins)(x), atol=1e-12, rtol=0
+    )
+
+
+def test_a_network_that_onnx_gets_wrong_is_not_written(tmp_path, segmentor_config, monkeypatch):
+    pytest.importorskip("onnx")
+    from mmsemi.export import onnx_file
+
+    monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
+    net = MODELS.build({**segmentor_config}).eval()
+    with pytest.raises(RuntimeError, match="no ONNX form at 32x32: its logits differ from torch's"):
+        onnx_file.write_onnx(net, tmp_path / "net.onnx", (32, 32), {}, None)
+    assert list(tmp_path.glob("*.onnx")) == []
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def test_nothing_is_overwritten_without_force(make_run, tmp_path):
+    path, _ = make_run()
+    out = tmp_path / "out"
+    export_segmentor(path, out, net=0)
+    (out / "net.onnx").write_text("of another export")
+    with pytest.raises(FileExistsError, match=r"config\.py, .*weights\.pth, .* add --force"):
+        export_segmentor(path, out, net=1)
+    assert torch.load(out / "weights.pth")["meta"]["net"] == "0"
+    result = export_segmentor(path, out, net=1, force=True)
+    assert torch.load(out / "weights.pth")["meta"]["net"] == "1"
+    assert "net.onnx of the earlier export is removed" in result.notes[0]
+    assert sorted(entry.name for entry in out.iterdir()) == ["config.py", "weights.pth"]
+
+
+def test_an_interrupted_export_leaves_the_earlier_one(make_run, tmp_path, monkeypatch):
+    path, _ = make_run()
+    out = tmp_path / "out"
+    export_segmentor(path, out, net=0)
+    before = {entry: entry.read_bytes() for entry in out.iterdir()}
+
+    def full(*args):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("mmsemi.export.torch.save", full)
+    with pytest.raises(OSError, match="no space"):
+        export_segmentor(path, out, net=1, force=True)
+    assert {entry: entry.read_bytes() for entry in out.iterdir()} == before
+
+
+# --- Errors ---------------------------------------------------------------------------------------
+
+
+def edit(path: Path, change) -> None:
+    checkpoint = torch.load(path, weights_only=True)
+    change(checkpoint)
+    torch.save(checkpoint, path)
+
+
+def test_wrong_requests_say_what_is_there(make_run, tmp_path):
+    path, _ = make_run(semi_test_cfg=dict(predict_on="ensemble"))
+    with pytest.raises(ValueError, match=r"predict_on='ensemble'.*choose it with --net \(0, 1\)"):
+        export_segmentor(path, tmp_path / "out")
+    with pytest.raises(ValueError, match="has no network 'teacher', it has: 0, 1"):
+        export_segmentor(path, tmp_path / "out", net="teacher")
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*did you mean .*iter_7\.pth"):
+        export_segmentor(tmp_path / "iter_70.pth", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_checkpoints_are_refused(make_run, tmp_path):
+    path, _ = make_run()
+    export_segmentor(path, tmp_path / "out")
+    with pytest.raises(ValueError, match="is a plain mmseg checkpoint already"):
+        export_segmentor(tmp_path / "out/weights.pth", tmp_path / "again")
+    torch.save(dict(state_dict={"fc.weight": torch.zeros(1)}), path)
+    with pytest.raises(
+        ValueError, match="neither 'student.' nor 'branches.' weights, but fc.weight"
+    ):
+        export_segmentor(path, tmp_path / "again")
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match="it has no 'state_dict'"):
+        export_segmentor(path, tmp_path / "again")
+
+
+def test_a_checkpoint_that_does_not_fit_its_config_is_refused(make_run, tmp_path):
+    path, _ = make_run()
+    edit(path, lambda c: c["state_dict"].pop("branches.0.decode_head.conv_seg.bias"))
+    with pytest.raises(
+        RuntimeError, match=r"does not fit its config .*: decode_head.conv_seg.bias is missing"
+    ):
+        export_segmentor(path, tmp_path / "out")
+    edit(path, lambda c: c["meta"].pop("cfg"))
+    with pytest.raises(ValueError, match="holds no config: give the training config with --config"):
+        export_segmentor(path, tmp_path / "out")
+    edit(path, lambda c: c["meta"].update(cfg="model = dict(type='EncoderDecoder')"))
+    with pytest.raises(ValueError, match=r"has no model\.segmentor"):
+        export_segmentor(path, tmp_path / "out")
+
+
+class Trap:
+    def __reduce__(self):
+        return os.system, ("touch trapped",)
+
+
+def test_code_in_a_checkpoint_is_never_run(make_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, _ = make_run()
+    edit(path, lambda c: c["meta"].update(cfg="import os\nos.system('touch trapped')"))
+    with pytest.raises(
+        ValueError, match=r"line 1 is not an assignment.*nothing of it was executed"
+    ):
+        export_segmentor(path, "out")
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({**checkpoint, "callback": Trap()}, path)
+    with pytest.raises(RuntimeError, match=r"refused.*pickled object 'posix\.system'"):
+        export_segmentor(path, "out")
+    assert not Path("trapped").exists() and not Path("out").exists()
+
+
+def test_config_text_is_read_as_mmengine_writes_it():
+    config = dict(
+        a=dict(b=[1, -2.5, None, True], c=(1,), d="it's", e={"x-y": 1, 0: {2}}), f=float("inf")
+    )
+    assert read_literal_config(Config(config).pretty_text, "x") == config
+    for text in ("a = f()", "a = b", "a = dict(**b)", "a = [i for i in b]", "a.b = 1", "a = -'x'"):
+        with pytest.raises(ValueError, match="x is not a config as mmengine writes it"):
+            read_literal_config(text, "x")
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_missing_onnx_packages_are_named(make_run, tmp_path, monkeypatch, missing):
+    monkeypatch.setattr("mmsemi.export.find_spec", lambda name: None if name == missing else 1)
+    with pytest.raises(ImportError, match=f"--onnx needs {missing}: pip install {missing}"):
+        export_segmentor(make_run()[0], tmp_path / "out", onnx=True)
+
+
+def test_the_tool_reports_in_single_lines(make_run, tmp_path):
+    path, _ = make_run(head=OWN_HEAD)
+    tool = [sys.executable, str(REPOSITORY / "tools/export_segmentor.py")]
+
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*tool, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    done = run(path, "out", "--net", "1")
+    assert done.returncode == 0, done.stderr
+    assert "network '1'" in done.stdout and "(it has: 0, 1)" in done.stdout
+    assert "imports mmsemi, the network has DeepLabV3PlusHead" in done.stdout.splitlines()[1]
+    done = run(path, "out")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(
+        "export_segmentor.py: error: already there: out/config.py, "
+    )
+    assert "Traceback" not in done.stderr
+    done = run(path, "out2", "--config", "absent.py")
+    assert done.returncode == 2 and "there is no config absent.py" in done.stderr
