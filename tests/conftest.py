@@ -10,11 +10,12 @@ from pathlib import Path
 # Before torch starts its pool: tiny tensors are slower on many threads.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
-import mmsemi  # noqa: F401  (applies compat and registers everything)
 import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 from PIL import Image
+
+import mmsemi  # noqa: F401  (applies compat and registers everything)
 
 CLASSES = ("background", "left", "right")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -44,7 +45,9 @@ def write_pair(root: Path, name: str, seed: int, size_hw=(40, 48), split: str = 
     image = colours[np.minimum(mask, 2)] + generator.integers(-30, 30, (height, width, 3))
     for folder in (root / "images" / split, root / "masks" / split):
         folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "images" / split / f"{name}.png")
+    Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(
+        root / "images" / split / f"{name}.png"
+    )
     Image.fromarray(mask).save(root / "masks" / split / f"{name}.png")
 
 

@@ -26,6 +26,7 @@ def curve(name: str, segmentor: dict, preprocessor: dict, dataset: dict) -> list
     """Losses of the first iterations of a method, SGD, one thread, seed 0."""
     from mmengine.dataset import pseudo_collate
     from mmseg.registry import DATASETS, MODELS
+
     from mmsemi.datasets import MultiSourceSampler
 
     if name == "cps_cutmix":

@@ -51,6 +51,8 @@ def format_table(name: str, results: dict[str, Any]) -> str:
         lines.append(line("floor ms", spread(r["floor"], 1e3, 2)))
     if r["ratio"]:
         lines.append(line("ratio", spread(r["ratio"], 1, 4) + f", {r['pairs']} pairs"))
+    if r["cpu_ratio"]:
+        lines.append(line("ratio of CPU", spread(r["cpu_ratio"], 1, 4)))
     if r["loss_difference"] is not None:
         lines.append(
             line("loss", f"floor and step differ by {r['loss_difference']:.1e} (relative)")

@@ -54,6 +54,10 @@ def _supervised(net: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     return loss, logits
 
 
+def _hard(logits: Tensor) -> Tensor:
+    return logits.detach().max(1).indices  # argmax, but faster on the CPU
+
+
 def _labels(samples: dict) -> Tensor:
     return torch.cat([sample.gt_sem_seg.data for sample in samples["sup"]])
 
@@ -72,7 +76,7 @@ def cps_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
         with torch.no_grad():
             for net in model.branches:
                 halves = inputs["unsup_teacher"].split(len(recipe.first))
-                hard = torch.cat([_forward(net, half)[1].argmax(1) for half in halves])
+                hard = torch.cat([_hard(_forward(net, half)[1]) for half in halves])
                 mask = recipe.mask_B1HW[:, 0]
                 targets.append(torch.where(mask, hard[recipe.second], hard[recipe.first]))
     for net in model.branches:
@@ -82,7 +86,7 @@ def cps_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
         total = total + loss
         if recipe is None:
             logits.append(torch.cat([labeled, _forward(net, inputs["unsup_student"])[1]]))
-    targets = targets or [one.detach().argmax(1) for one in logits]
+    targets = targets or [_hard(one) for one in logits]
     cross = F.cross_entropy(logits[0], targets[1]) + F.cross_entropy(logits[1], targets[0])
     return total + weight * cross
 

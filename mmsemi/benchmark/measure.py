@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -50,15 +50,23 @@ def build_model(config: Config, device: torch.device) -> nn.Module:
     return revert_sync_batchnorm(model).to(device).train()
 
 
-def timed(run: Callable[[], Any], device: torch.device) -> tuple[float, Any]:
-    """Seconds that ``run`` takes, device work included, and its result."""
+class Timing(NamedTuple):
+    """One run: seconds on the clock, seconds of this process's CPU time, what it returned."""
+
+    seconds: float
+    cpu_seconds: float
+    result: Any
+
+
+def timed(run: Callable[[], Any], device: torch.device) -> Timing:
+    """Run once; the device's work is included in the time on the clock."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     result = run()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return time.perf_counter() - start, result
+    return Timing(time.perf_counter() - start, time.process_time() - cpu_start, result)
 
 
 def quartiles(values: Sequence[float]) -> dict[str, float]:
@@ -114,7 +122,7 @@ def measure_ema(model: nn.Module, device: torch.device, repeats: int = 20) -> fl
         hook._averaged.lerp(hook.momentum)
         hook._copied.copy()
 
-    return statistics.median(timed(update, device)[0] for _ in range(repeats))
+    return statistics.median(timed(update, device).seconds for _ in range(repeats))
 
 
 def run_benchmark(
@@ -139,7 +147,8 @@ def run_benchmark(
         loader_seconds: Time spent on timing the loader; 0 leaves it out.
 
     Returns:
-        JSON-ready results; times are in seconds. ``floor`` and ``ratio`` are None, and
+        JSON-ready results; times are in seconds. ``cpu_ratio`` is the ratio of CPU times, which
+        other processes on the machine disturb less. ``floor`` and the ratios are None, and
         ``floor_note`` says why, where no floor is known.
     """
     device = torch.device(device)
@@ -167,7 +176,7 @@ def run_benchmark(
         optimizer.zero_grad()
         return loss.detach()
 
-    seconds: dict[str, list[float]] = dict(step=[], floor=[], preprocessor=[])
+    timings: dict[str, list[Timing]] = dict(step=[], floor=[], preprocessor=[])
     value: dict[str, float] = {}
     for number in range(warmup + pairs):
         copies = fresh(batch), fresh(batch)
@@ -176,14 +185,15 @@ def run_benchmark(
             runs["floor"] = run_floor
         order = list(runs) if number % 2 else list(runs)[::-1]
         for name in order:
-            used, result = timed(runs[name], device)
-            if number >= warmup:
-                seconds[name].append(used)
-            value[name] = float((result["loss"] if name == "step" else result).detach())
-        used, _ = timed(lambda b=copies[1]: model.data_preprocessor(b, training=True), device)
-        if number >= warmup:
-            seconds["preprocessor"].append(used)
+            one = timed(runs[name], device)
+            timings[name].append(one._replace(result=None))  # which holds on to the graph
+            value[name] = float((one.result["loss"] if name == "step" else one.result).detach())
+        timings["preprocessor"].append(
+            timed(lambda b=copies[1]: len(model.data_preprocessor(b, training=True)), device)
+        )
 
+    timings = {name: all_of_it[warmup:] for name, all_of_it in timings.items()}
+    seconds = {name: [one.seconds for one in own] for name, own in timings.items()}
     counts = dict(config.train_dataloader.sampler.num_per_source)
     step = quartiles(seconds["step"])
     results: dict[str, Any] = dict(
@@ -200,6 +210,7 @@ def run_benchmark(
         step=step,
         floor=None,
         ratio=None,
+        cpu_ratio=None,
         floor_note=note,
         loss_difference=None,
         preprocessor=statistics.median(seconds["preprocessor"]),
@@ -208,13 +219,16 @@ def run_benchmark(
     )
     if floor_loss:
         results["floor"] = quartiles(seconds["floor"])
-        results["ratio"] = quartiles([s / f for s, f in zip(seconds["step"], seconds["floor"])])
+        in_pairs = list(zip(timings["step"], timings["floor"]))
+        results["ratio"] = quartiles([s.seconds / f.seconds for s, f in in_pairs])
+        if device.type == "cpu":
+            results["cpu_ratio"] = quartiles([s.cpu_seconds / f.cpu_seconds for s, f in in_pairs])
         if not has_dropout(model):
             difference = abs(value["step"] - value["floor"]) / abs(value["floor"])
             results["loss_difference"] = difference
             if not difference < 1e-3:
                 results["floor_note"] = "the floor computes another loss than the step: no ratio"
-                results["ratio"] = None
+                results["ratio"] = results["cpu_ratio"] = None
     last = fresh(batch)
     results["memory_mib"] = dict(
         step=peak_memory_mib(lambda: model.train_step(last, wrapper), device)

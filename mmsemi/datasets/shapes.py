@@ -96,7 +96,7 @@ def check_shapes(data_root: str | os.PathLike, wanted: dict | None = None) -> No
 
 
 def prepare_shapes(
-    data_root: str | os.PathLike, seed: int = 0, num_train: int = 640, num_val: int = 100
+    data_root: str | os.PathLike, seed: int = 0, num_train: int = 480, num_val: int = 100
 ) -> bool:
     """Generate the data set at ``data_root`` unless something is there already.
 
@@ -138,7 +138,7 @@ def _filled(root: Path) -> bool:
 
 @DATASETS.register_module()
 class ShapesDataset(BaseSegDataset):
-    """Built-in data set with 8 classes (with background) that need shape and texture; void is 255.
+    """Built-in data set with 7 classes (with background) that need shape and texture; void is 255.
 
     Args:
         ann_file: Image list, relative to ``data_root``.

@@ -1,7 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """Seeded generator of the built-in data set "shapes", written in the Pascal VOC layout.
 
-What the pictures ask of a network: seven foreground classes are pairs of a shape and a texture. No
+What the pictures ask of a network: six foreground classes are pairs of a shape and a texture. No
 shape, no texture and no colour belongs to one class alone (a plain ring and a dotted blob are
 background), so a network has to learn both and where one ends. Light, colours, blur, rotation, size
 and occlusion vary freely, so that a few dozen labelled images do not show all of it and unlabelled
@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 4
 MARKER = "shapes.json"
 VOID = 255
 SPLITS = ("train", "val")
@@ -36,12 +36,11 @@ SIDES = (96, 112, 128, 144, 160)
 CLASSES = (
     "background",
     "striped disc",
-    "checked disc",
-    "striped square",
-    "dotted square",
-    "checked triangle",
-    "dotted triangle",
+    "dotted disc",
+    "striped bar",
+    "checked bar",
     "dotted ring",
+    "checked ring",
 )
 PALETTE = (
     (0, 0, 0),
@@ -51,9 +50,8 @@ PALETTE = (
     (211, 54, 190),
     (255, 180, 0),
     (42, 190, 170),
-    (120, 100, 230),
 )
-SHAPES = ("disc", "square", "triangle", "ring")
+SHAPES = ("disc", "bar", "ring")
 TEXTURES = ("striped", "checked", "dotted")
 
 
@@ -74,7 +72,7 @@ def signed_distance(
     """Distance to the outline of a shape centred at the origin, in pixels, negative inside.
 
     Args:
-        shape: One of 'disc', 'square', 'triangle', 'ring' or 'blob'.
+        shape: One of 'disc', 'bar', 'ring' or 'blob'.
         xx: Horizontal coordinates in the shape's own rotated frame, (H, W).
         yy: Vertical coordinates, (H, W).
         radius: Half extent of the shape in pixels.
@@ -86,11 +84,8 @@ def signed_distance(
     unit = min(half_w, half_h)
     if shape == "disc":
         return (np.hypot(u, v) - 1.0) * unit
-    if shape == "square":
-        return np.maximum(np.abs(xx) - 0.88 * half_w, np.abs(yy) - 0.88 * half_h)
-    if shape == "triangle":
-        sides = [np.cos(a) * u + np.sin(a) * v for a in (np.pi / 2, 7 * np.pi / 6, 11 * np.pi / 6)]
-        return (np.maximum.reduce(sides) - 0.62) * unit
+    if shape == "bar":
+        return np.maximum(np.abs(xx) - 1.3 * half_w, np.abs(yy) - 0.42 * half_h)
     if shape == "ring":
         return (np.abs(np.hypot(u, v) - 0.76) - 0.30) * unit
     if shape == "blob":
@@ -140,7 +135,7 @@ def _draw_figure(
     rng: np.random.Generator, height: int, width: int, label: int, shape: str, texture: str
 ) -> Figure:
     xx, yy = _pixel_grid(height, width)
-    radius = rng.uniform(19.0, 33.0) * (1.12 if shape in ("triangle", "ring") else 1.0)
+    radius = rng.uniform(17.0, 28.0) * (1.12 if shape == "ring" else 1.0)
     # Centres may lie near the rim: figures cut by the image border belong to the task.
     cx = rng.uniform(0.4 * radius, width - 0.4 * radius)
     cy = rng.uniform(0.4 * radius, height - 0.4 * radius)
@@ -162,12 +157,12 @@ def draw_layout(rng: np.random.Generator) -> tuple[list[Figure], np.ndarray]:
     """Draw size, figures and the label map of one image.
 
     Returns:
-        The figures from back to front, and the label map (H, W) uint8 with values 0-7 and 255 on
+        The figures from back to front, and the label map (H, W) uint8 with values 0-6 and 255 on
         the border (one pixel on either side) between two objects or an object and the background.
     """
     height, width = (int(SIDES[k]) for k in rng.integers(len(SIDES), size=2))
     num_objects = int(rng.integers(2, 5))
-    kinds = [0] * int(rng.integers(0, 3)) + [
+    kinds = [0] * int(rng.integers(0, 2)) + [
         int(k) for k in 1 + rng.integers(len(CLASSES) - 1, size=num_objects)
     ]
     if rng.random() < 0.25:  # a distractor in front of the objects
@@ -271,7 +266,7 @@ def generate_sample(seed: int, split: str, index: int) -> tuple[np.ndarray, np.n
         index: Number of the image in the split.
 
     Returns:
-        The RGB image (H, W, 3) uint8 and the label map (H, W) uint8 with values 0-7 and 255.
+        The RGB image (H, W, 3) uint8 and the label map (H, W) uint8 with values 0-6 and 255.
     """
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}, expected one of {SPLITS}")
@@ -286,7 +281,7 @@ def generate_sample(seed: int, split: str, index: int) -> tuple[np.ndarray, np.n
 
 
 def write_shapes(
-    out_dir: str | os.PathLike, seed: int = 0, num_train: int = 640, num_val: int = 100
+    out_dir: str | os.PathLike, seed: int = 0, num_train: int = 480, num_val: int = 100
 ) -> None:
     """Write the data set in VOC layout into ``out_dir`` (made if missing), the marker file last.
 

@@ -157,7 +157,9 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
                     )
             height, width = self.size
         elif self.size_divisor:
-            height, width = (-(-n // self.size_divisor) * self.size_divisor for n in (height, width))
+            height, width = (
+                -(-n // self.size_divisor) * self.size_divisor for n in (height, width)
+            )
         return height, width
 
     def _stack(self, images: Sequence[Tensor], height: int, width: int) -> Tensor:

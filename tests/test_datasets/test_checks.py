@@ -8,8 +8,9 @@ import shutil
 import numpy as np
 import pytest
 from mmseg.registry import DATASETS
-from mmsemi.datasets import LoadCheckedAnnotations, check_leakage
 from PIL import Image
+
+from mmsemi.datasets import LoadCheckedAnnotations, check_leakage
 
 
 def build(config):
@@ -28,12 +29,16 @@ def test_disjoint_sets_pass_and_validation_masks_are_checked_too(semi_config, va
 
 def test_labelled_validation_images_are_refused(semi_config, val_config):
     val_config["data_prefix"] = copy.deepcopy(semi_config["labeled"]["data_prefix"])
-    with pytest.raises(ValueError, match="4 labeled training images are validation images.*'.*t.*png'"):
+    with pytest.raises(
+        ValueError, match="4 labeled training images are validation images.*'.*t.*png'"
+    ):
         check_leakage(build(semi_config), build(val_config))
 
 
 @pytest.mark.parametrize("how", ["folder", "link", "copy"])
-def test_unlabelled_validation_images_are_refused(semi_config, val_config, data_root, tmp_path, how):
+def test_unlabelled_validation_images_are_refused(
+    semi_config, val_config, data_root, tmp_path, how
+):
     folder = tmp_path / "more"
     folder.mkdir()
     source = data_root / "images/val/v00.png"

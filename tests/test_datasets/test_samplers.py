@@ -4,6 +4,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from mmsemi.datasets.samplers import MultiSourceSampler, derive_seed
 
 
@@ -22,9 +23,7 @@ class TwoSources:
 
 def build(monkeypatch=None, rank=0, world_size=1, **kwargs):
     if monkeypatch is not None:
-        monkeypatch.setattr(
-            "mmsemi.datasets.samplers.get_dist_info", lambda: (rank, world_size)
-        )
+        monkeypatch.setattr("mmsemi.datasets.samplers.get_dist_info", lambda: (rank, world_size))
     kwargs.setdefault("num_per_source", dict(labeled=2, unlabeled=3))
     return MultiSourceSampler(kwargs.pop("dataset", TwoSources()), seed=5, **kwargs)
 

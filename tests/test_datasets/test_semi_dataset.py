@@ -11,10 +11,11 @@ import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
-from mmsemi.datasets import Draw, MultiSourceSampler, UnlabeledDataset
-from mmsemi.datasets.semi_dataset import relative_ids
 from PIL import Image
 from torch.utils.data import DataLoader
+
+from mmsemi.datasets import Draw, MultiSourceSampler, UnlabeledDataset
+from mmsemi.datasets.semi_dataset import relative_ids
 
 
 def build(config):
@@ -52,7 +53,9 @@ def test_no_mask_of_an_unlabelled_image_is_opened(semi_config, data_root, monkey
     import mmengine.fileio as fileio
 
     get = fileio.get
-    monkeypatch.setattr(fileio, "get", lambda path, *a, **k: opened.append(str(path)) or get(path, *a, **k))
+    monkeypatch.setattr(
+        fileio, "get", lambda path, *a, **k: opened.append(str(path)) or get(path, *a, **k)
+    )
     dataset = build(semi_config)
     for index in range(len(dataset)):
         dataset[index]
@@ -119,10 +122,17 @@ def test_pool_all_and_other_folders(semi_config, data_root, tmp_path):
 def test_unlabelled_list_file(semi_config, data_root, tmp_path):
     (tmp_path / "list.txt").write_text("t01\nt02.png\n")
     config = copy.deepcopy(semi_config)
-    config["unlabeled"].update(img_dir=str(data_root / "images/train"), ann_file=str(tmp_path / "list.txt"))
-    assert [os.path.basename(p) for p in build(config).img_paths("unlabeled")] == ["t01.png", "t02.png"]
+    config["unlabeled"].update(
+        img_dir=str(data_root / "images/train"), ann_file=str(tmp_path / "list.txt")
+    )
+    assert [os.path.basename(p) for p in build(config).img_paths("unlabeled")] == [
+        "t01.png",
+        "t02.png",
+    ]
     (tmp_path / "list.txt").write_text("t01\nt77\n")
-    with pytest.raises(FileNotFoundError, match="'t77' of list file .*list.txt' has no image under"):
+    with pytest.raises(
+        FileNotFoundError, match="'t77' of list file .*list.txt' has no image under"
+    ):
         build(config)
 
 
@@ -231,7 +241,9 @@ def test_unreadable_images_can_be_skipped_up_to_a_limit(semi_config):
         file.write(b"broken")
     with pytest.warns(UserWarning, match="replaced by another unlabeled image"):
         sample = dataset[Draw(4, 1)]
-    assert sample["data_samples"].source == "unlabeled" and sample["data_samples"].img_path != damaged
+    assert (
+        sample["data_samples"].source == "unlabeled" and sample["data_samples"].img_path != damaged
+    )
     os.remove(dataset.img_paths("unlabeled")[1])
     with pytest.raises(FileNotFoundError, match="2 unreadable samples .* allows 1"):
         dataset[Draw(5, 1)]
@@ -241,7 +253,11 @@ def test_reduce_zero_label_and_class_subsets_as_mmseg(semi_config, data_root):
     """The checked loader gives the stock loader's masks."""
     config = semi_config["labeled"]
     config["reduce_zero_label"] = True
-    config["pipeline"] = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSemiInputs")]
+    config["pipeline"] = [
+        dict(type="LoadImageFromFile"),
+        dict(type="LoadAnnotations"),
+        dict(type="PackSemiInputs"),
+    ]
     stock = DATASETS.build(copy.deepcopy(config))
     semi = build(dict(type="SemiDataset", labeled=config))
     for index in range(3):

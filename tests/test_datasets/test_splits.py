@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from mmsemi.datasets.published_splits import PUBLISHED_SPLITS
 from mmsemi.datasets.splits import (
     CountSplit,
@@ -30,12 +31,16 @@ def test_file_order_does_not_matter():
     assert RatioSplit(0.2, seed=1)(IDS[::-1]) == RatioSplit(0.2, seed=1)(IDS)
 
 
-@pytest.mark.parametrize(("ratio", "total", "count"), [(0.1, 30, 3), (0.29, 100, 29), (0.001, 50, 1)])
+@pytest.mark.parametrize(
+    ("ratio", "total", "count"), [(0.1, 30, 3), (0.29, 100, 29), (0.001, 50, 1)]
+)
 def test_rounding_is_down_with_at_least_one(ratio, total, count):
     assert len(RatioSplit(ratio)(IDS[:total])[0]) == count
 
 
-@pytest.mark.parametrize("build", [lambda: RatioSplit(0), lambda: RatioSplit(1.5), lambda: CountSplit(0)])
+@pytest.mark.parametrize(
+    "build", [lambda: RatioSplit(0), lambda: RatioSplit(1.5), lambda: CountSplit(0)]
+)
 def test_impossible_sizes_are_refused(build):
     with pytest.raises(ValueError, match="split"):
         build()
@@ -94,9 +99,13 @@ def test_a_published_list_is_checked_and_says_where_it_comes_from(tmp_path):
     ids = ["a/id005", "a/id003"]
     path = write(tmp_path / "l.txt", ["id005.png", "id003.png"])
     assert ListSplit(path, labeled_sha256=ids_sha256(ids))(IDS)[0] == ids
-    with pytest.raises(ValueError, match=r"l.txt' \(2 images\) is not the published one \(DATA of X\)"):
+    with pytest.raises(
+        ValueError, match=r"l.txt' \(2 images\) is not the published one \(DATA of X\)"
+    ):
         ListSplit(path, labeled_sha256=ids_sha256(ids[:1]), origin="DATA of X")(IDS)
-    with pytest.raises(FileNotFoundError, match="nowhere.txt' does not exist: it is DATA of X; put"):
+    with pytest.raises(
+        FileNotFoundError, match="nowhere.txt' does not exist: it is DATA of X; put"
+    ):
         ListSplit(str(tmp_path / "nowhere.txt"), origin="DATA of X")(IDS)
 
 
@@ -111,7 +120,9 @@ def test_every_kth_matches_its_known_answer():
     """splits.md section 3: G2 on 10,582 made-up ids, k = 16."""
     ids = [f"id{i:05d}" for i in range(10582)]
     assert len(ids[::16]) == 662
-    assert ids_sha256(ids[::16]) == "a96ba6737e884da5fd4f049b2431e0cee210ccbb8ebd95ad58495a6462dcb7b2"
+    assert (
+        ids_sha256(ids[::16]) == "a96ba6737e884da5fd4f049b2431e0cee210ccbb8ebd95ad58495a6462dcb7b2"
+    )
 
 
 def test_published_hashes_on_the_published_master_list():

@@ -67,7 +67,9 @@ def write_config(semi_config, val_config, segmentor_config, preprocessor_config,
             )
         )
         config.test_dataloader, config.test_evaluator = config.val_dataloader, config.val_evaluator
-        config.visualizer = dict(type="SegLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")])
+        config.visualizer = dict(
+            type="SegLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")]
+        )
         path = tmp_path / "config.py"
         config.dump(path)
         text = path.read_text()
@@ -182,11 +184,17 @@ def test_interrupted_runs_continue_bit_for_bit(method, write_config, preprocesso
     assert_same_runs(straight, killed)
     if method == "teacher":
         state = checkpoint["state_dict"]
-        pairs = [(v, state[k.replace("teacher.", "student.")]) for k, v in state.items() if k.startswith("teacher.") and k.endswith("weight")]
+        pairs = [
+            (v, state[k.replace("teacher.", "student.")])
+            for k, v in state.items()
+            if k.startswith("teacher.") and k.endswith("weight")
+        ]
         assert any(not torch.equal(*pair) for pair in pairs), "the teacher lags behind the student"
 
 
-def test_inference_apis_run_on_a_semi_checkpoint(write_config, preprocessor_config, tmp_path, data_root):
+def test_inference_apis_run_on_a_semi_checkpoint(
+    write_config, preprocessor_config, tmp_path, data_root
+):
     from mmseg.apis import MMSegInferencer, inference_model, init_model
 
     preprocessor_config["mix"] = dict(type="CutMix")

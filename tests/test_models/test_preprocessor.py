@@ -99,7 +99,9 @@ def test_a_strong_view_differs_inside_and_not_on_padding(preprocessor_config):
     model = MODELS.build({**preprocessor_config, "strong": strong})
     parts = [sample("unlabeled", 20, 32, 5), sample("unlabeled", 32, 32, 6)]
     inputs = model(batch(sample("labeled", 32, 32, 1), *parts), training=True)["inputs"]
-    assert not torch.allclose(inputs["unsup_student"][0, :, :20], inputs["unsup_teacher"][0, :, :20])
+    assert not torch.allclose(
+        inputs["unsup_student"][0, :, :20], inputs["unsup_teacher"][0, :, :20]
+    )
     assert (inputs["unsup_student"][0, :, 20:] == 0).all()
 
 
@@ -111,7 +113,9 @@ def test_one_unlabelled_image_cannot_be_mixed(preprocessor_config):
 
 def test_an_image_larger_than_the_batch_is_named(preprocessor_config):
     model = MODELS.build(preprocessor_config)
-    with pytest.raises(ValueError, match=r"'unlabeled2.png' is 40x32 .*RandomCrop\(crop_size=\(32, 32\)"):
+    with pytest.raises(
+        ValueError, match=r"'unlabeled2.png' is 40x32 .*RandomCrop\(crop_size=\(32, 32\)"
+    ):
         model(batch(sample("labeled", 32, 32, 1), sample("unlabeled", 40, 32, 2)), training=True)
 
 

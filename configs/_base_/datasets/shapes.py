@@ -1,4 +1,4 @@
-# The built-in set: generated on first use, 8 classes, images of 96-160 px.
+# The built-in set: generated on first use, 7 classes, images of 96-160 px.
 data_root = "data/shapes"
 crop_size = (80, 80)
 

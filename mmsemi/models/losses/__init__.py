@@ -11,4 +11,10 @@ from .cross_entropy import (
 )
 from .rampup import sigmoid_rampup
 
-__all__ = ["PixelCrossEntropy", "ProbOhemCrossEntropy", "cross_entropy", "ohem_cross_entropy", "sigmoid_rampup"]
+__all__ = [
+    "PixelCrossEntropy",
+    "ProbOhemCrossEntropy",
+    "cross_entropy",
+    "ohem_cross_entropy",
+    "sigmoid_rampup",
+]

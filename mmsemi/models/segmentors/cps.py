@@ -29,7 +29,7 @@ from torch import Tensor
 
 from ..losses import cross_entropy, sigmoid_rampup
 from .base import Inputs, Losses, Samples, SemiSegmentor
-from .network import forward_network, pseudo_label_visuals
+from .network import forward_network, hard_labels, pseudo_label_visuals
 
 
 @MODELS.register_module()
@@ -87,7 +87,7 @@ class CPS(SemiSegmentor):
             outputs = self._forward_streams(net, [inputs["sup"], inputs["unsup_student"]])
             losses.update(self.supervise(f"sup.{number}", net, outputs[0], data_samples["sup"]))
             logits.append(torch.cat([stream.logits_NCHW for stream in outputs]))
-        labels = [self._labels(one) for one in logits]
+        labels = [hard_labels(one) for one in logits]
         if self.semi_train_cfg["ignore_padding"]:
             labeled = torch.stack([s.gt_sem_seg.data[0] for s in data_samples["sup"]])
             valid = torch.cat([labeled != self.ignore_index, inputs["valid"]])
@@ -107,7 +107,7 @@ class CPS(SemiSegmentor):
             for net in self.branches:
                 # Only the labels stay: features of the weak views would fill the memory.
                 weak = [one.logits_NCHW for one in self._forward_streams(net, weak_streams)]
-                labels.append(recipe.apply(torch.cat([self._labels(one) for one in weak])))
+                labels.append(recipe.apply(torch.cat([hard_labels(one) for one in weak])))
                 if self.keep_visuals and visible_logits is None:
                     visible_logits = torch.cat(weak)
             del weak
@@ -130,11 +130,6 @@ class CPS(SemiSegmentor):
             return [forward_network(net, stream) for stream in streams]
         sizes = [len(stream) for stream in streams]
         return forward_network(net, torch.cat(list(streams))).split(sizes)
-
-    @staticmethod
-    def _labels(logits_NCHW: Tensor) -> Tensor:
-        """Hard pseudo-labels (N, H, W) int64; integers, hence without gradient."""
-        return logits_NCHW.detach().argmax(1)
 
     def _labels_where(self, valid_BHW: Tensor, labels: list[Tensor]) -> list[Tensor]:
         """Labels that are ignored outside ``valid_BHW``."""

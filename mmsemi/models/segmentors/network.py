@@ -109,13 +109,21 @@ def forward_network(net: nn.Module, x_N3HW: Tensor) -> Outputs:
     return Outputs(feats, heads, logits)
 
 
+def hard_labels(logits_NCHW: Tensor) -> Tensor:
+    """Class (N, H, W) int64 of the largest logit, the first one of equals; without gradient.
+
+    The indices of ``max`` are those of ``argmax``, which takes five times as long on the CPU.
+    """
+    return logits_NCHW.detach().max(1).indices
+
+
 def accuracy(logits_NCHW: Tensor, labels_NHW: Tensor, ignore_index: int) -> Tensor:
     """Correct pixels in percent of those not ignored, (1,); mmseg's value, kept on the device.
 
     Without a valid pixel it is 100, as in mmseg.
     """
     valid = labels_NHW != ignore_index
-    correct = ((logits_NCHW.argmax(1) == labels_NHW) & valid).sum(dtype=torch.float32)
+    correct = ((hard_labels(logits_NCHW) == labels_NHW) & valid).sum(dtype=torch.float32)
     eps = torch.finfo(torch.float32).eps
     return ((correct + eps) * (100.0 / (valid.sum(dtype=torch.float32) + eps)))[None]
 

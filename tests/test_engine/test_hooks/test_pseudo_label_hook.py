@@ -131,9 +131,7 @@ def test_other_iterations_keep_nothing_and_masks_stay_closed(train, monkeypatch)
     calls = []
     keep = cps.pseudo_label_visuals
     monkeypatch.setattr(cps, "pseudo_label_visuals", lambda *args: calls.append(1) or keep(*args))
-    monkeypatch.setattr(
-        pseudo_label_hook, "load_truth", lambda *_: pytest.fail("opened a mask")
-    )
+    monkeypatch.setattr(pseudo_label_hook, "load_truth", lambda *_: pytest.fail("opened a mask"))
     train(mixed=True, hook=dict(interval=3))
     assert len(calls) == 1
 

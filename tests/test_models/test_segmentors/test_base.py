@@ -5,8 +5,8 @@ import copy
 from urllib.error import URLError
 
 import pytest
-import toy_teacher  # noqa: F401  (registers ToyTeacherStudent)
 import torch
+import toy_teacher  # noqa: F401  (registers ToyTeacherStudent)
 from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
 
@@ -94,7 +94,9 @@ def test_it_looks_like_the_network_that_predicts(build):
     for name in ("backbone", "decode_head", "num_classes", "out_channels", "align_corners"):
         assert getattr(model, name) is getattr(net, name)
     assert model.test_cfg is net.test_cfg and model.with_decode_head
-    assert build(pretrained=None, train_cfg=None, test_cfg=dict(mode="whole")).test_cfg.mode == "whole"
+    assert (
+        build(pretrained=None, train_cfg=None, test_cfg=dict(mode="whole")).test_cfg.mode == "whole"
+    )
 
 
 def test_predict_on_is_restored_after_an_error(build):
@@ -116,11 +118,15 @@ def test_all_entry_points_give_the_network_s_own_results(build):
         assert torch.equal(model.encode_decode(x, metas), net.encode_decode(x, metas))
         for ours, theirs in zip(model.extract_feat(x), net.extract_feat(x)):
             assert torch.equal(ours, theirs)
-        assert torch.equal(model.predict(x)[0].pred_sem_seg.data, net.predict(x)[0].pred_sem_seg.data)
+        assert torch.equal(
+            model.predict(x)[0].pred_sem_seg.data, net.predict(x)[0].pred_sem_seg.data
+        )
 
 
 def test_the_preprocessor_of_an_unchanged_mmseg_config_is_taken_over(segmentor_config):
-    segmentor_config["data_preprocessor"] = dict(type="SegDataPreProcessor", size=(8, 8), mean=[1.0] * 3, std=[2.0] * 3)
+    segmentor_config["data_preprocessor"] = dict(
+        type="SegDataPreProcessor", size=(8, 8), mean=[1.0] * 3, std=[2.0] * 3
+    )
     model = MODELS.build(dict(type="Supervised", segmentor=segmentor_config))
     assert type(model.data_preprocessor).__name__ == "SemiSegDataPreProcessor"
     assert model.data_preprocessor.size == (8, 8)
@@ -132,7 +138,10 @@ def test_heads_without_pixel_logits_are_refused(build, segmentor_config):
         segmentor_config,
         type="CascadeEncoderDecoder",
         num_stages=2,
-        decode_head=[head, dict(type="PointHead", in_channels=[8], in_index=[1], channels=8, num_classes=3)],
+        decode_head=[
+            head,
+            dict(type="PointHead", in_channels=[8], in_index=[1], channels=8, num_classes=3),
+        ],
     )
     with pytest.raises(TypeError, match="PointHead gives no per-pixel logits"):
         build(segmentor=cascade)

@@ -12,6 +12,7 @@ from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+
 from mmsemi.models.augment import MixRecipe
 
 
@@ -169,7 +170,9 @@ def test_padding_counts_unless_told_otherwise(build, mixed, ignore_padding, monk
     seen = []
     monkeypatch.setattr(
         "mmsemi.models.segmentors.cps.cross_entropy",
-        lambda logits, labels, ignore_index: seen.append(labels == ignore_index) or logits.sum() * 0,
+        lambda logits, labels, ignore_index: (
+            seen.append(labels == ignore_index) or logits.sum() * 0
+        ),
     )
     build(semi_train_cfg=dict(ignore_padding=ignore_padding)).loss(inputs, samples)
     want = torch.zeros_like(seen[0])
@@ -207,7 +210,9 @@ def test_missing_unlabelled_images_say_what_to_set(build):
 
 
 def test_unknown_settings_are_refused(build):
-    with pytest.raises(ValueError, match="'unsup_wieght' in CPS.semi_train_cfg; did you mean 'unsup_w"):
+    with pytest.raises(
+        ValueError, match="'unsup_wieght' in CPS.semi_train_cfg; did you mean 'unsup_w"
+    ):
         build(semi_train_cfg=dict(unsup_wieght=1))
     with pytest.raises(ValueError, match=r"predict_on=2 is none of \[0, 1, 'ensemble'\]"):
         build(semi_test_cfg=dict(predict_on=2))

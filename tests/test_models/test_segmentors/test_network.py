@@ -19,6 +19,7 @@ from mmsemi.models.segmentors.network import (
     computes_stock_loss,
     decode_stages,
     forward_network,
+    hard_labels,
     supervised_losses,
 )
 
@@ -111,6 +112,13 @@ def test_accuracy_is_the_stock_value(ignored):
     labels.view(-1)[:ignored] = 255
     want = stock_accuracy(logits, labels, ignore_index=255)
     torch.testing.assert_close(accuracy(logits, labels, 255), want)
+
+
+def test_hard_labels_are_the_argmax_and_the_first_of_equals():
+    logits = torch.randint(0, 3, (2, 5, 9, 7), generator=torch.Generator().manual_seed(0)).float()
+    labels = hard_labels(logits.requires_grad_())
+    assert torch.equal(labels, logits.argmax(1)) and not labels.requires_grad
+    assert hard_labels(torch.zeros(1, 4, 2, 2)).sum() == 0
 
 
 class Waits(TorchDispatchMode):

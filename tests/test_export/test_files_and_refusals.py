@@ -1,0 +1,166 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Exports are whole or absent, and a wrong request ends in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmsemi.export import export_segmentor
+from mmsemi.utils.literals import read_literal_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OWN_HEAD = dict(type="DeepLabV3PlusHead", in_channels=[4, 8], in_index=[0, 1], c1_channels=4)
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def test_nothing_is_overwritten_without_force(make_run, tmp_path):
+    path, _ = make_run()
+    out = tmp_path / "out"
+    export_segmentor(path, out, net=0)
+    (out / "net.onnx").write_text("of another export")
+    with pytest.raises(FileExistsError, match=r"config\.py, .*weights\.pth, .* add --force"):
+        export_segmentor(path, out, net=1)
+    assert torch.load(out / "weights.pth")["meta"]["net"] == "0"
+    result = export_segmentor(path, out, net=1, force=True)
+    assert torch.load(out / "weights.pth")["meta"]["net"] == "1"
+    assert "net.onnx of the earlier export is removed" in result.notes[0]
+    assert sorted(entry.name for entry in out.iterdir()) == ["config.py", "weights.pth"]
+
+
+def test_an_interrupted_export_leaves_the_earlier_one(make_run, tmp_path, monkeypatch):
+    path, _ = make_run()
+    out = tmp_path / "out"
+    export_segmentor(path, out, net=0)
+    before = {entry: entry.read_bytes() for entry in out.iterdir()}
+
+    def full(*args):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("mmsemi.export.torch.save", full)
+    with pytest.raises(OSError, match="no space"):
+        export_segmentor(path, out, net=1, force=True)
+    assert {entry: entry.read_bytes() for entry in out.iterdir()} == before
+
+
+# --- Errors ---------------------------------------------------------------------------------------
+
+
+def edit(path: Path, change) -> None:
+    checkpoint = torch.load(path, weights_only=True)
+    change(checkpoint)
+    torch.save(checkpoint, path)
+
+
+def test_wrong_requests_say_what_is_there(make_run, tmp_path):
+    path, _ = make_run(semi_test_cfg=dict(predict_on="ensemble"))
+    with pytest.raises(ValueError, match=r"predict_on='ensemble'.*choose it with --net \(0, 1\)"):
+        export_segmentor(path, tmp_path / "out")
+    with pytest.raises(ValueError, match="has no network 'teacher', it has: 0, 1"):
+        export_segmentor(path, tmp_path / "out", net="teacher")
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*did you mean .*iter_7\.pth"):
+        export_segmentor(tmp_path / "iter_70.pth", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_checkpoints_are_refused(make_run, tmp_path):
+    path, _ = make_run()
+    export_segmentor(path, tmp_path / "out")
+    with pytest.raises(ValueError, match="is a plain mmseg checkpoint already"):
+        export_segmentor(tmp_path / "out/weights.pth", tmp_path / "again")
+    torch.save(dict(state_dict={"fc.weight": torch.zeros(1)}), path)
+    with pytest.raises(
+        ValueError, match="neither 'student.' nor 'branches.' weights, but fc.weight"
+    ):
+        export_segmentor(path, tmp_path / "again")
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match="it has no 'state_dict'"):
+        export_segmentor(path, tmp_path / "again")
+
+
+def test_a_checkpoint_that_does_not_fit_its_config_is_refused(make_run, tmp_path):
+    path, _ = make_run()
+    edit(path, lambda c: c["state_dict"].pop("branches.0.decode_head.conv_seg.bias"))
+    with pytest.raises(
+        RuntimeError, match=r"does not fit its config .*: decode_head.conv_seg.bias is missing"
+    ):
+        export_segmentor(path, tmp_path / "out")
+    edit(path, lambda c: c["meta"].pop("cfg"))
+    with pytest.raises(ValueError, match="holds no config: give the training config with --config"):
+        export_segmentor(path, tmp_path / "out")
+    edit(path, lambda c: c["meta"].update(cfg="model = dict(type='EncoderDecoder')"))
+    with pytest.raises(ValueError, match=r"has no model\.segmentor"):
+        export_segmentor(path, tmp_path / "out")
+
+
+class Trap:
+    def __reduce__(self):
+        return os.system, ("touch trapped",)
+
+
+def test_code_in_a_checkpoint_is_never_run(make_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, _ = make_run()
+    edit(path, lambda c: c["meta"].update(cfg="import os\nos.system('touch trapped')"))
+    with pytest.raises(
+        ValueError, match=r"line 1 is not an assignment.*nothing of it was executed"
+    ):
+        export_segmentor(path, "out")
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({**checkpoint, "callback": Trap()}, path)
+    with pytest.raises(RuntimeError, match=r"refused.*pickled object 'posix\.system'"):
+        export_segmentor(path, "out")
+    assert not Path("trapped").exists() and not Path("out").exists()
+
+
+def test_config_text_is_read_as_mmengine_writes_it():
+    config = dict(
+        a=dict(b=[1, -2.5, None, True], c=(1,), d="it's", e={"x-y": 1, 0: {2}}), f=float("inf")
+    )
+    assert read_literal_config(Config(config).pretty_text, "x") == config
+    for text in ("a = f()", "a = b", "a = dict(**b)", "a = [i for i in b]", "a.b = 1", "a = -'x'"):
+        with pytest.raises(ValueError, match="x is not a config as mmengine writes it"):
+            read_literal_config(text, "x")
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_missing_onnx_packages_are_named(make_run, tmp_path, monkeypatch, missing):
+    monkeypatch.setattr("mmsemi.export.find_spec", lambda name: None if name == missing else 1)
+    with pytest.raises(ImportError, match=f"--onnx needs {missing}: pip install {missing}"):
+        export_segmentor(make_run()[0], tmp_path / "out", onnx=True)
+
+
+def test_the_tool_reports_in_single_lines(make_run, tmp_path):
+    path, _ = make_run(head=OWN_HEAD)
+    tool = [sys.executable, str(REPOSITORY / "tools/export_segmentor.py")]
+
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*tool, *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+
+    done = run(path, "out", "--net", "1")
+    assert done.returncode == 0, done.stderr
+    assert "network '1'" in done.stdout and "(it has: 0, 1)" in done.stdout
+    assert "imports mmsemi, the network has DeepLabV3PlusHead" in done.stdout.splitlines()[1]
+    done = run(path, "out")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith(
+        "export_segmentor.py: error: already there: out/config.py, "
+    )
+    assert "Traceback" not in done.stderr
+    done = run(path, "out2", "--config", "absent.py")
+    assert done.returncode == 2 and "there is no config absent.py" in done.stderr
