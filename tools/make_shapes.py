@@ -22,7 +22,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--out", default="data/shapes", help="folder of the data set")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data set")
-    parser.add_argument("--num-train", type=int, default=480, help="number of training images")
+    parser.add_argument("--num-train", type=int, default=256, help="number of training images")
     parser.add_argument("--num-val", type=int, default=100, help="number of validation images")
     parser.add_argument(
         "--overwrite", action="store_true", help='replace a "shapes" data set that is there already'

@@ -96,7 +96,7 @@ def check_shapes(data_root: str | os.PathLike, wanted: dict | None = None) -> No
 
 
 def prepare_shapes(
-    data_root: str | os.PathLike, seed: int = 0, num_train: int = 480, num_val: int = 100
+    data_root: str | os.PathLike, seed: int = 0, num_train: int = 256, num_val: int = 100
 ) -> bool:
     """Generate the data set at ``data_root`` unless something is there already.
 

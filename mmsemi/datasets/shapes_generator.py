@@ -281,7 +281,7 @@ def generate_sample(seed: int, split: str, index: int) -> tuple[np.ndarray, np.n
 
 
 def write_shapes(
-    out_dir: str | os.PathLike, seed: int = 0, num_train: int = 480, num_val: int = 100
+    out_dir: str | os.PathLike, seed: int = 0, num_train: int = 256, num_val: int = 100
 ) -> None:
     """Write the data set in VOC layout into ``out_dir`` (made if missing), the marker file last.
 
