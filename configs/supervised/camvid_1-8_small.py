@@ -1,14 +1,24 @@
-# The CamVid baseline at a size for a CPU: half resolution, crop 160, a quarter of the width, 800
+# The CamVid baseline at a size for a CPU: half resolution, crop 160, a quarter of the width, 500
 # iterations of 4 labelled images.
 _base_ = "./camvid_1-8.py"
-max_iters = 800
+max_iters = 500
 crop_size = (160, 160)
 norm_cfg = dict(type="BN", requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=crop_size),
     segmentor=dict(
-        backbone=dict(base_channels=16, stem_channels=16, norm_cfg=norm_cfg),
+        backbone=dict(
+            base_channels=16,
+            stem_channels=16,
+            strides=(1, 1, 2, 1),
+            zero_init_residual=False,
+            norm_cfg=norm_cfg,
+        ),
         decode_head=dict(
+            aspp_form="cac",
+            aspp_dropout=0.0,
+            decoder_dropout=0.0,
+            dropout_ratio=0.0,
             in_channels=[16, 128],
             channels=32,
             c1_channels=16,
@@ -41,6 +51,9 @@ train_dataloader = dict(
 )
 val_dataloader = dict(num_workers=1, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type="AdamW", lr=0.006, weight_decay=0.01),
+)
 param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
 ]

@@ -5,16 +5,19 @@ _base_ = [
     "../_base_/schedules/sgd_poly.py",
     "../_base_/default_runtime.py",
 ]
-max_iters = 1000
+max_iters = 1200
 norm_cfg = dict(type="BN", requires_grad=True)
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     segmentor=dict(
-        # Output stride 8: textures of a few pixels do not survive 16.
+        # Three stages, output stride 8: textures of a few pixels do not survive 16.
         backbone=dict(
             base_channels=16,
             stem_channels=16,
-            strides=(1, 1, 2, 1),
+            num_stages=3,
+            out_indices=(0, 1, 2),
+            strides=(1, 1, 2),
+            dilations=(1, 1, 1),
             zero_init_residual=False,
             norm_cfg=norm_cfg,
         ),
@@ -23,7 +26,8 @@ model = dict(
             aspp_dropout=0.0,
             decoder_dropout=0.0,
             dropout_ratio=0.0,
-            in_channels=[16, 128],
+            in_channels=[16, 64],
+            in_index=[0, 2],
             channels=32,
             c1_channels=16,
             dilations=(1, 2, 4, 6),
