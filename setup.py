@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-MIM_ENTRIES = ("configs", "tools", "splits", "model-index.yml")
+MIM_ENTRIES = ("configs", "tools", "model-index.yml")
 
 
 class BuildWithMim(build_py):
@@ -63,7 +63,7 @@ setup(
     packages=find_packages(include=["mmsemi", "mmsemi.*"]),
     package_data={"mmsemi": ["**/*.json", "**/*.txt", "**/*.yml"]},
     # 3.14 removes pkgutil.find_loader, which mmengine calls for every run on a single device.
-    python_requires=">=3.9,<3.14",
+    python_requires=">=3.10,<3.14",
     install_requires=read_requirements("runtime"),
     extras_require={
         "mim": read_requirements("mminstall"),

@@ -20,11 +20,12 @@ import pickle
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Callable, NoReturn
+from typing import Any, NoReturn
 from urllib.error import URLError
 from urllib.parse import urlparse
 

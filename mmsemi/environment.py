@@ -15,7 +15,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 Bounds = tuple[str, str]
-PYTHON_BOUNDS = ((3, 9), (3, 14))
+PYTHON_BOUNDS = ((3, 10), (3, 14))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def check_environment() -> None:
     low, high = PYTHON_BOUNDS
     if not low <= sys.version_info[:2] < high:
         version = sys.version.split()[0]
-        problems.append(f"Python {version} is not supported; use Python >=3.9,<3.14")
+        problems.append(f"Python {version} is not supported; use Python >=3.10,<3.14")
     for requirement in REQUIREMENTS:
         found = installed_versions(requirement)
         problem = find_problem(requirement, found)

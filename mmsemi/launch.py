@@ -59,9 +59,9 @@ def run_stock_tool(name: str) -> int:
         def parse_args() -> Namespace:
             args = stock_parse_args()
             config = check_arguments(args)
-            # The stock tools' own rule, needed here to know where a traceback belongs.
-            default = os.path.join("work_dirs", Path(args.config).stem)
-            work_dir.append(args.work_dir or config.get("work_dir") or default)
+            if args.work_dir is None and not config.get("work_dir"):
+                args.work_dir = default_work_dir(Path(args.config))
+            work_dir.append(args.work_dir or config["work_dir"])
             return args
 
         stock.parse_args = parse_args
@@ -77,6 +77,17 @@ def run_stock_tool(name: str) -> int:
         print(f"{where}\n{name}.py: error: {message}", file=sys.stderr)
         return 1
     return 0
+
+
+def default_work_dir(config: Path) -> str:
+    """The stock rule, ``work_dirs/<config name>``, with the method's folder for shipped configs.
+
+    A method and its baseline have configs of one name; in one folder, the second run would replace
+    the checkpoints of the first.
+    """
+    config = config.resolve()
+    is_shipped = config.parent.parent.name == "configs"
+    return os.path.join("work_dirs", config.parent.name if is_shipped else "", config.stem)
 
 
 def load_stock_tool(name: str) -> ModuleType:

@@ -122,7 +122,7 @@ def test_broken_installation_is_named(install, monkeypatch):
 def test_unsupported_python_is_named(install, monkeypatch):
     install(STOCK)
     monkeypatch.setattr(environment, "PYTHON_BOUNDS", ((3, 9), (3, 9)))
-    assert ">=3.9,<3.14" in error_of_check()
+    assert ">=3.10,<3.14" in error_of_check()
 
 
 def test_release_numbers():

@@ -2,7 +2,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """Writes one network of a semi-supervised checkpoint as a plain mmseg config and checkpoint.
 
-python tools/export_segmentor.py work_dirs/shapes_1-8/iter_2000.pth exported [--net 0] [--onnx]
+python tools/export_segmentor.py work_dirs/cps/shapes_1-8/iter_1200.pth exported [--net 0] [--onnx]
 """
 
 from __future__ import annotations

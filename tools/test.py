@@ -2,7 +2,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """Tests a checkpoint: mmseg's own tools/test.py, its arguments, from any directory.
 
-python tools/test.py configs/cps/shapes_1-8.py work_dirs/shapes_1-8/iter_2000.pth
+python tools/test.py configs/cps/shapes_1-8.py work_dirs/cps/shapes_1-8/iter_1200.pth
 """
 
 from __future__ import annotations

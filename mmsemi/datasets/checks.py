@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import os.path as osp
 
-from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
 from .semi_dataset import SemiDataset, insert_mask_checks
@@ -43,8 +42,7 @@ def check_leakage(train_dataset: Dataset, val_dataset: Dataset) -> None:
         ValueError: A training image is a validation image; the message names source and files.
     """
     train_dataset, val_dataset = _unwrap(train_dataset), _unwrap(val_dataset)
-    if isinstance(val_dataset, BaseDataset):
-        insert_mask_checks(val_dataset)
+    insert_mask_checks(val_dataset)
     if not isinstance(train_dataset, SemiDataset):
         return
     val_paths = _img_paths(val_dataset)

@@ -8,6 +8,7 @@ by; whether a mask is present decides nothing.
 from __future__ import annotations
 
 import copy
+import os
 import os.path as osp
 import random
 import warnings
@@ -55,7 +56,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 def insert_mask_checks(dataset: BaseDataset) -> None:
     """Replace each stock ``LoadAnnotations`` of a dataset's pipeline by the checked one."""
-    for part in getattr(dataset, "datasets", ()):  # of a ConcatDataset
+    wrapped = getattr(dataset, "dataset", None)  # of a RepeatDataset; `datasets`: a ConcatDataset
+    for part in (*getattr(dataset, "datasets", ()), *((wrapped,) if wrapped is not None else ())):
         insert_mask_checks(part)
     pipeline = getattr(dataset, "pipeline", None)
     if not isinstance(pipeline, Compose):
@@ -69,6 +71,10 @@ def insert_mask_checks(dataset: BaseDataset) -> None:
                 imdecode_backend=transform.imdecode_backend,
                 backend_args=transform.backend_args,
             )
+
+
+# More broken images in a row than this are no accident.
+_MAX_REDRAWS = 100
 
 
 def weak_pipeline(labeled: dict) -> list[dict]:
@@ -110,8 +116,10 @@ def _build_dataset(source: str, config: dict) -> BaseDataset:
     try:
         dataset = DATASETS.build(config)
         dataset.full_init()
-    except AssertionError as error:  # mmseg asserts that ann_file exists
-        raise FileNotFoundError(f"the {source} data set {_where(config)}: {error}") from error
+    except (AssertionError, FileNotFoundError) as error:  # mmseg asserts that ann_file exists
+        raise FileNotFoundError(
+            f"the {source} data set {_where(config)}: {error} (searched from '{os.getcwd()}')"
+        ) from error
     except ValueError as error:
         # What stock mmengine says when it packs an empty list.
         if "at least one array" not in str(error):
@@ -179,12 +187,14 @@ class SemiDataset(Dataset):
             if "pipeline" not in unlabeled:
                 unlabeled = {**unlabeled, "pipeline": weak_pipeline(labeled)}
             dataset = self._build_unlabeled(unlabeled, [paths[i] for i in order], paths, index_of)
-            self._sources["unlabeled"] = (dataset, list(range(len(dataset))))
+            self._sources["unlabeled"] = (dataset, list(range(len(dataset or ()))))
+            self._refuse_masks(labeled_set)
         for name, config in (sources or {}).items():
             dataset = _build_dataset(name, config)
             self._sources[name] = (dataset, list(range(len(dataset))))
         for dataset, _ in self._sources.values():
-            insert_mask_checks(dataset)
+            if dataset is not None:
+                insert_mask_checks(dataset)
 
         self.source_ranges: dict[str, range] = {}
         start = 0
@@ -208,7 +218,7 @@ class SemiDataset(Dataset):
 
     def _build_unlabeled(
         self, config: dict, all_paths: list[str], paths: list[str], index_of: dict[str, int]
-    ) -> BaseDataset:
+    ) -> BaseDataset | None:
         config = copy.deepcopy(dict(config))
         has_folder = config.get("img_dir") is not None
         pool = config.pop("pool", None if has_folder else "rest")
@@ -220,10 +230,8 @@ class SemiDataset(Dataset):
             None: [],
         }[pool]
         if not has_folder and not pooled:
-            raise ValueError(
-                "there is no unlabelled image: the split keeps every mask; lower its ratio, set "
-                "unlabeled.pool='all' or point unlabeled.img_dir at a folder of images"
-            )
+            # Legal for the baseline with all masks; the sampler refuses to draw from it.
+            return None
         config.setdefault("type", "UnlabeledDataset")
         config.setdefault(
             "metainfo",
@@ -237,6 +245,19 @@ class SemiDataset(Dataset):
                 config.pop(key, None)
             config["img_paths"] = pooled
         return _build_dataset("unlabelled", config)
+
+    def _refuse_masks(self, labeled_set: BaseDataset) -> None:
+        """A folder one level too high holds the masks too, which are no training images."""
+        dataset, indices = self._sources["unlabeled"]
+        infos = (labeled_set.get_data_info(index) for index in range(len(labeled_set)))
+        masks = {osp.realpath(info["seg_map_path"]) for info in infos if "seg_map_path" in info}
+        for index in indices:
+            path = dataset.get_data_info(index)["img_path"]
+            if osp.realpath(path) in masks:
+                raise ValueError(
+                    f"the unlabelled images include '{path}', a mask of the labelled data set: "
+                    "point unlabeled.img_dir at a folder that holds images only"
+                )
 
     @property
     def metainfo(self) -> dict:
@@ -296,22 +317,25 @@ class SemiDataset(Dataset):
             return self._load(item.index, item.seed)
 
     def _load(self, index: int, seed: int | None) -> dict:
-        while True:
+        for _ in range(_MAX_REDRAWS):
             name, dataset, local = self.locate(index)
             info = dataset.get_data_info(local)
             try:
                 sample = dataset.pipeline(info)
                 if sample is None:
                     raise ValueError("its pipeline returned nothing")
-                break
+                meta = dict(source=name) if seed is None else dict(source=name, draw_seed=seed)
+                sample["data_samples"].set_metainfo(meta)
+                return sample
             except Exception as error:
                 self._report_unreadable(name, info["img_path"], error)
                 span = self.source_ranges[name]
                 # A pure function of the draw, like everything else about the sample.
                 index = span[int(np.random.randint(len(span)))]
-        meta = dict(source=name) if seed is None else dict(source=name, draw_seed=seed)
-        sample["data_samples"].set_metainfo(meta)
-        return sample
+        raise ValueError(
+            f"{_MAX_REDRAWS} {name} images in a row cannot be used, the last one is "
+            f"'{info['img_path']}': repair the files, or take the broken ones out of the list"
+        )
 
     def _report_unreadable(self, source: str, path: str, error: Exception) -> None:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -4,6 +4,7 @@
 from .hooks import (
     AtomicCheckpointHook,
     InvalidLossHook,
+    MaskCheckHook,
     MeanTeacherHook,
     PseudoLabelVisHook,
     RandomStateHook,
@@ -13,6 +14,7 @@ from .loops import SemiIterBasedTrainLoop, TeacherStudentValLoop
 __all__ = [
     "AtomicCheckpointHook",
     "InvalidLossHook",
+    "MaskCheckHook",
     "MeanTeacherHook",
     "PseudoLabelVisHook",
     "RandomStateHook",

@@ -162,8 +162,29 @@ def test_wrong_or_empty_folders_are_named(semi_config, tmp_path):
 
 
 def test_nothing_left_for_the_unlabelled_source(semi_config):
-    config = {**semi_config, "split": None}
-    with pytest.raises(ValueError, match="there is no unlabelled image"):
+    dataset = build({**semi_config, "split": None})
+    assert len(dataset.source_ranges["unlabeled"]) == 0
+    MultiSourceSampler(dataset, dict(labeled=2, unlabeled=0), seed=0)
+    with pytest.raises(ValueError, match="the source 'unlabeled' is empty"):
+        MultiSourceSampler(dataset, dict(labeled=2, unlabeled=1), seed=0)
+
+
+def test_only_broken_images_end_in_an_error(semi_config):
+    dataset = build({**semi_config, "max_unreadable": 99})
+    for path in dataset.img_paths("labeled"):
+        with open(path, "wb") as file:
+            file.write(b"broken")
+    with (
+        pytest.warns(UserWarning, match="replaced by"),
+        pytest.raises(ValueError, match="100 labeled images in a row cannot be used"),
+    ):
+        dataset[Draw(0, 1)]
+
+
+def test_masks_below_the_unlabelled_folder_are_refused(semi_config, data_root):
+    config = copy.deepcopy(semi_config)
+    config["unlabeled"]["img_dir"] = str(data_root / "masks")
+    with pytest.raises(ValueError, match="a mask of the labelled data set"):
         build(config)
 
 

@@ -4,7 +4,13 @@ data_root = "data/camvid"
 crop_size = (320, 320)
 
 weak_pipeline = [
-    dict(type="RandomResize", scale=(480, 360), ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(
+        type="RandomChoice",
+        transforms=[
+            [dict(type="Resize", scale_factor=factor, keep_ratio=True)]
+            for factor in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+        ],
+    ),
     dict(type="RandomCrop", crop_size=crop_size),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSemiInputs"),

@@ -1,6 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .invalid_loss_hook import InvalidLossHook
+from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
@@ -8,6 +9,7 @@ from .random_state_hook import RandomStateHook
 __all__ = [
     "AtomicCheckpointHook",
     "InvalidLossHook",
+    "MaskCheckHook",
     "MeanTeacherHook",
     "PseudoLabelVisHook",
     "RandomStateHook",

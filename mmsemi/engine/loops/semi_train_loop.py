@@ -31,6 +31,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from ...datasets.checks import check_leakage
+from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
 
 
@@ -51,7 +52,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         dynamic_intervals: Pairs (milestone, interval) that change ``val_interval``.
 
     Raises:
-        ValueError: ``max_iters`` is no whole number, or ``batch_size`` is not what the sampler's
+        ValueError: ``max_iters`` is no whole number, data set and decode head differ in their number
+            of classes, or ``batch_size`` is not what the sampler's
             counts add up to.
     """
 
@@ -85,7 +87,9 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             runner.visualizer.dataset_meta = metainfo
         self._check_sampler()
         self.random_state_hook = self._ensure_hook({"type": RandomStateHook})
+        self._ensure_hook({"type": InvalidLossHook})
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._check_classes(metainfo or {}, model)
         for config in getattr(model, "required_hooks", list)():
             self._ensure_hook(config, model)
 
@@ -109,6 +113,15 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             raise ValueError(
                 f"train_dataloader.sampler.epoch_length={sampler.epoch_length} is for epoch-based "
                 "loops: remove it, SemiIterBasedTrainLoop needs a sampler that never ends"
+            )
+
+    @staticmethod
+    def _check_classes(metainfo: dict, model: nn.Module) -> None:
+        classes, channels = metainfo.get("classes"), getattr(model, "num_classes", None)
+        if classes and channels and len(classes) != channels:
+            raise ValueError(
+                f"the data set has {len(classes)} classes, the decode head {channels}: set "
+                f"model.segmentor.decode_head.num_classes={len(classes)} (auxiliary heads too)"
             )
 
     def _ensure_hook(self, config: dict, model: nn.Module | None = None) -> Hook:

@@ -224,6 +224,7 @@ class SemiSegmentor(BaseSegmentor):
         own = [prefix + name for name in self._own_prefixes()]
         net_keys = self.network().state_dict().keys()
         present = [p for p in own if any(p + key in state_dict for key in net_keys)]
+        self._refuse_other_shapes(state_dict, prefix)
         if self.has_teacher:
             self.teacher_loaded = f"{prefix}teacher." in present
         if len(present) == len(own):
@@ -253,6 +254,24 @@ class SemiSegmentor(BaseSegmentor):
             f"({len(values)} of {len(net_keys)} entries)",
             "current",
         )
+
+    def _refuse_other_shapes(self, state_dict: dict, prefix: str) -> None:
+        """A checkpoint of another width or depth would leave every weight random."""
+        shapes = {key: value.shape for key, value in self.network().state_dict().items()}
+        places = [prefix + name for name in (*self._own_prefixes(), *_FOREIGN_PREFIXES)]
+        found = {
+            key: tuple(state_dict[place + key].shape)
+            for place in places
+            for key in shapes
+            if place + key in state_dict and shapes[key]
+        }
+        if found and not any(shape == tuple(shapes[key]) for key, shape in found.items()):
+            key, shape = next(iter(found.items()))
+            raise RuntimeError(
+                f"the checkpoint fits no parameter of {type(self).__name__}: '{key}' is "
+                f"{shape} in the checkpoint and {tuple(shapes[key])} in the model; is it of "
+                "another config?"
+            )
 
     # ---------------------------------------------------------------- training
 

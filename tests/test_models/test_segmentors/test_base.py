@@ -74,6 +74,14 @@ def test_a_checkpoint_that_matches_nothing_is_an_error(build):
         load_state_dict(build("CPS"), {"fc.weight": torch.zeros(1)}, strict=False)
 
 
+def test_a_checkpoint_of_another_width_is_an_error(build):
+    source = {key: torch.zeros(3, 3, 3) for key in build("CPS").state_dict()}
+    with pytest.raises(
+        RuntimeError, match=r"fits no parameter of CPS.*\(3, 3, 3\) in the checkpoint"
+    ):
+        load_state_dict(build("CPS"), source, strict=False)
+
+
 def test_the_teacher_stays_in_eval_and_without_gradient(build):
     model = build("ToyTeacherStudent").train()
     assert model.student.training and not any(m.training for m in model.teacher.modules())
