@@ -80,6 +80,8 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
     ) -> None:
         size = tuple(size) if size is not None else None
         super().__init__(size=size, **kwargs)
+        # The OneDL fork keeps this flag under another name.
+        self.channel_conversion = bool(kwargs.get("bgr_to_rgb") or kwargs.get("rgb_to_bgr"))
         self.strong = MODELS.build(strong) if strong else None
         self.mix = MODELS.build(mix) if mix else None
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
@@ -126,8 +127,10 @@ def test_stock_sampler_falls_back_with_a_warning(toy, tmp_path) -> None:
     checkpoint = str(tmp_path / "iter_2.pth")
     runner = toy.runner(tmp_path, resume=True, load_from=checkpoint, **settings)
     runner.train()
-    assert runner.train_dataloader.dataset.num_reads == 4 * 4
-    assert any("InfiniteSampler" in x and "MultiSourceSampler" in x for x in runner.log.lines)
+    can_skip = hasattr(InfiniteSampler, "skip")  # in the OneDL fork
+    assert runner.train_dataloader.dataset.num_reads == (2 if can_skip else 4) * 4
+    warned = any("InfiniteSampler" in x and "MultiSourceSampler" in x for x in runner.log.lines)
+    assert warned != can_skip
 
 
 def test_load_from_starts_afresh(toy, tmp_path) -> None:
