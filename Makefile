@@ -47,7 +47,9 @@ test-onedl: $(ONEDL)/.installed
 $(ONEDL)/.installed: requirements/onedl.txt requirements/tests.txt
 	@test -x $(ONEDL)/bin/python || $(PYTHON) -m venv $(ONEDL)
 	$(ONEDL)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.11.0 torchvision==0.26.0 ninja -r requirements/tests.txt
-	MMCV_WITH_OPS=1 $(ONEDL)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -r requirements/onedl.txt
+	# No cache: pip would take a wheel without operators that another installation built and left there.
+	MMCV_WITH_OPS=1 $(ONEDL)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-cache-dir -r requirements/onedl.txt
+	$(ONEDL)/bin/python -c "import torch, mmcv._ext"
 	$(ONEDL)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e .
 	$(ONEDL)/bin/python -c "import mmsemi; print('mmsemi', mmsemi.__version__, 'is installed in $(ONEDL)')"
 	@touch $@

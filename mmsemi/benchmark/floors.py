@@ -69,7 +69,8 @@ def supervised_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
 
 def cps_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
     """CPS, and with a mixed view CPS+CutMix: cps.md section 2."""
-    labels, weight = _labels(samples), model.semi_train_cfg["unsup_weight"]
+    labels = _labels(samples)
+    weight = model.semi_train_cfg["unsup_weight"] * model.rampup()
     recipe = inputs["mix"]
     total, logits, targets = 0, [], []
     if recipe is not None:

@@ -5,7 +5,7 @@ from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
 from .shapes import ShapesDataset
 from .splits import CountSplit, ListSplit, PublishedSplit, RatioSplit
-from .transforms import LoadCheckedAnnotations, PackSemiInputs
+from .transforms import LoadCheckedAnnotations, PackSemiInputs, RandomRelativeResize
 from .unlabeled import UnlabeledDataset
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "MultiSourceSampler",
     "PackSemiInputs",
     "PublishedSplit",
+    "RandomRelativeResize",
     "RatioSplit",
     "SemiDataset",
     "ShapesDataset",

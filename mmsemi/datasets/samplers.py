@@ -23,7 +23,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
-from ..utils import close_matches
+from ..utils import close_matches, derive_seed
 
 
 class Draw(NamedTuple):
@@ -36,12 +36,6 @@ class Draw(NamedTuple):
 
     index: int
     seed: int
-
-
-def derive_seed(seed: int, *keys: int) -> int:
-    """A 63-bit seed as a pure function of ``seed`` and further non-negative integers."""
-    words = np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)
-    return int(words[0] >> np.uint64(1))
 
 
 # Sub-streams of one source, so that shuffling and augmentation never share a seed.

@@ -22,7 +22,11 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..utils import derive_seed
+from .augment import MixRecipe
+
 Samples = list[SegDataSample]
+_DEVICE_STREAM = 2  # 0 and 1 are the sampler's
 
 
 def merge_preprocessors(inner: dict | None, outer: dict | None) -> dict | None:
@@ -49,9 +53,10 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
     - ``sup``: labelled images (N_l, 3, H, W), normalised float; ``data_samples['sup'][i].gt_sem_seg``
       is (1, H, W) int64, padded with ``seg_pad_val``;
     - ``unsup_teacher``: the weak view of all unlabelled images (N_u, 3, H, W) in loader order;
-    - ``unsup_student``: their strong and/or mixed view; the weak view itself without ``strong`` and
-      ``mix``;
-    - ``mix``: the :class:`~mmsemi.models.augment.MixRecipe` of the mixed view, or ``None``;
+    - ``unsup_student``: their strong and/or mixed views, first all of the first view, then all of
+      the second; the weak view itself without ``strong`` and ``mix``;
+    - ``mix``: the :class:`~mmsemi.models.augment.MixRecipe` that gives all of ``unsup_student`` its
+      labels from those of ``unsup_teacher``, or ``None``;
     - ``valid``: (N_u, H, W) bool, False on the padding of unlabelled images;
     - any other source under its own name, with masks if it carries them.
 
@@ -63,12 +68,14 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         strong: Config of a photometric operation for the unlabelled student view, e.g.
             ``dict(type='StrongPhotometric')``.
         mix: Config of a mixing operation, e.g. ``dict(type='CutMix')``.
+        num_student_views: How many student views of each unlabelled image: ``strong`` and the boxes
+            of ``mix`` are drawn anew for each, the partner of ``mix`` is the same.
         kwargs: Those of ``SegDataPreProcessor`` (mean, std, bgr_to_rgb, pad_val, seg_pad_val,
             test_cfg, ...).
 
     Raises:
         ValueError: An image is larger than ``size``, a labelled sample has no mask, or the batch is
-            too small to mix.
+            too small to mix, or there are several student views but nothing to tell them apart.
     """
 
     def __init__(
@@ -76,6 +83,7 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         size: Sequence[int] | None = None,
         strong: dict | None = None,
         mix: dict | None = None,
+        num_student_views: int = 1,
         **kwargs,
     ) -> None:
         size = tuple(size) if size is not None else None
@@ -84,6 +92,12 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         self.channel_conversion = bool(kwargs.get("bgr_to_rgb") or kwargs.get("rgb_to_bgr"))
         self.strong = MODELS.build(strong) if strong else None
         self.mix = MODELS.build(mix) if mix else None
+        if num_student_views < 1 or (num_student_views > 1 and not (strong or mix)):
+            raise ValueError(
+                f"data_preprocessor.num_student_views={num_student_views}: must be at least 1, and "
+                "several views need strong or mix, without which they would be equal"
+            )
+        self.num_student_views = num_student_views
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Make the branches of a training batch, or the stock input of a test batch."""
@@ -127,22 +141,33 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
 
     def _add_unlabeled(self, inputs: dict, pixels: Tensor, valid: Tensor, samples: Samples) -> None:
         weak = self._normalize(pixels, valid)
-        student, recipe = weak, None
+        views, recipe = [weak] * self.num_student_views, None
         generator = self._generator(samples)
         if self.strong is not None:
             rgb = self._rgb(pixels).float() / 255
-            student = self._normalize(self.strong(rgb, generator) * 255, valid, is_rgb=True)
+            views = [
+                self._normalize(self.strong(rgb, generator) * 255, valid, is_rgb=True)
+                for _ in views
+            ]
         if self.mix is not None:
             paths = [sample.metainfo.get("img_path", str(i)) for i, sample in enumerate(samples)]
-            recipe = self.mix(paths, tuple(weak.shape[-2:]), generator).to(weak.device)
-            student = recipe.apply(student)
+            first, second = self.mix.pair(paths, generator)
+            size_hw = tuple(weak.shape[-2:])
+            masks = [self.mix.draw_masks(len(first), size_hw, generator) for _ in views]
+            recipes = [MixRecipe(mask, first, second).to(weak.device) for mask in masks]
+            views = [recipe.apply(view) for recipe, view in zip(recipes, views)]
+            recipe = MixRecipe.concatenate(recipes)
+        student = views[0] if len(views) == 1 else torch.cat(views)
         inputs.update(unsup_teacher=weak, unsup_student=student, mix=recipe, valid=valid)
 
     @staticmethod
     def _generator(samples: Samples) -> torch.Generator | None:
         """Randomness of the batch as a function of its first unlabelled draw (None: torch's own)."""
         seed = samples[0].metainfo.get("draw_seed")
-        return None if seed is None else torch.Generator().manual_seed(seed)
+        if seed is None:
+            return None
+        # Not the seed itself: the worker drew that image's crop and flip from it.
+        return torch.Generator().manual_seed(derive_seed(seed, _DEVICE_STREAM))
 
     def _batch_size_hw(self, images: Sequence[Tensor], samples: Samples) -> tuple[int, int]:
         height = max(image.shape[-2] for image in images)

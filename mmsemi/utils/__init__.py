@@ -1,4 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .config import check_keys, close_matches
+from .seeds import derive_seed
 
-__all__ = ["check_keys", "close_matches"]
+__all__ = ["check_keys", "close_matches", "derive_seed"]

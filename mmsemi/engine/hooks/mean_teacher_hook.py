@@ -7,6 +7,7 @@ Tarvainen and Valpola, "Mean teachers are better role models", NeurIPS 2017, sec
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,6 +65,9 @@ class MeanTeacherHook(Hook):
             initial weights are forgotten at once. The step number survives resuming.
         warmup_start: Number k of the first optimiser step: 0 makes the first update a copy (U2PL,
             UniMatch V2), 1 an average of two (MLMT).
+        when: ``'after'`` the optimiser step; ``'mid'``: in the next iteration, when the model calls
+            ``update_teacher()`` between its labelled and its unlabelled forward (TorchSemiSeg's
+            mean teacher). Under accumulation that is the first iteration behind each step.
 
     Raises:
         ValueError: An argument is out of range, or student and teacher differ in structure.
@@ -79,6 +83,7 @@ class MeanTeacherHook(Hook):
         buffers: str = "copy",
         warmup: bool = False,
         warmup_start: int = 0,
+        when: str = "after",
     ) -> None:
         if not 0 < momentum <= 1:
             raise ValueError(f"MeanTeacherHook.momentum={momentum} must lie in (0, 1]")
@@ -86,6 +91,8 @@ class MeanTeacherHook(Hook):
             raise ValueError(f"MeanTeacherHook.interval={interval} must be at least 1")
         if buffers not in ("copy", "ema", "keep"):
             raise ValueError(f"MeanTeacherHook.buffers={buffers!r} must be 'copy', 'ema' or 'keep'")
+        if when not in ("after", "mid"):
+            raise ValueError(f"MeanTeacherHook.when={when!r} must be 'after' or 'mid'")
         if momentum > 0.5:
             print_log(
                 f"MeanTeacherHook.momentum={momentum} is the weight of the new value; for an EMA "
@@ -98,6 +105,8 @@ class MeanTeacherHook(Hook):
         self.buffers = buffers
         self.warmup = warmup
         self.warmup_start = warmup_start
+        self.when = when
+        self._is_due = False
         self._teacher_in_checkpoint: bool | None = None
 
     @staticmethod
@@ -143,12 +152,15 @@ class MeanTeacherHook(Hook):
                 )
             self._sync(model)
         self._pair(model)
+        if self.when == "mid":
+            model.update_teacher = partial(self._update_if_due, runner)
         model.train()  # as the loop does; tells in which mode the teacher will work
         mode = "train" if model.teacher.training else "eval"
         handling = {"copy": "copied", "ema": "EMA", "keep": "its own"}[self.buffers]
         warmup = ", warm-up" if self.warmup else ""
+        timing = ", between the forwards" if self.when == "mid" else ""
         runner.logger.info(
-            f"teacher: params EMA {1 - self.momentum:g}{warmup}, buffers {handling}, {mode}"
+            f"teacher: params EMA {1 - self.momentum:g}{warmup}{timing}, buffers {handling}, {mode}"
         )
 
     @staticmethod
@@ -192,13 +204,25 @@ class MeanTeacherHook(Hook):
             return all(wrapper.should_update() for wrapper in optim_wrapper.values())
         return optim_wrapper.should_update()
 
-    @torch.no_grad()
+    def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Note for ``when='mid'`` whether this is the first iteration behind an optimiser step."""
+        self._is_due = self._stepped(runner.optim_wrapper)
+
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Average, if the optimiser stepped and the interval is over."""
-        if not self._stepped(runner.optim_wrapper):
-            return
+        """Average, if the optimiser stepped."""
+        if self.when == "after" and self._stepped(runner.optim_wrapper):
+            self._update(runner)
+
+    def _update_if_due(self, runner) -> None:
+        if self._is_due:
+            self._is_due = False
+            self._update(runner)
+
+    @torch.no_grad()
+    def _update(self, runner) -> None:
+        """Average, if the interval is over."""
         step = runner.message_hub.get_info(_STEP_KEY, 0)
         runner.message_hub.update_info(_STEP_KEY, step + 1)
         if (step + 1) % self.interval:

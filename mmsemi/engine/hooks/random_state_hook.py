@@ -28,7 +28,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmseg.registry import HOOKS
 
-from ...datasets.samplers import derive_seed
+from ...utils import derive_seed
 
 #: Where the states live in a checkpoint.
 CHECKPOINT_KEY = "random_states"

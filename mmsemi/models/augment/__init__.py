@@ -14,7 +14,15 @@ Decisions:
 
 from __future__ import annotations
 
-from .mixing import CutMix, MixRecipe, box_masks, boxes_from_uniforms, masks_from_boxes
+from .boxes import SingleBoxCutMix, box_sizes, draw_single_boxes
+from .mixing import (
+    CutMix,
+    MixRecipe,
+    PairedMix,
+    box_masks,
+    boxes_from_uniforms,
+    masks_from_boxes,
+)
 from .photometric import (
     StrongPhotometric,
     adjust_brightness,
@@ -28,13 +36,17 @@ from .photometric import (
 __all__ = [
     "CutMix",
     "MixRecipe",
+    "PairedMix",
+    "SingleBoxCutMix",
     "StrongPhotometric",
     "adjust_brightness",
     "adjust_contrast",
     "adjust_hue",
     "adjust_saturation",
     "box_masks",
+    "box_sizes",
     "boxes_from_uniforms",
+    "draw_single_boxes",
     "gaussian_blur",
     "masks_from_boxes",
     "to_grayscale",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .consistency import CONSISTENCY_FORMS, confidence_weight, consistency_loss
 from .cross_entropy import (
     PixelCrossEntropy,
     ProbOhemCrossEntropy,
@@ -12,8 +13,11 @@ from .cross_entropy import (
 from .rampup import sigmoid_rampup
 
 __all__ = [
+    "CONSISTENCY_FORMS",
     "PixelCrossEntropy",
     "ProbOhemCrossEntropy",
+    "confidence_weight",
+    "consistency_loss",
     "cross_entropy",
     "ohem_cross_entropy",
     "sigmoid_rampup",

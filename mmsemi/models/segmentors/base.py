@@ -14,14 +14,14 @@ Decisions:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.error import URLError
 
 import torch
 from mmengine.config import ConfigDict
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import MessageHub
 from mmseg.models import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -30,15 +30,14 @@ from torch import Tensor, nn
 
 from ...utils import check_keys
 from ...utils.pretrained import missing_weights_message
+from ..losses import sigmoid_rampup
 from ..preprocessor import merge_preprocessors
+from .checkpoints import spread_checkpoint
 from .network import Outputs, check_per_pixel_logits, forward_network, supervised_losses
 
 Inputs = dict[str, Any]
 Samples = dict[str, list[SegDataSample]]
 Losses = dict[str, Tensor]
-
-# Where networks live in checkpoints of any method; '' is a plain mmseg checkpoint.
-_FOREIGN_PREFIXES = ("student.", "teacher.", "branches.0.", "")
 
 
 class SemiSegmentor(BaseSegmentor):
@@ -63,12 +62,15 @@ class SemiSegmentor(BaseSegmentor):
 
     #: Every key of ``semi_train_cfg`` with its default; methods override it.
     train_cfg_defaults: dict[str, Any] = {}
-    #: Every key of ``semi_test_cfg`` with its default.
-    test_cfg_defaults: dict[str, Any] = {"predict_on": "student"}
+    #: Every key of ``semi_test_cfg`` with its default; ``predict_on=None`` is the teacher where
+    #: there is one, else the student or the first branch.
+    test_cfg_defaults: dict[str, Any] = {"predict_on": None}
     #: Number of independently initialised networks: 1 is ``student``, more are ``branches``.
     num_branches = 1
     #: Whether the method keeps an EMA ``teacher`` of the student.
     has_teacher = False
+    #: Set by MeanTeacherHook(when='mid'): call it where the teacher shall be averaged.
+    update_teacher: Callable[[], None] | None = None
     #: Set by PseudoLabelVisHook for the iterations that it shows: ``loss`` then fills
     #: :attr:`visuals`, see :func:`~mmsemi.models.segmentors.network.pseudo_label_visuals`.
     keep_visuals = False
@@ -109,12 +111,23 @@ class SemiSegmentor(BaseSegmentor):
             self.teacher = copy.deepcopy(self.student).requires_grad_(False)
             self.teacher_hook_attached = False
             self.teacher_loaded = False
+        if self.semi_test_cfg["predict_on"] is None:
+            self.semi_test_cfg["predict_on"] = self._default_network
         if self.semi_test_cfg["predict_on"] not in self.network_names:
             raise ValueError(
                 f"{name}.semi_test_cfg.predict_on={self.semi_test_cfg['predict_on']!r} is none of "
                 f"{self.network_names}"
             )
         self._register_load_state_dict_pre_hook(self._adapt_state_dict)
+
+    def _check_choice(self, key: str, allowed: Collection[str]) -> None:
+        """Refuse a value of ``semi_train_cfg`` that names no variant."""
+        value = self.semi_train_cfg[key]
+        if value not in allowed:
+            raise ValueError(
+                f"{type(self).__name__}.semi_train_cfg.{key}={value!r} is none of "
+                f"{', '.join(map(repr, allowed))}"
+            )
 
     # ---------------------------------------------------------------- networks
 
@@ -128,6 +141,10 @@ class SemiSegmentor(BaseSegmentor):
         if self.num_branches > 1:
             return [*range(self.num_branches), "ensemble"]
         return ["student", "teacher"] if self.has_teacher else ["student"]
+
+    @property
+    def _default_network(self) -> str | int:
+        return "teacher" if self.has_teacher else self.network_names[0]
 
     def network(self, name: str | int | None = None) -> nn.Module:
         """A network by name; ``None`` is the one that predicts (the first one of an ensemble)."""
@@ -216,62 +233,12 @@ class SemiSegmentor(BaseSegmentor):
         return ["student.", "teacher."] if self.has_teacher else ["student."]
 
     def _adapt_state_dict(self, state_dict: dict, prefix: str, *_: Any) -> None:
-        """Spread a plain checkpoint, or one of another method, over every network.
-
-        Raises:
-            RuntimeError: No entry of the checkpoint matches a parameter.
-        """
-        own = [prefix + name for name in self._own_prefixes()]
-        net_keys = self.network().state_dict().keys()
-        present = [p for p in own if any(p + key in state_dict for key in net_keys)]
-        self._refuse_other_shapes(state_dict, prefix)
+        """Spread a plain checkpoint, or one of another method, over every network."""
+        present = spread_checkpoint(
+            state_dict, prefix, self._own_prefixes(), self.network(), type(self).__name__
+        )
         if self.has_teacher:
-            self.teacher_loaded = f"{prefix}teacher." in present
-        if len(present) == len(own):
-            return
-        source = next(
-            (
-                prefix + candidate
-                for candidate in (*self._own_prefixes(), *_FOREIGN_PREFIXES)
-                if any(prefix + candidate + key in state_dict for key in net_keys)
-            ),
-            None,
-        )
-        if source is None:
-            raise RuntimeError(
-                f"the checkpoint matches no parameter of {type(self).__name__}: it has "
-                f"{_some(state_dict)}, the model has {_some(own[0] + key for key in net_keys)}"
-            )
-        values = {key: state_dict[source + key] for key in net_keys if source + key in state_dict}
-        if source not in own:
-            for key in values:
-                del state_dict[source + key]
-        for target in own:
-            if target not in present:
-                state_dict.update({target + key: value for key, value in values.items()})
-        print_log(
-            f"checkpoint entries '{source}*' loaded into {', '.join(own)} "
-            f"({len(values)} of {len(net_keys)} entries)",
-            "current",
-        )
-
-    def _refuse_other_shapes(self, state_dict: dict, prefix: str) -> None:
-        """A checkpoint of another width or depth would leave every weight random."""
-        shapes = {key: value.shape for key, value in self.network().state_dict().items()}
-        places = [prefix + name for name in (*self._own_prefixes(), *_FOREIGN_PREFIXES)]
-        found = {
-            key: tuple(state_dict[place + key].shape)
-            for place in places
-            for key in shapes
-            if place + key in state_dict and shapes[key]
-        }
-        if found and not any(shape == tuple(shapes[key]) for key, shape in found.items()):
-            key, shape = next(iter(found.items()))
-            raise RuntimeError(
-                f"the checkpoint fits no parameter of {type(self).__name__}: '{key}' is "
-                f"{shape} in the checkpoint and {tuple(shapes[key])} in the model; is it of "
-                "another config?"
-            )
+            self.teacher_loaded = "teacher." in present
 
     # ---------------------------------------------------------------- training
 
@@ -320,10 +287,22 @@ class SemiSegmentor(BaseSegmentor):
         return inputs["unsup_teacher"]
 
     def supervise(
-        self, name: str, net: nn.Module, outputs: Outputs, samples: list[SegDataSample]
+        self,
+        name: str,
+        net: nn.Module,
+        outputs: Outputs,
+        samples: list[SegDataSample],
+        weight: float = 1.0,
     ) -> Losses:
-        """A network's own losses on labelled images, prefixed ``sup.``."""
-        return add_prefix(supervised_losses(net, outputs, samples), name)
+        """A network's own losses on labelled images, times ``weight``, with a prefix."""
+        losses = supervised_losses(net, outputs, samples)
+        if weight != 1:
+            losses = {key: v * weight if "loss" in key else v for key, v in losses.items()}
+        return add_prefix(losses, name)
+
+    def rampup(self) -> float:
+        """Factor of the unsupervised weight, exp(-5 (1 - t/T)^2) with T = ``rampup_iters``."""
+        return sigmoid_rampup(self.iteration(), self.semi_train_cfg["rampup_iters"])
 
     def loss_by_gt(self, inputs: Inputs, data_samples: Samples) -> Losses:
         """Step 1: the student's own losses on the labelled images."""
@@ -389,9 +368,3 @@ def mean_logits(logits: list[Tensor]) -> Tensor:
     """Logits (N, C, H, W) whose softmax is the mean of the given logits' softmax."""
     stacked = torch.stack([one.float().log_softmax(1) for one in logits])
     return stacked.logsumexp(0) - torch.log(torch.tensor(float(len(logits))))
-
-
-def _some(keys: Any, count: int = 3) -> str:
-    keys = list(keys)
-    shown = ", ".join(f"'{key}'" for key in keys[:count])
-    return f"{shown}{', ...' if len(keys) > count else ''}" if keys else "no entries"

@@ -27,9 +27,14 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..losses import cross_entropy, sigmoid_rampup
+from ..losses import cross_entropy
 from .base import Inputs, Losses, Samples, SemiSegmentor
-from .network import forward_network, hard_labels, pseudo_label_visuals
+from .network import (
+    confidence_and_labels,
+    forward_network,
+    hard_labels,
+    pseudo_label_visuals,
+)
 
 
 @MODELS.register_module()
@@ -95,7 +100,8 @@ class CPS(SemiSegmentor):
         start = len(inputs["sup"])
         losses.update(self._cross_losses(logits, labels, first_unlabeled=start))
         if self.keep_visuals:
-            self.visuals = pseudo_label_visuals(inputs, logits[0][start:], labels[0][start:])
+            belief = confidence_and_labels(logits[0][start:])
+            self.visuals = pseudo_label_visuals(inputs, *belief, labels[0][start:])
         return losses
 
     def _cutmix_losses(self, inputs: Inputs, data_samples: Samples) -> Losses:
@@ -121,7 +127,8 @@ class CPS(SemiSegmentor):
             labels = self._labels_where(recipe.apply(inputs["valid"]), labels)
         losses.update(self._cross_losses(logits, labels))
         if self.keep_visuals:
-            self.visuals = pseudo_label_visuals(inputs, visible_logits, labels[0])
+            belief = confidence_and_labels(visible_logits)
+            self.visuals = pseudo_label_visuals(inputs, *belief, labels[0])
         return losses
 
     def _forward_streams(self, net, streams) -> list:
@@ -143,9 +150,7 @@ class CPS(SemiSegmentor):
             cross_entropy(logits[i], labels[1 - i], ignore_index=self.ignore_index)
             for i in range(2)
         )
-        weight = self.semi_train_cfg["unsup_weight"] * sigmoid_rampup(
-            self.iteration(), self.semi_train_cfg["rampup_iters"]
-        )
+        weight = self.semi_train_cfg["unsup_weight"] * self.rampup()
         agree = (labels[0] == labels[1])[first_unlabeled:].float().mean()
         return {
             "unsup.loss_cps": weight * loss,

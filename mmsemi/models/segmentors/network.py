@@ -14,6 +14,8 @@ Shape suffixes: N batch, C classes, H W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -41,16 +43,23 @@ class Outputs(NamedTuple):
 
     def split(self, sizes: list[int]) -> list[Outputs]:
         """The outputs of parts of the batch, as views."""
-        parts = zip(*(_split(item, sizes) for item in self))
+        parts = zip(*(split_nested(item, sizes) for item in self))
         return [Outputs(*part) for part in parts]
 
 
-def _split(item: Any, sizes: list[int]) -> list[Any]:
+def split_nested(item: Any, sizes: list[int]) -> list[Any]:
     """Split tensors along the batch inside nested lists and tuples."""
     if isinstance(item, Tensor):
         return list(item.split(sizes))
-    columns = zip(*(_split(entry, sizes) for entry in item))
+    columns = zip(*(split_nested(entry, sizes) for entry in item))
     return [type(item)(column) for column in columns]
+
+
+def map_nested(function: Callable[..., Tensor], *items: Any) -> Any:
+    """Apply a function to the tensors of nested lists and tuples of one structure."""
+    if isinstance(items[0], Tensor):
+        return function(*items)
+    return type(items[0])(map_nested(function, *entries) for entries in zip(*items))
 
 
 def decode_stages(net: nn.Module) -> list[nn.Module]:
@@ -95,18 +104,45 @@ def _logits(head: nn.Module, output: Any) -> Tensor:
 
 def forward_network(net: nn.Module, x_N3HW: Tensor) -> Outputs:
     """Run a segmentor on normalised images, keeping what its supervised loss needs."""
-    feats = net.extract_feat(x_N3HW)
+    return decode(net, net.extract_feat(x_N3HW), x_N3HW.shape[-2:])
+
+
+def decode(net: nn.Module, feats: Any, size_hw: Sequence[int]) -> Outputs:
+    """Run the decode head on features of images of ``size_hw``."""
     stages = decode_stages(net)
     heads = [stages[0](feats)]
     for stage in stages[1:]:
         heads.append(stage(feats, heads[-1]))
     logits = F.interpolate(
         _logits(stages[-1], heads[-1]),
-        x_N3HW.shape[-2:],
+        tuple(size_hw),
         mode="bilinear",
         align_corners=net.align_corners,
     )
     return Outputs(feats, heads, logits)
+
+
+@contextmanager
+def eval_mode(net: nn.Module) -> Iterator[None]:
+    """Running statistics, no dropout and no gradient for a while."""
+    was_training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        net.train(was_training)
+
+
+def confidence_and_labels(logits_NCHW: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax probability (N, H, W, float32) of the likeliest class, and the class (int64).
+
+    Without gradient, and without a softmax of all classes: the probability of the maximum z is
+    exp(z - logsumexp).
+    """
+    logits_NCHW = logits_NCHW.detach().float()
+    top_NHW, labels_NHW = logits_NCHW.max(1)
+    return (top_NHW - logits_NCHW.logsumexp(1)).exp(), labels_NHW
 
 
 def hard_labels(logits_NCHW: Tensor) -> Tensor:
@@ -182,27 +218,28 @@ def supervised_losses(
 
 
 def pseudo_label_visuals(
-    inputs: dict[str, Any], weak_NCHW: Tensor, target_BHW: Tensor
+    inputs: dict[str, Any], confidence_NHW: Tensor, label_NHW: Tensor, target_BHW: Tensor
 ) -> dict[str, Tensor]:
     """What a method shows of its pseudo-labels (``model.visuals``), without graph.
 
     Args:
         inputs: Branches of the preprocessor.
-        weak_NCHW: Logits of the weak views, in the order of ``unsup_teacher``.
+        confidence_NHW: The label's probability on the weak views, in the order of
+            ``unsup_teacher``.
+        label_NHW: Label of the weak views.
         target_BHW: Label of each student view; ``ignore_index`` where the method keeps none.
 
     Returns:
         ``image`` (N, 3, H, W) weak views, normalised; ``label`` (N, H, W); ``confidence``
-        (N, H, W), the label's probability; ``student`` (B, 3, H, W) views, normalised; ``target``
-        (B, H, W); ``first`` (B,), the weak view that a student view starts from.
+        (N, H, W); ``student`` (B, 3, H, W) views, normalised; ``target`` (B, H, W); ``first``
+        (B,), the weak view that a student view starts from.
     """
-    confidence, label = weak_NCHW.detach().float().softmax(1).max(1)
     recipe, student = inputs.get("mix"), inputs["unsup_student"]
-    first = torch.arange(len(student)) if recipe is None else recipe.first
+    first = torch.arange(len(student)) % len(label_NHW) if recipe is None else recipe.first
     return dict(
         image=inputs["unsup_teacher"],
-        label=label,
-        confidence=confidence,
+        label=label_NHW,
+        confidence=confidence_NHW,
         student=student,
         target=target_BHW,
         first=first,

@@ -1,0 +1,12 @@
+# PASCAL VOC 2012, train_aug, in the layout of UniMatch, UniMatch V2 and ST++: the merged masks of all
+# 12,031 images lie in a folder named SegmentationClass (the official one holds 2,913 masks).
+# The lists: python tools/dataset_converters/voc_aug.py FOLDER --check --masks-name SegmentationClass
+_base_ = "./voc_aug.py"
+data_root = "data/pascal"
+
+masks = "SegmentationClass"
+train_dataloader = dict(
+    dataset=dict(labeled=dict(data_root=data_root, data_prefix=dict(seg_map_path=masks)))
+)
+val_dataloader = dict(dataset=dict(data_root=data_root, data_prefix=dict(seg_map_path=masks)))
+test_dataloader = val_dataloader

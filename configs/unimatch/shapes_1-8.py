@@ -1,0 +1,11 @@
+# UniMatch V1 on the built-in set: the baseline's labels, schedule and net.
+_base_ = "../supervised/shapes_1-8.py"
+model = dict(
+    type="UniMatch",
+    data_preprocessor=dict(
+        num_student_views=2,
+        strong=dict(type="StrongPhotometric"),
+        mix=dict(type="SingleBoxCutMix", pairing="permute"),
+    ),
+)
+train_dataloader = dict(batch_size=16, sampler=dict(num_per_source=dict(unlabeled=8)))
