@@ -1,8 +1,9 @@
 # Supervised baseline on Cityscapes 1/8 (372 labelled of 2,975), DeepLabv3+ R50, crop 800.
 #   tools/dist_train.sh configs/supervised/cityscapes_1-8.py 8
-# The list is an import: CPS takes every k-th image of a master list whose order nothing reproduces.
-# Copy train_aug_labeled_1-8.txt of charlesCXK/TorchSemiSeg (DATA/city/config_new/subset_train) to
-# splits/cityscapes/1-8/labeled.txt; its ids are checked by hash. Without it, a random eighth:
+# CPS takes every k-th image of a list whose order nothing reproduces. Import that list once, for all
+# ratios (train.txt: DATA/city/config_new/train.txt of charlesCXK/TorchSemiSeg; checked by hash):
+#   python tools/splits.py import --master city_cps train.txt
+# Without it, a random eighth:
 #   --cfg-options train_dataloader.dataset.split._delete_=True \
 #     train_dataloader.dataset.split.type=RatioSplit train_dataloader.dataset.split.ratio=0.125
 # Total batch 8 labelled (1 on each of 8 GPUs, SyncBN), SGD lr 0.0025, weight decay 8e-4 (effective
@@ -28,18 +29,6 @@ model = dict(
         ),
         test_cfg=dict(mode="slide", crop_size=(800, 800), stride=(534, 534)),
     ),
-)
-train_dataloader = dict(
-    dataset=dict(
-        split=dict(
-            _delete_=True,
-            type="ListSplit",
-            labeled="splits/cityscapes/1-8/labeled.txt",
-            labeled_sha256="2755fe0b6533339404a82029602157051c7be06d9d775ce445f5e5c43767d3bc",
-            origin="train_aug_labeled_1-8.txt of charlesCXK/TorchSemiSeg, "
-            "DATA/city/config_new/subset_train",
-        )
-    )
 )
 optim_wrapper = dict(optimizer=dict(lr=0.0025, weight_decay=8e-4))
 param_scheduler = [

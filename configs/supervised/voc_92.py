@@ -1,20 +1,15 @@
 # Supervised baseline on 92 of the 1,464 VOC 2012 train images (partition of PseudoSeg), R50.
-# The list is not shipped: copy pseudoseg_labeled_1-16.txt of charlesCXK/TorchSemiSeg (folder
-# DATA/pascal_voc/subset_train_aug) to splits/voc/92/labeled.txt; its ids are checked by hash.
+# The list is not shipped: download pseudoseg_labeled_1-16.txt of charlesCXK/TorchSemiSeg (folder
+# DATA/pascal_voc/subset_train_aug) and import it, which checks its ids by hash:
+#   python tools/splits.py import --protocol cps_voc_pseudoseg_1of16 \
+#     --file-labeled pseudoseg_labeled_1-16.txt
 # Total batch 8 labelled (2 on each of 4 GPUs), lr 0.0025, weight decay 4e-4, 39,660 iterations.
 # Whole image, single scale, 1,449 val images, best checkpoint. No published number is at hand.
 _base_ = "./voc_1-8.py"
 max_iters = 39660
 train_dataloader = dict(
     dataset=dict(
-        split=dict(
-            _delete_=True,
-            type="ListSplit",
-            labeled="splits/voc/92/labeled.txt",
-            labeled_sha256="325a965b6206ac6e9c4c86961d5f4d9f1aff9c361c42dc79719ca85de7e64cc6",
-            origin="pseudoseg_labeled_1-16.txt of charlesCXK/TorchSemiSeg, "
-            "DATA/pascal_voc/subset_train_aug",
-        ),
+        split=dict(name="cps_voc_pseudoseg_1of16"),
         # All 10,582 train_aug images, as in the published run (an answer of the authors).
         unlabeled=dict(pool="all"),
     )

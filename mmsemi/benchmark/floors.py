@@ -8,7 +8,7 @@ Independent of ``mmsemi.models.segmentors.network``, whose time it is compared w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -92,7 +92,138 @@ def cps_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
     return total + weight * cross
 
 
-FLOORS: dict[str, Floor] = dict(Supervised=supervised_floor, CPS=cps_floor)
+def mean_teacher_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
+    """Mean teacher and its CutMix form: mean_teacher.md section 2."""
+    cfg, labels, recipe = model.semi_train_cfg, _labels(samples), inputs["mix"]
+    total, labeled = _supervised(model.student, inputs["sup"], labels)
+    weak = inputs["unsup_teacher"]
+    with torch.no_grad():
+        on_labeled = cfg["consistency_on_labeled"]
+        first = [_forward(model.teacher, inputs["sup"])[1]] if on_labeled else []
+        streams = [weak] if recipe is None else weak.split(len(recipe.first))
+        target = torch.cat([_forward(model.teacher, stream)[1] for stream in streams])
+        if recipe is not None:
+            target = torch.where(recipe.mask_B1HW, target[recipe.second], target[recipe.first])
+        target = torch.cat([*first, target]).softmax(1)
+    logits = _forward(model.student, inputs["unsup_student"])[1]
+    student = (torch.cat([labeled, logits]) if on_labeled else logits).softmax(1)
+    distance = (student - target).square()
+    loss = distance.mean() if cfg["consistency"] == "mse" else distance.sum(1)
+    if cfg["ignore_padding"]:
+        valid = inputs["valid"][:, None]
+        valid = torch.where(recipe.mask_B1HW, valid[recipe.second], valid[recipe.first])[:, 0]
+        loss = loss * valid
+    if cfg["confidence_threshold"] is not None:
+        loss = loss * (target.amax(1) >= cfg["confidence_threshold"]).float().mean()
+    return total + cfg["unsup_weight"] * model.rampup() * loss.mean()
+
+
+def _strong_terms(
+    model: nn.Module, inputs: dict, strong: Tensor, belief: Sequence, partner: Sequence
+) -> Tensor:
+    """Mean over the student views of FixMatch's loss; beliefs are (confidence, label) maps."""
+    cfg, recipe, views = model.semi_train_cfg, inputs["mix"], model.num_views
+    mask, first, second = recipe.mask_B1HW[:, 0], recipe.first, recipe.second
+    confidence, label = (torch.where(mask, b[second], a[first]) for a, b in zip(belief, partner))
+    valid = inputs["valid"]
+    label[~torch.where(mask, valid[second], valid[first])] = 255
+    keep = confidence >= cfg["threshold"]
+    total = 0
+    parts = zip(*(part.chunk(views) for part in (strong, label, keep)))
+    for logits, target, kept in parts:
+        pixels = F.cross_entropy(logits, target, ignore_index=255, reduction="none")
+        total = total + (pixels * kept).sum() / (target != 255).sum()
+    return total / views
+
+
+def _partner_belief(model: nn.Module, inputs: dict, own: int) -> tuple[Tensor, Tensor]:
+    weak = inputs["unsup_teacher"]
+    model.student.eval()
+    with torch.no_grad():
+        partners = weak if own == len(weak) else weak[own:]
+        belief = _forward(model.student, partners)[1].softmax(1).max(1)
+    model.student.train()
+    return belief
+
+
+def fixmatch_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
+    """FixMatch, labels from student or teacher: unimatch.md sections 4 and 5."""
+    cfg, labels, x = model.semi_train_cfg, _labels(samples), inputs["sup"]
+    weak, student_x = inputs["unsup_teacher"], inputs["unsup_student"]
+    own = len(student_x) // model.num_views
+    partner = None if model.has_teacher else _partner_belief(model, inputs, own)
+    extra = dict(alone=None, strong=student_x, weak=weak[:own])[cfg["labeled_forward"]]
+    if extra is None:
+        sup, _ = _supervised(model.student, x, labels)
+        strong = _forward(model.student, student_x)[1]
+    else:
+        logits = _forward(model.student, torch.cat([x, extra]))[1]
+        sup = _loss(model.student.decode_head, logits[: len(x)], labels)
+        other = logits[len(x) :]
+        is_strong = cfg["labeled_forward"] == "strong"
+        strong = other if is_strong else _forward(model.student, student_x)[1]
+    with torch.no_grad():
+        if model.has_teacher:
+            belief = _forward(model.teacher, weak)[1].softmax(1).max(1)
+        elif cfg["labeled_forward"] == "weak":
+            belief = other.softmax(1).max(1)
+        else:
+            belief = _forward(model.student, weak[:own])[1].softmax(1).max(1)
+    if partner is not None and own < len(weak):
+        belief = [torch.cat(pair) for pair in zip(belief, partner)]
+        partner = belief
+    unsup = _strong_terms(model, inputs, strong, belief, partner or belief)
+    return cfg["sup_weight"] * sup + cfg["unsup_weight"] * model.rampup() * unsup
+
+
+def unimatch_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
+    """UniMatch V1 with the cheap decoder passes: unimatch.md section 4."""
+    cfg, labels, x, net = model.semi_train_cfg, _labels(samples), inputs["sup"], model.student
+    weak, size_hw, head = inputs["unsup_teacher"], x.shape[-2:], model.student.decode_head
+    own = len(inputs["unsup_student"]) // model.num_views
+    partner = _partner_belief(model, inputs, own)
+    feats = net.backbone(torch.cat([x, weak[:own]]))
+    both = [feat.clone() for feat in feats]
+    for index in head.in_index:
+        dropped = F.dropout2d(feats[index][len(x) :], cfg["feature_dropout"])
+        both[index] = torch.cat([feats[index][: len(x)], dropped])
+    logits = _upsample(head(both), size_hw, head)
+    sup = _loss(head, logits[: len(x)], labels)
+    with torch.no_grad():
+        own_feats = [feat[len(x) :] for feat in feats]
+        belief = _upsample(head(own_feats), size_hw, head).softmax(1).max(1)
+    perturbed = F.cross_entropy(logits[len(x) :], belief[1], reduction="none")
+    feature = (perturbed * (belief[0] >= cfg["threshold"])).mean()
+    strong = _forward(net, inputs["unsup_student"])[1]
+    if own < len(weak):
+        belief = [torch.cat(pair) for pair in zip(belief, partner)]
+        partner = belief
+    unsup = (1 - cfg["feature_weight"]) * _strong_terms(model, inputs, strong, belief, partner)
+    unsup = unsup + cfg["feature_weight"] * feature
+    return cfg["sup_weight"] * sup + cfg["unsup_weight"] * model.rampup() * unsup
+
+
+FLOORS: dict[str, Floor] = dict(
+    Supervised=supervised_floor,
+    CPS=cps_floor,
+    MeanTeacher=mean_teacher_floor,
+    CutMixMeanTeacher=mean_teacher_floor,
+    FixMatch=fixmatch_floor,
+    UniMatch=unimatch_floor,
+)
+
+# Settings with which a floor computes what the method does; others are left without a floor.
+_KNOWN_SETTINGS: dict[str, dict[str, tuple]] = dict(
+    CPS=dict(joint_forward=(False,), ignore_padding=(False,)),
+    MeanTeacher=dict(consistency=("mse",), ignore_padding=(False,), confidence_mode=("mean",)),
+    CutMixMeanTeacher=dict(
+        consistency=("squared_distance",),
+        consistency_on_labeled=(False,),
+        confidence_mode=("mean",),
+    ),
+    FixMatch=dict(partner_mode=("eval",)),
+    UniMatch=dict(partner_mode=("eval",), joint_decoder=(False,)),
+)
 
 
 def find_floor(model: nn.Module, wrapper: OptimWrapper) -> tuple[Floor | None, str | None]:
@@ -100,9 +231,10 @@ def find_floor(model: nn.Module, wrapper: OptimWrapper) -> tuple[Floor | None, s
     name = type(model).__name__
     if name not in FLOORS:
         return None, f"no floor is known for {name}, step times only (known: {', '.join(FLOORS)})"
-    changed = [key for key in ("joint_forward", "ignore_padding") if model.semi_train_cfg.get(key)]
-    if changed:
-        return None, f"no floor is known for {name} with {changed[0]}=True, step times only"
+    for key, known in _KNOWN_SETTINGS.get(name, {}).items():
+        value = model.semi_train_cfg[key]
+        if value not in known:
+            return None, f"no floor is known for {name} with {key}={value!r}, step times only"
     if any(isinstance(net.decode_head, nn.ModuleList) for net in model.networks()):
         return None, "no floor is known for a cascade of decode heads, step times only"
     if (

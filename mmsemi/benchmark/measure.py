@@ -47,6 +47,7 @@ def build_model(config: Config, device: torch.device) -> nn.Module:
     model.init_weights()
     if getattr(model, "has_teacher", False):
         model.teacher_hook_attached = True
+        model.update_teacher = lambda: None  # the average is timed on its own
     return revert_sync_batchnorm(model).to(device).train()
 
 
@@ -89,7 +90,7 @@ def peak_memory_mib(run: Callable[[], Any], device: torch.device) -> float:
 
 def has_dropout(model: nn.Module) -> bool:
     """Whether two forwards of the model on one input may differ."""
-    return any(
+    return bool(getattr(model, "semi_train_cfg", {}).get("feature_dropout")) or any(
         getattr(module, "p", 0) > 0 or getattr(module, "drop_prob", 0) > 0
         for module in model.modules()
         if "drop" in type(module).__name__.lower()

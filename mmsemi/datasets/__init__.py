@@ -1,6 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .camvid import CamVidDataset
 from .checks import check_leakage
+from .coco import COCO81Dataset
 from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
 from .shapes import ShapesDataset
@@ -9,6 +10,7 @@ from .transforms import LoadCheckedAnnotations, PackSemiInputs, RandomRelativeRe
 from .unlabeled import UnlabeledDataset
 
 __all__ = [
+    "COCO81Dataset",
     "CamVidDataset",
     "CountSplit",
     "Draw",

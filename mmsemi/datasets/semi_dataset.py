@@ -23,8 +23,9 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TASK_UTILS
 from torch.utils.data import Dataset
 
+from .files import resolve_files
 from .samplers import Draw
-from .splits import LabeledUnlabeled, ids_sha256
+from .splits import LabeledUnlabeled, PublishedSplit, check_split, ids_sha256
 from .transforms import LoadCheckedAnnotations
 
 
@@ -169,12 +170,15 @@ class SemiDataset(Dataset):
         self.max_unreadable = max_unreadable
         self._unreadable: set[str] = set()
         self._labeled_index: dict[str, int] | None = None
+        self._split_info: dict[str, str | int] | None = None
         labeled_set = _build_dataset("labelled", labeled)
         self._metainfo = labeled_set.metainfo
         paths = [labeled_set.get_data_info(i)["img_path"] for i in range(len(labeled_set))]
         ids = relative_ids(paths)
         order = sorted(range(len(ids)), key=ids.__getitem__)
-        self.labeled_ids, self.unlabeled_ids = self._split(split, [ids[i] for i in order])
+        self.labeled_ids, self.unlabeled_ids = self._split(
+            split, [ids[i] for i in order], osp.commonpath([osp.dirname(path) for path in paths])
+        )
         index_of = {name: i for i, name in enumerate(ids)}
         if len(index_of) < len(ids):
             raise ValueError(f"the labelled data set {_where(labeled)} lists an image twice")
@@ -203,18 +207,40 @@ class SemiDataset(Dataset):
             start += len(indices)
         counts = ", ".join(f"{len(span)} {name}" for name, span in self.source_ranges.items())
         print_log(
-            f"SemiDataset: {counts}; labelled ids sha256 {ids_sha256(self.labeled_ids)[:16]}",
+            f"SemiDataset: {counts}; split {self._split_name}, "
+            f"labelled ids sha256 {ids_sha256(self.labeled_ids)[:16]}",
             "current",
         )
 
-    @staticmethod
-    def _split(config: dict | None, ids: list[str]) -> LabeledUnlabeled:
+    def _split(self, config: dict | None, ids: list[str], folder: str) -> LabeledUnlabeled:
+        self._split_name = "none (all masks)"
         if config is None:
             return ids, []
-        labeled, unlabeled = TASK_UTILS.build(config)(ids)
-        if not labeled:
-            raise ValueError(f"split {config} leaves no labelled image")
+        split = TASK_UTILS.build(config)
+        if isinstance(split, PublishedSplit):
+            split.image_folder = folder
+        options = {key: value for key, value in config.items() if key != "type"}
+        options = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        self._split_name = getattr(split, "name", None) or f"{type(split).__name__}({options})"
+        labeled, unlabeled = split(ids)
+        check_split(labeled, unlabeled, self._split_name, getattr(split, "allow_overlap", False))
         return labeled, unlabeled
+
+    @property
+    def split_info(self) -> dict[str, str | int]:
+        """Name, counts and hashes of what is trained on; every checkpoint's meta holds it.
+
+        ``unlabeled`` are the images of that source, which is the unlabelled part of the split unless
+        the config chose another pool or folder.
+        """
+        if self._split_info is None:
+            info: dict[str, str | int] = dict(name=self._split_name)
+            for source in ("labeled", "unlabeled"):
+                paths = self.img_paths(source) if source in self.source_ranges else []
+                info[source] = len(paths)
+                info[f"{source}_sha256"] = ids_sha256(paths)
+            self._split_info = info
+        return dict(self._split_info)
 
     def _build_unlabeled(
         self, config: dict, all_paths: list[str], paths: list[str], index_of: dict[str, int]
@@ -250,10 +276,11 @@ class SemiDataset(Dataset):
         """A folder one level too high holds the masks too, which are no training images."""
         dataset, indices = self._sources["unlabeled"]
         infos = (labeled_set.get_data_info(index) for index in range(len(labeled_set)))
-        masks = {osp.realpath(info["seg_map_path"]) for info in infos if "seg_map_path" in info}
-        for index in indices:
-            path = dataset.get_data_info(index)["img_path"]
-            if osp.realpath(path) in masks:
+        masks = resolve_files(info["seg_map_path"] for info in infos if "seg_map_path" in info)
+        real_masks = set(masks.values()) - {None}
+        images = resolve_files(dataset.get_data_info(index)["img_path"] for index in indices)
+        for path, real in images.items():
+            if real in real_masks:
                 raise ValueError(
                     f"the unlabelled images include '{path}', a mask of the labelled data set: "
                     "point unlabeled.img_dir at a folder that holds images only"

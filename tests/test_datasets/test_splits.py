@@ -5,18 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from mmsemi.datasets.published_splits import PUBLISHED_SPLITS
 from mmsemi.datasets.splits import (
     CountSplit,
     ListSplit,
-    PublishedSplit,
     RatioSplit,
     canonical_id,
+    check_split,
     ids_sha256,
 )
 
 IDS = [f"a/id{i:03d}" for i in range(100)]
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "reference_splits"
 
 
 def test_ratio_and_count_agree_and_nest():
@@ -36,6 +34,29 @@ def test_file_order_does_not_matter():
 )
 def test_rounding_is_down_with_at_least_one(ratio, total, count):
     assert len(RatioSplit(ratio)(IDS[:total])[0]) == count
+
+
+def test_rounding_up_is_an_option():
+    assert len(RatioSplit(1 / 8, rounding="ceil")(IDS)[0]) == 13
+    assert len(RatioSplit(0.1, rounding="ceil")(IDS)[0]) == 10
+    assert set(RatioSplit(1 / 8)(IDS)[0]) < set(RatioSplit(1 / 8, rounding="ceil")(IDS)[0])
+    with pytest.raises(ValueError, match="'floor' or 'ceil', got 'up'"):
+        RatioSplit(0.1, rounding="up")
+
+
+@pytest.mark.parametrize(
+    ("labeled", "unlabeled", "message"),
+    [
+        ([], ["a"], "leaves no labelled image"),
+        (["a", "a"], ["b"], "has 'a' twice among the labelled"),
+        (["a"], ["b", "c", "b"], "has 'b' twice among the unlabelled"),
+        (["a", "b"], ["b"], "1 images both labelled and unlabelled, the first is 'b'"),
+    ],
+)
+def test_a_split_with_a_mistake_is_refused(labeled, unlabeled, message):
+    with pytest.raises(ValueError, match=f"split mine {message}"):
+        check_split(labeled, unlabeled, "mine")
+    check_split(["a"], ["a"], "mine", allow_overlap=True)
 
 
 @pytest.mark.parametrize(
@@ -107,31 +128,3 @@ def test_a_published_list_is_checked_and_says_where_it_comes_from(tmp_path):
         FileNotFoundError, match="nowhere.txt' does not exist: it is DATA of X; put"
     ):
         ListSplit(str(tmp_path / "nowhere.txt"), origin="DATA of X")(IDS)
-
-
-def test_published_split_refuses_another_data_set():
-    with pytest.raises(ValueError, match="unknown published split 'cps_voc_1of9'; did you mean"):
-        PublishedSplit("cps_voc_1of9")
-    with pytest.raises(ValueError, match="10582 images of PASCAL VOC"):
-        PublishedSplit("cps_voc_1of8")(IDS)
-
-
-def test_every_kth_matches_its_known_answer():
-    """splits.md section 3: G2 on 10,582 made-up ids, k = 16."""
-    ids = [f"id{i:05d}" for i in range(10582)]
-    assert len(ids[::16]) == 662
-    assert (
-        ids_sha256(ids[::16]) == "a96ba6737e884da5fd4f049b2431e0cee210ccbb8ebd95ad58495a6462dcb7b2"
-    )
-
-
-def test_published_hashes_on_the_published_master_list():
-    """Runs only where the authors' lists are at hand; the hashes themselves are checked at load."""
-    master = SHARED / "advsemiseg" / "train_aug.txt"
-    if not master.is_file():
-        return
-    ids = master.read_text().split()
-    for name, protocol in PUBLISHED_SPLITS.items():
-        labeled, unlabeled = PublishedSplit(name)(ids)
-        assert ids_sha256(labeled) == protocol.labeled_sha256
-        assert len(labeled) + len(unlabeled) == 10582

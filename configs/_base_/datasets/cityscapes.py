@@ -1,6 +1,6 @@
 # Cityscapes fine, 19 classes: 2,975 training images, val 500 images.
 # Layout: data/cityscapes/{leftImg8bit,gtFine}/{train,val}/<city>/, masks as
-# *_gtFine_labelTrainIds.png (cityscapesscripts: csCreateTrainIdLabelImgs).
+# *_gtFine_labelTrainIds.png (tools/dataset_converters/cityscapes.py).
 data_root = "data/cityscapes"
 crop_size = (800, 800)
 
@@ -32,7 +32,7 @@ train_dataloader = dict(
     sampler=dict(type="MultiSourceSampler", num_per_source=dict(labeled=1, unlabeled=0)),
     dataset=dict(
         type="SemiDataset",
-        split=dict(type="RatioSplit", ratio=1 / 8, seed=0),
+        split=dict(type="PublishedSplit", name="cps_city_1of8"),
         labeled=dict(
             type="CityscapesDataset",
             data_root=data_root,

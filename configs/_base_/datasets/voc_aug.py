@@ -1,7 +1,7 @@
 # PASCAL VOC 2012, train_aug (10,582 images: VOC train + SBD), val 1,449 images.
 # Layout: data/VOCdevkit/VOC2012/{JPEGImages, SegmentationClassAug, ImageSets/Segmentation}.
-# SegmentationClassAug must hold the merged masks of all 12,031 images (mmseg's SBD converter leaves
-# the VOC masks in SegmentationClass: copy them over), trainaug.txt the 10,582 ids in any order.
+# SegmentationClassAug must hold the merged masks of all 12,031 images, trainaug.txt the 10,582 ids in
+# any order; tools/dataset_converters/voc_aug.py makes both.
 data_root = "data/VOCdevkit/VOC2012"
 crop_size = (512, 512)
 

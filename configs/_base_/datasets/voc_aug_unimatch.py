@@ -1,6 +1,8 @@
 # PASCAL VOC 2012, train_aug, in the layout of UniMatch, UniMatch V2 and ST++: the merged masks of all
 # 12,031 images lie in a folder named SegmentationClass (the official one holds 2,913 masks).
-# The lists: python tools/dataset_converters/voc_aug.py FOLDER --check --masks-name SegmentationClass
+# The lists are those of the devkit (ImageSets/Segmentation); trainaug.txt, and a check of the masks:
+#   python tools/dataset_converters/voc_aug.py data/pascal --masks data/pascal/SegmentationClass \
+#       --out data/pascal/SegmentationClass
 _base_ = "./voc_aug.py"
 data_root = "data/pascal"
 

@@ -18,6 +18,8 @@ from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
+from ...datasets.checks import unwrap
+
 _SUFFIX = ".tmp"
 
 
@@ -54,6 +56,13 @@ class AtomicCheckpointHook(CheckpointHook):
             if osp.isfile(path):
                 os.remove(path)
                 runner.logger.info(f"{path} was left by an interrupted save and is removed")
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Note in ``meta['split']`` which images were trained on: name, counts and hashes."""
+        dataset = getattr(getattr(runner.train_loop, "dataloader", None), "dataset", None)
+        info = getattr(unwrap(dataset), "split_info", None)
+        if info is not None:
+            checkpoint["meta"]["split"] = info
 
     def _is_local(self) -> bool:
         return isinstance(self.file_backend, (LocalBackend, HardDiskBackend))

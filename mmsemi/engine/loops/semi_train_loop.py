@@ -30,7 +30,7 @@ from mmseg.registry import HOOKS, LOOPS
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from ...datasets.checks import check_leakage
+from ...datasets.checks import check_leakage, check_training_set
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
 
@@ -39,8 +39,9 @@ from ..hooks.random_state_hook import RandomStateHook
 class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     """mmengine's ``IterBasedTrainLoop`` with exact and immediate resuming; the same arguments.
 
-    Before training it refuses training images that are validation images
-    (:func:`~mmsemi.datasets.checks.check_leakage`). A run resumed at its last iteration repeats the
+    Before training it refuses training images that are missing or validation images
+    (:func:`~mmsemi.datasets.checks.check_training_set`,
+    :func:`~mmsemi.datasets.checks.check_leakage`). A run resumed at its last iteration repeats the
     final validation, which the interruption may have cut off.
 
     Args:
@@ -200,6 +201,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     def run(self) -> nn.Module:
         """Train until ``max_iters`` or until a hook sets ``stop_training``."""
         runner = self.runner
+        check_training_set(self.dataloader.dataset)
         if runner.val_loop is not None:
             check_leakage(self.dataloader.dataset, runner.val_loop.dataloader.dataset)
         runner.call_hook("before_train")

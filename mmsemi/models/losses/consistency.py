@@ -111,9 +111,7 @@ def consistency_loss(
             f"{tuple(teacher_NCHW.shape)}"
         )
     with torch.autocast(student_NCHW.device.type, enabled=False):
-        distance_NHW = CONSISTENCY_FORMS[form](
-            student_NCHW.float(), teacher_NCHW.detach().float()
-        )
+        distance_NHW = CONSISTENCY_FORMS[form](student_NCHW.float(), teacher_NCHW.detach().float())
     for factor in (valid_NHW, confidence):
         if factor is not None:
             distance_NHW = distance_NHW * factor

@@ -248,9 +248,7 @@ class FixMatch(SemiSegmentor):
             valid = recipe.apply(valid)
         return Belief(confidence, torch.where(valid, label, self.ignore_index))
 
-    def _unsupervised(
-        self, inputs: Inputs, views: Views, belief: Belief, target: Belief
-    ) -> Losses:
+    def _unsupervised(self, inputs: Inputs, views: Views, belief: Belief, target: Belief) -> Losses:
         """The weighted unsupervised losses."""
         weight = self.semi_train_cfg["unsup_weight"] * self.rampup()
         return {"unsup.loss_strong": weight * self._strong_loss(views, target)}

@@ -82,7 +82,10 @@ class MeanTeacher(SemiSegmentor):
         self._check_choice("confidence_mode", ("mean", "pixel"))
         self._check_choice("teacher_mode", ("train", "eval"))
         self._check_choice("ema_when", ("mid", "after"))
-        if self.semi_train_cfg["teacher_mode"] == "eval" and self.semi_train_cfg["buffers"] == "keep":
+        if (
+            self.semi_train_cfg["teacher_mode"] == "eval"
+            and self.semi_train_cfg["buffers"] == "keep"
+        ):
             raise ValueError(
                 f"{type(self).__name__}: teacher_mode='eval' with buffers='keep' leaves the "
                 "teacher's batch-norm statistics at their initial values for ever: use "

@@ -120,9 +120,7 @@ class UniMatch(FixMatch):
             indices = {index % len(feats) for index in indices}
         return drop_channels(feats, self.semi_train_cfg["feature_dropout"], indices)
 
-    def _unsupervised(
-        self, inputs: Inputs, views: Views, belief: Belief, target: Belief
-    ) -> Losses:
+    def _unsupervised(self, inputs: Inputs, views: Views, belief: Belief, target: Belief) -> Losses:
         weight = self.semi_train_cfg["unsup_weight"] * self.rampup()
         share = self.semi_train_cfg["feature_weight"]
         valid = inputs["valid"][: len(belief.label_NHW)]

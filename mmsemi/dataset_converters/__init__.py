@@ -1,0 +1,11 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Bring public data sets into the layouts that the configs read, and check them.
+
+One module a data set, each with ``main(arguments) -> exit code`` for its script in
+``tools/dataset_converters``. Rules that all of them keep (see :mod:`.common`):
+
+- Nothing that exists is overwritten. A file that is there already is compared; one with other
+  content stops the run. So a second run, or one after an interruption, only adds what is missing.
+- Input with missing or surplus files is refused before anything is written; counts and, where they
+  are known, hashes of the id lists are compared. ``--subset`` lifts the counts and hashes only.
+"""

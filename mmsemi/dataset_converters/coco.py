@@ -1,0 +1,203 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""COCO 2017 as semantic masks: 80 object classes and background.
+
+Classes are 1-80 in the order of COCO's category ids (which have gaps), 0 is background. UniMatch's
+authors offer such masks but not the program that made them, so these two rules are our own:
+
+- Where objects overlap, the smaller one (by COCO's ``area``) lies on top: COCO stores no depth, and
+  a cup on a table would vanish the other way round.
+- Crowd regions are 255: they outline a group with the gaps between its members. Objects that are
+  annotated inside keep their class. ``--crowd class`` gives them their class instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..datasets.coco import COCO81Dataset
+from .common import (
+    IGNORE,
+    ConversionError,
+    IdList,
+    Outcome,
+    check_size,
+    check_values,
+    list_stems,
+    list_values,
+    make_parser,
+    map_files,
+    need_all,
+    read_mask,
+    run,
+    write_mask,
+)
+from .rasterize import decode_runs, fill_polygon
+
+CLASSES: tuple[str, ...] = COCO81Dataset.METAINFO["classes"]
+PALETTE = COCO81Dataset.METAINFO["palette"]
+PARTS = {
+    "train2017": IdList("train2017", 118287),
+    "val2017": IdList("val2017", 5000),
+}
+
+
+class Region(NamedTuple):
+    """One annotation.
+
+    Attributes:
+        value: What its pixels become.
+        area: Decides what lies on top.
+        shape: Polygons (list of flat coordinate lists) or run lengths (dictionary).
+    """
+
+    value: int
+    area: float
+    shape: list | dict
+
+
+class Job(NamedTuple):
+    """One mask to write."""
+
+    image: Path
+    target: Path
+    height: int
+    width: int
+    regions: list[Region]
+
+
+def draw_regions(regions: Sequence[Region], height: int, width: int) -> np.ndarray:
+    """Draw crowd regions first, then the objects from large to small; (H, W) uint8."""
+    mask = np.zeros((height, width), np.uint8)
+    for region in sorted(regions, key=lambda r: (r.value != IGNORE, -r.area)):
+        if isinstance(region.shape, dict):
+            mask[decode_runs(region.shape["counts"], height, width)] = region.value
+            continue
+        for polygon in region.shape:
+            if len(polygon) < 6 or len(polygon) % 2:
+                raise ValueError(f"a polygon of {len(polygon)} numbers")
+            points = np.reshape(np.asarray(polygon, float), (-1, 2))
+            # Only the part of the image around the polygon: most objects are small.
+            x0, y0 = np.floor(points.min(0)).clip(0, (width, height)).astype(int)
+            x1, y1 = np.ceil(points.max(0)).clip(0, (width, height)).astype(int)
+            inside = fill_polygon(points - (x0, y0), y1 - y0, x1 - x0)
+            mask[y0:y1, x0:x1][inside] = region.value
+    return mask
+
+
+def convert_one(job: Job) -> Outcome:
+    """Draw and write one mask; an image without annotation is all background."""
+    try:
+        mask = draw_regions(job.regions, job.height, job.width)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConversionError(f"annotation of '{job.image}' is broken: {error}") from None
+    check_size(mask, job.target, job.image)
+    present = check_values(mask, len(CLASSES), job.target)
+    return Outcome(write_mask(job.target, mask, PALETTE), present)
+
+
+def check_one(job: Job) -> Outcome:
+    """Check a mask that somebody else made."""
+    mask = read_mask(job.target)
+    check_size(mask, job.target, job.image)
+    return Outcome(False, check_values(mask, len(CLASSES), job.target))
+
+
+class Annotations:
+    """An ``instances_*.json`` file by image."""
+
+    def __init__(self, path: Path, crowd: str) -> None:
+        if not path.is_file():
+            raise ConversionError(f"'{path}' does not exist (annotations_trainval2017.zip)")
+        print(f"reading {path}")
+        try:
+            content = json.loads(path.read_bytes())
+            self.sizes = {
+                Path(item["file_name"]).stem: (item["id"], item["height"], item["width"])
+                for item in content["images"]
+            }
+            self.values = self._values(path, content["categories"])
+            self.by_image: dict[int, list[Region]] = {}
+            for item in content["annotations"]:
+                value = self.values[item["category_id"]]
+                if item.get("iscrowd") and crowd == "ignore":
+                    value = IGNORE
+                region = Region(value, item["area"], item["segmentation"])
+                self.by_image.setdefault(item["image_id"], []).append(region)
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, ConversionError):
+                raise
+            raise ConversionError(f"'{path}' is no COCO instance file: {error!r}") from None
+
+    @staticmethod
+    def _values(path: Path, categories: list[dict]) -> dict[int, int]:
+        ordered = sorted(categories, key=lambda item: item["id"])
+        names = tuple(item["name"] for item in ordered)
+        if names != CLASSES[1:]:
+            raise ConversionError(
+                f"'{path}' has {len(names)} categories ({', '.join(names[:3])}, ...), not the 80 "
+                "of COCO's instance annotations"
+            )
+        return {item["id"]: position for position, item in enumerate(ordered, 1)}
+
+    def jobs(self, images: Path, masks: Path) -> Iterator[Job]:
+        """One job an image, sorted."""
+        for stem in sorted(self.sizes):
+            number, height, width = self.sizes[stem]
+            regions = self.by_image.get(number, [])
+            yield Job(images / f"{stem}.jpg", masks / f"{stem}.png", height, width, regions)
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Make or check the masks, see the module's text."""
+    out = args.out or args.coco / "masks"
+    for part in args.parts:
+        images = args.coco / part
+        found = list_stems(images, ".jpg", f"the images, {part}.zip")
+        PARTS[part].check(found, args.subset)
+        if args.check:
+            need_all(
+                found, list_stems(out, ".png", "masks"), f"{{}} images have no mask in '{out}'"
+            )
+            jobs = (Job(images / f"{s}.jpg", out / f"{s}.png", 0, 0, []) for s in found)
+            outcomes = map_files(check_one, jobs, len(found), args.nproc, f"{part}: check")
+        else:
+            annotations = Annotations(
+                args.coco / "annotations" / f"instances_{part}.json", args.crowd
+            )
+            need_all(annotations.sizes, found, f"{{}} annotated images are missing in '{images}'")
+            need_all(found, annotations.sizes, f"{{}} images of '{images}' are not annotated")
+            # Masks made elsewhere are noticed at once, not at the end of the hour.
+            there = (job for job in annotations.jobs(images, out) if job.target.exists())
+            for job in islice(there, 20):
+                convert_one(job)
+            jobs = annotations.jobs(images, out)
+            outcomes = map_files(convert_one, jobs, len(found), args.nproc, f"{part}: masks")
+        written = sum(outcome.is_new for outcome in outcomes)
+        present = np.logical_or.reduce([outcome.present for outcome in outcomes])
+        state = f"{written} written, {len(outcomes) - written} there already"
+        print(f"{part}: masks in '{out}': {state}; values {list_values(present)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``tools/dataset_converters/coco.py``."""
+    parser = make_parser("Draw COCO's 80 object classes as masks (0 = background).")
+    parser.add_argument("coco", type=Path, help="folder with train2017, val2017, annotations")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--out", type=Path, help="default: COCO/masks, one folder for all parts")
+    parser.add_argument(
+        "--crowd",
+        choices=["ignore", "class"],
+        default="ignore",
+        help="crowd regions become 255 or their class (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only check masks that are there, such as UniMatch's"
+    )
+    return run("coco", convert, parser.parse_args(arguments))

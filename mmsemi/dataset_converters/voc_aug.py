@@ -1,0 +1,171 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""PASCAL VOC 2012 with the extra masks of SBD: one folder of masks, one list of 10,582 images.
+
+Per image the better mask is taken: the official one for the 2,913 images of VOC train and val, SBD's
+for the others. The published settings read one merged folder; mmseg's converter leaves the two
+kinds in two folders, and its own holds SBD's coarser masks of VOC images beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmseg.datasets import PascalVOCDataset
+from scipy.io import loadmat
+
+from .common import (
+    ConversionError,
+    IdList,
+    Outcome,
+    check_size,
+    check_values,
+    convert_masks,
+    list_stems,
+    make_parser,
+    need_all,
+    need_folder,
+    read_list,
+    read_mask,
+    run,
+    write_list,
+    write_mask,
+)
+
+TRAIN_AUG = IdList(
+    "train_aug (VOC train + SBD - VOC val)",
+    10582,
+    "d1326bd532648d73bc4b1bd275434eba81930982dc7401a65a8cecb26c028e24",
+)
+TRAIN = IdList(
+    "VOC train", 1464, "aa623bd2c8ce4443a8aaae51c524c0eb165e8e44caf6aa9e3ad33d7b75a3ef20"
+)
+VAL = IdList("VOC val", 1449, "cdc1326d12f69ce5153aa5da04a4d8783e146868d42d19f82f44e74b97ac907d")
+PALETTE = PascalVOCDataset.METAINFO["palette"]
+NUM_CLASSES = 21
+
+
+class Job(NamedTuple):
+    """One mask to write."""
+
+    source: Path
+    image: Path
+    target: Path
+
+
+def read_sbd(path: Path) -> np.ndarray:
+    """The class mask of an SBD file ``cls/<id>.mat``, (H, W) uint8."""
+    try:
+        content = loadmat(path, squeeze_me=True, struct_as_record=False)
+        mask = np.asarray(content["GTcls"].Segmentation)
+    except (KeyError, AttributeError):
+        raise ConversionError(
+            f"'{path}' has no GTcls.Segmentation: the class masks of SBD are in its folder 'cls', "
+            "not 'inst'"
+        ) from None
+    except Exception as error:  # scipy raises many kinds for broken files
+        raise ConversionError(f"'{path}' cannot be read: {error}") from None
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise ConversionError(f"'{path}' holds {mask.dtype} of shape {mask.shape}, not a mask")
+    return mask
+
+
+def convert_one(job: Job) -> Outcome:
+    """Write one mask as palette PNG; 255 (border) stays."""
+    mask = read_sbd(job.source) if job.source.suffix == ".mat" else read_mask(job.source)
+    present = check_values(mask, NUM_CLASSES, job.source)
+    check_size(mask, job.source, job.image)
+    return Outcome(write_mask(job.target, mask, PALETTE), present)
+
+
+def find_voc(folder: Path) -> Path:
+    """The folder with JPEGImages: VOC2012, or one that contains it."""
+    for root in (folder, folder / "VOC2012", folder / "VOCdevkit" / "VOC2012"):
+        if (root / "JPEGImages").is_dir():
+            return root
+    raise ConversionError(
+        f"'{folder}' is no VOC 2012 folder: it has no JPEGImages, VOC2012/JPEGImages or "
+        "VOCdevkit/VOC2012/JPEGImages"
+    )
+
+
+def find_sbd(folder: Path) -> tuple[dict[str, Path], set[str]]:
+    """The .mat files of SBD by id, and the ids of its own lists."""
+    candidates = (folder, folder / "dataset", folder / "benchmark_RELEASE" / "dataset")
+    root = next((root for root in candidates if (root / "cls").is_dir()), None)
+    if root is None:
+        raise ConversionError(
+            f"'{folder}' is no SBD folder: there is no cls, dataset/cls or "
+            "benchmark_RELEASE/dataset/cls in it"
+        )
+    ids = list_stems(root / "cls", ".mat", "SBD's class masks")
+    listed = {name for part in ("train", "val") for name in read_list(root / f"{part}.txt")}
+    need_all(listed, ids, f"{{}} images of SBD's lists have no file in '{root / 'cls'}'")
+    return {name: root / "cls" / f"{name}.mat" for name in ids}, listed
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Make the merged folder and the list, see the module's text."""
+    root = find_voc(args.voc)
+    lists = root / "ImageSets" / "Segmentation"
+    out = args.out or root / "SegmentationClassAug"
+    train, val = (read_list(lists / f"{part}.txt") for part in ("train", "val"))
+    TRAIN.check(train, args.subset)
+    VAL.check(val, args.subset)
+
+    if args.sbd:
+        sources, extra = find_sbd(args.sbd)
+    else:
+        ids = list_stems(args.masks, ".png", "masks of the images that VOC has none of")
+        sources, extra = {name: args.masks / f"{name}.png" for name in ids}, set(ids)
+    train_aug = sorted({*train, *extra} - {*val})
+    TRAIN_AUG.check(train_aug, args.subset)
+    wanted = sorted({*train_aug, *val})
+    images = root / "JPEGImages"
+    need_all(
+        wanted,
+        list_stems(images, ".jpg", "the images"),
+        f"{{}} images are missing in '{images}'",
+    )
+
+    official = need_folder(root / "SegmentationClass", "VOC's own masks")
+    has_official = list_stems(official, ".png", "")
+    need_all({*train, *val}, has_official, f"{{}} official masks are missing in '{official}'")
+    sources.update({name: official / f"{name}.png" for name in (*train, *val)})
+    jobs = [
+        Job(sources[name], images / f"{name}.jpg", out / f"{name}.png")
+        for name in wanted
+        if name in sources
+    ]
+    need_all(wanted, sources, "{} images have a mask in neither source")
+    try:
+        convert_masks(convert_one, jobs, args.nproc, out)
+    except ConversionError as error:
+        if "exists with other values" not in str(error):
+            raise
+        raise ConversionError(
+            f"{error}. If '{out}' is what mmseg's converter wrote (SBD's masks of VOC images "
+            "too), rename that folder and pass its new name as --masks, or give another --out"
+        ) from None
+    write_list(lists / "trainaug.txt", train_aug)
+    if out.resolve() != (root / "SegmentationClassAug").resolve():
+        print(f"masks are in '{out}': set data_prefix.seg_map_path to it")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``tools/dataset_converters/voc_aug.py``."""
+    parser = make_parser("Merge the masks of PASCAL VOC 2012 and SBD; write trainaug.txt.")
+    parser.add_argument("voc", type=Path, help="VOCdevkit/VOC2012")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--sbd", type=Path, help="SBD: benchmark_RELEASE, or its dataset folder")
+    source.add_argument(
+        "--masks",
+        type=Path,
+        help="a folder of converted masks: DeepLab's SegmentationClassAug, UniMatch's "
+        "SegmentationClass, or what mmseg's converter wrote",
+    )
+    parser.add_argument("--out", type=Path, help="default: VOC2012/SegmentationClassAug")
+    return run("voc_aug", convert, parser.parse_args(arguments))

@@ -1,0 +1,75 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Random labelled subsets of any data set, fixed by a seed."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from mmseg.registry import TASK_UTILS
+
+from .ids import Ids, LabeledUnlabeled
+
+
+class _SeededSplit:
+    """A random labelled subset: the first ``n`` ids after a seeded shuffle of the sorted ids.
+
+    Subsets of one seed are nested: a smaller one is contained in every larger one.
+    """
+
+    seed: int
+
+    def _count(self, total: int) -> int:
+        raise NotImplementedError
+
+    def __call__(self, ids: Ids) -> LabeledUnlabeled:
+        shuffled = sorted(ids)
+        # Python's own generator: its shuffle is the same on every platform and version since 3.2.
+        random.Random(self.seed).shuffle(shuffled)
+        count = self._count(len(shuffled))
+        return sorted(shuffled[:count]), sorted(shuffled[count:])
+
+
+@TASK_UTILS.register_module()
+class RatioSplit(_SeededSplit):
+    """A fraction of the images keeps its masks.
+
+    Args:
+        ratio: Labelled share, 0 < ratio <= 1.
+        seed: Seed of the shuffle.
+        rounding: ``'floor'`` (as DST-CBC, AdvSemiSeg and s4GAN count; at least one image) or
+            ``'ceil'`` (as CPS, UniMatch and U2PL count).
+    """
+
+    def __init__(self, ratio: float, seed: int = 0, rounding: str = "floor") -> None:
+        if not 0 < ratio <= 1:
+            raise ValueError(f"split.ratio must lie in (0, 1], got {ratio}")
+        if rounding not in ("floor", "ceil"):
+            raise ValueError(f"split.rounding must be 'floor' or 'ceil', got {rounding!r}")
+        self.ratio, self.seed, self.rounding = ratio, seed, rounding
+
+    def _count(self, total: int) -> int:
+        # The tolerance keeps 0.1 * 30 = 3.0000000000000004 and 0.29 * 100 = 28.999... honest.
+        if self.rounding == "ceil":
+            return math.ceil(total * self.ratio - 1e-9)
+        return max(1, int(total * self.ratio + 1e-9))
+
+
+@TASK_UTILS.register_module()
+class CountSplit(_SeededSplit):
+    """A number of images keeps its masks.
+
+    Args:
+        count: Labelled images, at least 1.
+        seed: Seed of the shuffle.
+    """
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        if count < 1:
+            raise ValueError(f"split.count must be at least 1, got {count}")
+        self.count, self.seed = count, seed
+
+    def _count(self, total: int) -> int:
+        if self.count > total:
+            raise ValueError(f"split.count={self.count} but the data set has {total} images")
+        return self.count

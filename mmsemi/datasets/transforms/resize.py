@@ -1,0 +1,78 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Random resizing relative to each image's own size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmseg.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomRelativeResize(BaseTransform):
+    """Resize an image and its mask by a random factor of its own size, keeping the aspect ratio.
+
+    The new long side is a whole number, uniform from floor(low L) to floor(high L) for an image
+    with the long side L; the short side follows, rounded half up. This is the resize of UniMatch
+    and the methods that build on it. The stock ``RandomResize`` scales one size that is the same
+    for all images, ``Resize(scale_factor=...)`` is not random, and ``RandomChoiceResize`` takes
+    sizes from a list.
+
+    The image is resized bilinearly, the mask by nearest neighbour. With ``backend='cv2'``, the
+    default, four pixels are read for each new one however far the image shrinks; ``'pillow'``, the
+    library of the released code, averages over all the pixels that a new one covers, which is
+    slower and smoother.
+
+    Required keys: ``img``, ``img_shape``, and ``gt_seg_map`` with ``seg_fields`` if there is a
+    mask. Modified and added keys are those of ``Resize``.
+
+    Args:
+        ratio_range: Lowest and highest factor.
+        resize_type: Transform that resizes to its ``scale`` (width, height).
+        resize_kwargs: Its arguments, e.g. ``backend`` and ``interpolation``.
+
+    Raises:
+        ValueError: ``ratio_range`` is not a range, or an argument is decided here.
+    """
+
+    def __init__(
+        self,
+        ratio_range: Sequence[float] = (0.5, 2.0),
+        resize_type: str = "Resize",
+        **resize_kwargs,
+    ) -> None:
+        if len(ratio_range) != 2 or not 0 < ratio_range[0] <= ratio_range[1]:
+            raise ValueError(
+                f"RandomRelativeResize: ratio_range={ratio_range} must be (low, high), "
+                "0 < low <= high"
+            )
+        for key in ("scale", "scale_factor", "keep_ratio"):
+            if key in resize_kwargs:
+                raise ValueError(
+                    f"RandomRelativeResize: {key} follows from the drawn size, remove it"
+                )
+        self.ratio_range = tuple(ratio_range)
+        # Both sides are given exactly: the stock keep_ratio would round them once more.
+        self.resize_cfg = dict(type=resize_type, **resize_kwargs)
+        self.resize = TRANSFORMS.build(dict(scale=0, keep_ratio=False, **self.resize_cfg))
+
+    @cache_randomness
+    def _draw_long_side(self, long_side: int) -> int:
+        low, high = (int(ratio * long_side) for ratio in self.ratio_range)
+        return max(1, np.random.randint(low, high + 1))
+
+    def transform(self, results: dict) -> dict:
+        """Resize image and mask of a sample."""
+        sides = height, width = results["img_shape"][:2]
+        new_long = self._draw_long_side(max(sides))
+        new_short = max(1, int(min(sides) * new_long / max(sides) + 0.5))
+        self.resize.scale = (new_short, new_long) if height > width else (new_long, new_short)
+        return self.resize(results)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(ratio_range={self.ratio_range}, resize_cfg={self.resize_cfg})"
+        )

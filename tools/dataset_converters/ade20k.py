@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""ADE20K (SceneParse150).
+
+python tools/dataset_converters/ade20k.py  layout, pairs and values are checked:data/ade/ADEChallengeData2016
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+# Python puts this folder first, where its file names would hide packages of the same name.
+sys.path[:] = [path for path in sys.path if Path(path).resolve() != HERE]
+if (CHECKOUT / "mmsemi" / "launch.py").is_file():
+    sys.path.insert(
+        0, str(CHECKOUT)
+    )  # the checkout's tools run the checkout's code, installed or not
+
+from mmsemi.dataset_converters.ade20k import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())
