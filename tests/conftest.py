@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch starts its pool: tiny tensors are slower on many threads.
@@ -12,10 +13,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 import numpy as np
 import pytest
+from gloo_pool import GlooPool
 from mmengine.registry import init_default_scope
 from PIL import Image
 
 import mmsemi  # noqa: F401  (applies compat and registers everything)
+
+# Imported by test files, and full of asserts.
+pytest.register_assert_rewrite("method_tester")
 
 CLASSES = ("background", "left", "right")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -31,6 +36,14 @@ def pytest_addoption(parser) -> None:
 def mmseg_scope():
     """Bare type names mean mmseg's registries, as in every config."""
     init_default_scope("mmseg")
+
+
+@pytest.fixture(scope="session")
+def gloo_pool() -> Iterator[GlooPool]:
+    """Two gloo processes for all tests of the run, started by the first task."""
+    pool = GlooPool()
+    yield pool
+    pool.close()
 
 
 def write_pair(root: Path, name: str, seed: int, size_hw=(40, 48), split: str = "train") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import yaml
 from mmengine.config import Config, DictAction
 from mmseg.registry import DATASETS, MODELS, TASK_UTILS
 
-from mmsemi.datasets.splits import ids_sha256, read_id_list
+from mmsemi.datasets.splits import PROTOCOLS, ids_sha256, read_id_list
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = sorted(
@@ -90,6 +91,16 @@ PUBLISHED = {
 }
 
 
+PUBLISHED_SPLITS = {
+    **{f"voc_1-{ratio}": f"cps_voc_1of{ratio}" for ratio in (16, 8, 4, 2)},
+    **{f"cityscapes_1-{ratio}": f"cps_city_1of{ratio}" for ratio in (16, 8, 4, 2)},
+    "voc_92": "cps_voc_pseudoseg_1of16",
+    "voc_183": "cps_voc_pseudoseg_1of8",
+    "voc_366": "cps_voc_pseudoseg_1of4",
+    "voc_732": "cps_voc_pseudoseg_1of2",
+}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_settings(name):
     gpus, labeled, unlabeled, iterations, weight = PUBLISHED[name]
@@ -107,22 +118,42 @@ def test_published_settings(name):
     assert config.train_dataloader.dataset.unlabeled.pool == ("all" if is_few else "rest")
     assert config.val_cfg.type == "TeacherStudentValLoop"
     split = config.train_dataloader.dataset.split
-    assert name.split("_")[1] in split.get("labeled", "") or split.name == (
-        f"cps_{name.replace('1-', '1of')}"
-    )
+    assert split == dict(type="PublishedSplit", name=PUBLISHED_SPLITS[name])
     text = (CONFIGS / "cps" / f"{name}.py").read_text()
     assert f"{iterations:,} iterations" in text and f"configs/cps/{name}.py {gpus}" in text
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if not name.startswith("voc_1-")])
-def test_hashes_of_imported_lists(name, tmp_path):
+def test_a_missing_list_names_the_command_that_imports_it(name, tmp_path):
     split = Config.fromfile(CONFIGS / "cps" / f"{name}.py").train_dataloader.dataset.split
-    with pytest.raises(FileNotFoundError, match="does not exist: it is .*TorchSemiSeg, DATA"):
-        TASK_UTILS.build({**split, "labeled": str(tmp_path / "none.txt")})([])
-    file, folder = split.origin.split(" of charlesCXK/TorchSemiSeg, DATA/")
-    published = CONFIGS.parents[1] / "shared" / "reference_splits" / "cps" / folder / file
-    if published.is_file():  # the authors' lists are not part of the repository
-        assert ids_sha256(read_id_list(published)) == split.labeled_sha256
+    with pytest.raises(FileNotFoundError) as error:
+        TASK_UTILS.build({**split, "split_dir": str(tmp_path)})([])
+    command = f"python tools/splits.py import --protocol {split.name} --file-labeled "
+    assert command in str(error.value) and "charlesCXK/TorchSemiSeg" in str(error.value)
+    # Where the authors' lists are at hand, the file that the message names is the right one.
+    protocol = PROTOCOLS[split.name]
+    file = protocol.files[0].labeled.removeprefix("DATA/")
+    published = CONFIGS.parents[1] / "shared" / "reference_splits" / "cps" / file
+    if published.is_file():
+        assert ids_sha256(read_id_list(published)) == protocol.labeled.sha256
+
+
+def test_published_splits_are_those_of_the_file_names():
+    """``voc_92.py`` has 92 labelled images, ``cityscapes_1-16.py`` a split of 1/16."""
+    checked = 0
+    for name in NAMES:
+        split = Config.fromfile(CONFIGS / name).train_dataloader.dataset.get("split") or {}
+        if split.get("type") != "PublishedSplit":
+            continue
+        protocol = TASK_UTILS.build(split).protocol
+        number = int(re.search(r"_(?:1-)?(\d+)(?:_\w+)?\.py$", name)[1])
+        checked += 1
+        if "1-" in name:
+            total = protocol.labeled.count + protocol.unlabeled.count
+            assert abs(protocol.labeled.count - total / number) < 2, name
+        else:
+            assert protocol.labeled.count == number, name
+    assert checked >= 24
 
 
 @pytest.mark.parametrize(

@@ -183,10 +183,10 @@ def unimatch_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
     own = len(inputs["unsup_student"]) // model.num_views
     partner = _partner_belief(model, inputs, own)
     feats = net.backbone(torch.cat([x, weak[:own]]))
-    both = [feat.clone() for feat in feats]
-    for index in head.in_index:
-        dropped = F.dropout2d(feats[index][len(x) :], cfg["feature_dropout"])
-        both[index] = torch.cat([feats[index][: len(x)], dropped])
+    both = []
+    for feat in feats:
+        dropped = F.dropout2d(feat[len(x) :], cfg["feature_dropout"])
+        both.append(torch.cat([feat[: len(x)], dropped]))
     logits = _upsample(head(both), size_hw, head)
     sup = _loss(head, logits[: len(x)], labels)
     with torch.no_grad():

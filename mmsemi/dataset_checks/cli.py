@@ -135,6 +135,13 @@ def add_contact_sheet(config: Mapping, result: Check, path: Path, title: str, ro
     return True
 
 
+def count_cpus() -> int:
+    """The CPUs that this process may use, which a container or scheduler may have limited."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -145,7 +152,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("config")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes that read files"
+        "--workers", type=int, default=count_cpus(), help="processes that read files"
     )
     parser.add_argument("--json", metavar="FILE", help="also write statistics and findings here")
     parser.add_argument(
@@ -202,7 +209,8 @@ def run(args: argparse.Namespace) -> int:
     blocks.append(report.finding_lines(result.findings))
     print("\n\n".join("\n".join(block) for block in blocks if block))
     print(f"\n{args.config}: {result.files} files in {result.seconds:.1f} s, ", end="")
-    print(report.summary(result.findings) + (f"; contact sheet {sheet}" if has_sheet else ""))
+    end = "" if args.no_contact_sheet else "; no contact sheet, as no training batch can be made"
+    print(report.summary(result.findings) + (f"; contact sheet {sheet}" if has_sheet else end))
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         values = report.as_json(args.config, sources, stats, result.findings)

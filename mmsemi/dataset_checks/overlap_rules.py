@@ -233,7 +233,7 @@ def _judge(
     names = f"{first.name} and {second.name}"
     if "train" in (first.role, second.role) and first.role != second.role:
         train, held_out = (first, second) if first.role == "train" else (second, first)
-        what = "a training image" if train.name == "train" else f"a {train.name} training image"
+        what = f"a training image (source '{train.name}')"
         return [
             *group("error", "held-out-image-in-training", names, same_file,
                    f"{what} is also a {held_out.name} image: the score is too high",
@@ -277,7 +277,7 @@ def _same_names(
     return group(
         "info" if is_numbering else "warning", "held-out-name-in-training", names,
         [pair for _, pair in shared],
-        f"a {train.name} training image has the name of a {held_out.name} image, not its bytes",
+        f"a training image (source '{train.name}') has the name of a {held_out.name} image, not its bytes",
         "compare the pictures; rename them if they are different ones",
     )  # fmt: skip
 

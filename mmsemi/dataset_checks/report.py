@@ -74,10 +74,9 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """A paragraph a finding, errors first."""
     lines = []
     for finding in sorted(findings, key=lambda f: SEVERITIES.index(f.severity)):
-        number = f"{finding.count}x " if finding.examples and finding.count > 1 else ""
-        lines.append(
-            f"{finding.severity:<8}{finding.code} [{finding.source}] {number}{finding.text}"
-        )
+        number = f", {finding.count}x" if finding.examples and finding.count > 1 else ""
+        where = f"[{finding.source}{number}]"
+        lines.append(f"{finding.severity:<8}{finding.code} {where} {finding.text}")
         examples = [e for e in finding.examples if e != finding.source]
         lines += [f"          {example}" for example in examples]
         if examples and finding.count > MAX_EXAMPLES:

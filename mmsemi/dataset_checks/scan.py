@@ -162,9 +162,12 @@ def _distinct(pixels: np.ndarray) -> frozenset:
     if pixels.ndim == 2:
         found = np.unique(pixels)
         return frozenset(found.tolist()) if len(found) <= _FEW else frozenset()
-    triples = pixels[..., :3].reshape(-1, min(3, pixels.shape[-1]))
-    found = np.unique(triples, axis=0)
-    return frozenset(map(tuple, found.tolist())) if len(found) <= _FEW else frozenset()
+    # One number a colour: numpy sorts rows ten times slower.
+    packed = sum(pixels[..., c].astype(np.int64) << 16 * c for c in range(min(3, pixels.shape[2])))
+    found = np.unique(packed).tolist()
+    if len(found) > _FEW:
+        return frozenset()
+    return frozenset((n & 0xFFFF, n >> 16 & 0xFFFF, n >> 32) for n in found)
 
 
 def scan_image(path: str, backend_args: dict | None = None) -> ImageFacts:

@@ -300,10 +300,12 @@ def _fix_missing(source: Source, missing: list[str]) -> str:
 
 
 def _fix_colour(source: Source, masks: list[MaskFacts]) -> str:
-    if any(mask.equal_channels for mask in masks):
-        return "the channels are equal: save one of them as a grey PNG"
+    equal = all(mask.equal_channels for mask in masks)
+    values = {value for mask in masks for colour in mask.colours for value in colour}
+    if equal and all(v < len(source.classes) or v == source.ignore_index for v in values):
+        return "the channels are equal and hold class indices: save one of them as a grey PNG"
     known = {tuple(colour) for colour in source.palette} | {(0, 0, 0), (255, 255, 255)}
-    if masks and all(mask.colours and mask.colours <= known for mask in masks):
+    if all(mask.colours and mask.colours <= known for mask in masks):
         return "the colours are the palette's: replace each by its class index, save as grey PNG"
     return "replace each colour by its class index and save a single-channel or palette PNG"
 

@@ -314,7 +314,10 @@ def _labeled_items(split: dict | None, items: list[Item]) -> tuple[list[Item], b
         return items, True
     by_id = dict(zip(relative_ids([item.img_path for item in items]), items))
     try:
-        labeled, _ = TASK_UTILS.build(copy.deepcopy(split))(sorted(by_id))
+        rule = TASK_UTILS.build(copy.deepcopy(split))
+        if hasattr(rule, "image_folder"):  # as SemiDataset tells a PublishedSplit
+            rule.image_folder = osp.commonpath([osp.dirname(item.img_path) for item in items])
+        labeled, _ = rule(sorted(by_id))
     except Exception:  # its message is the reason why the whole could not be built
         return [replace(item, mask_path=None) for item in items], False
     return [by_id[name] for name in labeled], True

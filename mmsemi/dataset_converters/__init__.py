@@ -6,6 +6,7 @@ One module a data set, each with ``main(arguments) -> exit code`` for its script
 
 - Nothing that exists is overwritten. A file that is there already is compared; one with other
   content stops the run. So a second run, or one after an interruption, only adds what is missing.
-- Input with missing or surplus files is refused before anything is written; counts and, where they
-  are known, hashes of the id lists are compared. ``--subset`` lifts the counts and hashes only.
+- Input with missing files is refused before anything is written; counts and, where they are known,
+  hashes of the id lists are compared. ``--subset`` lifts the counts and hashes only.
+- Lists are written last, so a list stands for complete and checked masks.
 """

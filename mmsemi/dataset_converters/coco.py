@@ -113,8 +113,6 @@ class Annotations:
     """An ``instances_*.json`` file by image."""
 
     def __init__(self, path: Path, crowd: str) -> None:
-        if not path.is_file():
-            raise ConversionError(f"'{path}' does not exist (annotations_trainval2017.zip)")
         print(f"reading {path}")
         try:
             content = json.loads(path.read_bytes())
@@ -154,13 +152,23 @@ class Annotations:
             yield Job(images / f"{stem}.jpg", masks / f"{stem}.png", height, width, regions)
 
 
+def annotation_file(root: Path, part: str) -> Path:
+    """Where COCO's archive puts the instances of a part."""
+    return root / "annotations" / f"instances_{part}.json"
+
+
 def convert(args: argparse.Namespace) -> None:
     """Make or check the masks, see the module's text."""
     out = args.out or args.coco / "masks"
-    for part in args.parts:
+    images_of = {}
+    for part in args.parts:  # all of them before the first is drawn
+        images_of[part] = list_stems(args.coco / part, ".jpg", f"the images, {part}.zip")
+        PARTS[part].check(images_of[part], args.subset)
+        path = annotation_file(args.coco, part)
+        if not args.check and not path.is_file():
+            raise ConversionError(f"'{path}' does not exist (annotations_trainval2017.zip)")
+    for part, found in images_of.items():
         images = args.coco / part
-        found = list_stems(images, ".jpg", f"the images, {part}.zip")
-        PARTS[part].check(found, args.subset)
         if args.check:
             need_all(
                 found, list_stems(out, ".png", "masks"), f"{{}} images have no mask in '{out}'"
@@ -168,9 +176,7 @@ def convert(args: argparse.Namespace) -> None:
             jobs = (Job(images / f"{s}.jpg", out / f"{s}.png", 0, 0, []) for s in found)
             outcomes = map_files(check_one, jobs, len(found), args.nproc, f"{part}: check")
         else:
-            annotations = Annotations(
-                args.coco / "annotations" / f"instances_{part}.json", args.crowd
-            )
+            annotations = Annotations(annotation_file(args.coco, part), args.crowd)
             need_all(annotations.sizes, found, f"{{}} annotated images are missing in '{images}'")
             need_all(found, annotations.sizes, f"{{}} images of '{images}' are not annotated")
             # Masks made elsewhere are noticed at once, not at the end of the hour.

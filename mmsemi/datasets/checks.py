@@ -203,8 +203,9 @@ def _report_missing_classes(dataset: SemiDataset) -> None:
     missing, read = find_missing_classes(dataset)
     if missing:
         total = len(dataset.source_ranges["labeled"])
+        more = f" and {len(missing) - 10} more classes" if len(missing) > 10 else ""
         print_log(
-            f"no labelled pixel of {', '.join(map(repr, missing))} in "
+            f"no labelled pixel of {', '.join(map(repr, missing[:10]))}{more} in "
             f"{read} of {total} labelled masks"
             f"{' (the others were not read)' if read < total else ''}: the network cannot learn "
             "such a class",

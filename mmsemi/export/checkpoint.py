@@ -56,6 +56,8 @@ def choose_network(
         kind = MODELS.get(semi_model["type"]) or SemiSegmentor
         settings = {**kind.test_cfg_defaults, **(semi_model.get("semi_test_cfg") or {})}
         net = settings["predict_on"]
+        if net is None:  # the default of the method, as SemiSegmentor chooses it
+            net = "teacher" if "teacher" in prefixes else next(iter(prefixes))
         if net == "ensemble":
             raise ValueError(
                 "the config predicts with the mean of its networks (predict_on='ensemble'), a "

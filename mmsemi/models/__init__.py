@@ -1,6 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .augment import CutMix, MixRecipe, SingleBoxCutMix, StrongPhotometric
-from .heads import DeepLabV3PlusHead
+from .backbones import WiderResNet38
+from .discriminators import FCDiscriminator, S4GANDiscriminator
+from .heads import DeepLabV2Head, DeepLabV3PlusHead, DeepLabV3PlusWRNHead
 from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
 from .segmentors import (
@@ -17,16 +19,21 @@ __all__ = [
     "CPS",
     "CutMix",
     "CutMixMeanTeacher",
+    "DeepLabV2Head",
     "DeepLabV3PlusHead",
+    "DeepLabV3PlusWRNHead",
+    "FCDiscriminator",
     "FixMatch",
     "MeanTeacher",
     "MixRecipe",
     "PixelCrossEntropy",
     "ProbOhemCrossEntropy",
+    "S4GANDiscriminator",
     "SemiSegDataPreProcessor",
     "SemiSegmentor",
     "SingleBoxCutMix",
     "StrongPhotometric",
     "Supervised",
     "UniMatch",
+    "WiderResNet38",
 ]

@@ -91,6 +91,17 @@ def test_masks(annotated, indices, snapshot, build_config, capsys):
     train[0], val[0]
 
 
+def test_drawing_a_part_of_the_image_is_the_same():
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        points = random.uniform(-15, 15, 2) + random.uniform(0, 40, (6, 2))
+        shape = [points.ravel().tolist()]
+        mask = coco.draw_regions([coco.Region(7, 1.0, shape)], 30, 40)
+        assert np.array_equal(mask == 7, coco.fill_polygon(points, 30, 40))
+    outside = [box(50, 5, 60, 9), box(-9, -9, -1, -1)]
+    assert not coco.draw_regions([coco.Region(7, 1.0, outside)], 30, 40).any()
+
+
 def test_crowds_may_have_their_class(annotated, indices):
     assert convert(annotated, "--crowd", "class", "--out", str(annotated.root / "other")) == 0
     mask = indices(annotated.root / "other/000000000007.png")
@@ -150,5 +161,7 @@ def test_half_made_input(annotated, snapshot, capsys):
     assert convert(annotated) == 1
     assert "is no COCO instance file" in capsys.readouterr().err
     path.unlink()
-    assert convert(annotated) == 1
+    path.with_name("instances_val2017.json").rename(path)
+    before = snapshot()
+    assert convert(annotated) == 1 and snapshot() == before
     assert "does not exist" in capsys.readouterr().err

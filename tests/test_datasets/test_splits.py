@@ -50,7 +50,7 @@ def test_rounding_up_is_an_option():
         ([], ["a"], "leaves no labelled image"),
         (["a", "a"], ["b"], "has 'a' twice among the labelled"),
         (["a"], ["b", "c", "b"], "has 'b' twice among the unlabelled"),
-        (["a", "b"], ["b"], "1 images both labelled and unlabelled, the first is 'b'"),
+        (["a", "b"], ["b"], "has 1 images both labelled and unlabelled, the first is 'b'"),
     ],
 )
 def test_a_split_with_a_mistake_is_refused(labeled, unlabeled, message):

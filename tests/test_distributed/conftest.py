@@ -1,24 +1,14 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""The shared pool of two processes, and a training config for two."""
+"""A training config for two processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gloo_pool import GlooPool
 from mmengine.config import Config
 
 DEFAULT_RUNTIME = Path(__file__).resolve().parents[2] / "configs/_base_/default_runtime.py"
-
-
-@pytest.fixture(scope="session")
-def gloo_pool() -> Iterator[GlooPool]:
-    """Two gloo processes for all tests of the run, started by the first task."""
-    pool = GlooPool()
-    yield pool
-    pool.close()
 
 
 @pytest.fixture

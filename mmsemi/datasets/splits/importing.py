@@ -109,8 +109,9 @@ def import_split(
     labeled = ids[:count] if is_permutation else ids
     notes = [] if is_permutation else _describe_format(path)
     notes.append(_compare(labeled, protocol.labeled, "labelled", path, protocol))
+    remarks = [f"note: {note}" for note in protocol.notes]
     if protocol.unlabeled is None:
-        return ImportedSplit(labeled, None, [*notes, *protocol.notes])
+        return ImportedSplit(labeled, None, [*notes, *remarks])
 
     if is_permutation:
         unlabeled = ids[count:]
@@ -144,7 +145,7 @@ def import_split(
         else:
             _compare(unlabeled, protocol.unlabeled, "unlabelled", Path(pool), protocol)
             notes.append(f"unlabelled: the {len(unlabeled)} other images of {pool}")
-    return ImportedSplit(labeled, unlabeled, [*notes, *protocol.notes])
+    return ImportedSplit(labeled, unlabeled, [*notes, *remarks])
 
 
 def import_master(name: str, files: list[str]) -> list[str]:

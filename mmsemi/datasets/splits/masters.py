@@ -22,8 +22,10 @@ def _differences(master: MasterList, ids: Ids) -> str:
     if len(set(ids)) != len(ids):
         parts.append(f"{len(ids) - len(set(ids))} repeated")
     found = Counter(item.split("_")[0] for item in ids)
-    for group in sorted({*found, *(master.groups or {})} if master.groups else ()):
-        expected = master.groups.get(group, 0)
+    groups = master.groups or {}
+    # Groups that do not belong there at all come first.
+    for group in sorted({*found, *groups} if groups else (), key=lambda g: (g in groups, g)):
+        expected = groups.get(group, 0)
         if found[group] != expected:
             example = next((item for item in sorted(ids) if item.split("_")[0] == group), "")
             extra = f", e.g. '{example}'" if not expected else ""

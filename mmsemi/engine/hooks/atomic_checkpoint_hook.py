@@ -35,6 +35,12 @@ def _replace(temporary: str, final: str) -> None:
         os.close(directory)
 
 
+def _split_info(runner) -> dict | None:
+    """The training set's own account of its split, if it gives one."""
+    loader = getattr(runner.train_loop, "dataloader", None)
+    return getattr(unwrap(getattr(loader, "dataset", None)), "split_info", None)
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook`` that writes beside and renames; the same arguments.
@@ -47,6 +53,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
         super().before_train(runner)
+        self._compare_split(runner)
         # Stock: forgotten at resume, and with it the duty to store a new best score at once.
         self.last_ckpt = runner.message_hub.get_info("last_ckpt", None)
         if not (self._is_local() and is_main_process()):
@@ -59,10 +66,23 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Note in ``meta['split']`` which images were trained on: name, counts and hashes."""
-        dataset = getattr(getattr(runner.train_loop, "dataloader", None), "dataset", None)
-        info = getattr(unwrap(dataset), "split_info", None)
+        info = _split_info(runner)
         if info is not None:
             checkpoint["meta"]["split"] = info
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep the split until it is known whether the run resumes."""
+        self._loaded_split = checkpoint.get("meta", {}).get("split")
+
+    def _compare_split(self, runner) -> None:
+        stored, info = getattr(self, "_loaded_split", None), _split_info(runner)
+        if runner.iter > 0 and None not in (stored, info) and stored != info:
+            runner.logger.warning(
+                f"the run resumes on other images: the checkpoint was trained on split "
+                f"{stored['name']} ({stored['labeled']} labelled, {stored['unlabeled']} "
+                f"unlabelled), this config has {info['name']} ({info['labeled']} labelled, "
+                f"{info['unlabeled']} unlabelled)"
+            )
 
     def _is_local(self) -> bool:
         return isinstance(self.file_backend, (LocalBackend, HardDiskBackend))

@@ -211,7 +211,17 @@ class MeanTeacherHook(Hook):
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Average, if the optimiser stepped."""
+        """Average, if the optimiser stepped.
+
+        Raises:
+            RuntimeError: ``when='mid'``, but the model did not ask for the average.
+        """
+        if self._is_due and self.when == "mid":
+            model = self._model(runner)
+            raise RuntimeError(
+                f"MeanTeacherHook(when='mid') averages when the model asks for it, but "
+                f"{type(model).__name__} did not: use when='after'"
+            )
         if self.when == "after" and self._stepped(runner.optim_wrapper):
             self._update(runner)
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from .deeplabv2_head import DeepLabV2Head
 from .deeplabv3plus_head import DeepLabV3PlusHead
+from .deeplabv3plus_wrn_head import DeepLabV3PlusWRNHead
 
-__all__ = ["DeepLabV3PlusHead"]
+__all__ = ["DeepLabV2Head", "DeepLabV3PlusHead", "DeepLabV3PlusWRNHead"]

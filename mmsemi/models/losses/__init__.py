@@ -3,6 +3,14 @@
 
 from __future__ import annotations
 
+from .adversarial import (
+    feature_matching_loss,
+    masked_bce_with_logits,
+    one_hot_maps,
+    rescale_batch,
+    selected_image_labels,
+    trusted_labels,
+)
 from .consistency import CONSISTENCY_FORMS, confidence_weight, consistency_loss
 from .cross_entropy import (
     PixelCrossEntropy,
@@ -19,6 +27,12 @@ __all__ = [
     "confidence_weight",
     "consistency_loss",
     "cross_entropy",
+    "feature_matching_loss",
+    "masked_bce_with_logits",
     "ohem_cross_entropy",
+    "one_hot_maps",
+    "rescale_batch",
+    "selected_image_labels",
     "sigmoid_rampup",
+    "trusted_labels",
 ]

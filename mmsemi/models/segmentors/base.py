@@ -69,6 +69,8 @@ class SemiSegmentor(BaseSegmentor):
     num_branches = 1
     #: Whether the method keeps an EMA ``teacher`` of the student.
     has_teacher = False
+    #: Whether the method takes more than one student view of each unlabelled image.
+    takes_several_views = False
     #: Set by MeanTeacherHook(when='mid'): call it where the teacher shall be averaged.
     update_teacher: Callable[[], None] | None = None
     #: Set by PseudoLabelVisHook for the iterations that it shows: ``loss`` then fills
@@ -101,6 +103,12 @@ class SemiSegmentor(BaseSegmentor):
         self.semi_test_cfg = check_keys(
             semi_test_cfg, self.test_cfg_defaults, f"{name}.semi_test_cfg"
         )
+        views = getattr(self.data_preprocessor, "num_student_views", 1)
+        if views > 1 and not self.takes_several_views:
+            raise ValueError(
+                f"{name} takes one student view of each unlabelled image, "
+                f"data_preprocessor.num_student_views is {views}"
+            )
         if test_cfg is not None:
             segmentor.test_cfg = test_cfg
         if self.num_branches == 1:

@@ -101,6 +101,8 @@ class FixMatch(SemiSegmentor):
         buffers="ema",
     )
 
+    takes_several_views = True
+
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._check_settings()

@@ -16,6 +16,8 @@ class Supervised(SemiSegmentor):
     ``batch_size`` to the labelled count) to not load them at all. The labelled draws stay the same.
     """
 
+    takes_several_views = True
+
     def loss(self, inputs: Inputs, data_samples: Samples) -> Losses:
         """The student's own losses on the labelled images."""
         self._check_training_inputs(inputs)

@@ -6,7 +6,7 @@ Segmentation*, CVPR 2023, https://arxiv.org/abs/2208.09910.
 
 The student labels its own weak view. Besides two strong, mixed image views, the weak view's features
 with half of their channels dropped must give the same labels. Works for any backbone and head: the
-channels are those of the feature maps that the decode head taps.
+channels are those of all feature maps that the decode head is given.
 
 Decisions:
 
@@ -29,25 +29,21 @@ from torch import Tensor
 
 from .base import Inputs, Losses
 from .fixmatch import Belief, FixMatch, Views
-from .network import decode, decode_stages, forward_network, map_nested, split_nested
+from .network import decode, forward_network, map_nested, split_nested
 
 
-def drop_channels(feats: Any, probability: float, tapped: set[int] | None = None) -> Any:
+def drop_channels(feats: Any, probability: float) -> Any:
     """Zero whole channels of feature maps, survivors are scaled by 1/(1 - p).
 
     Args:
         feats: Feature maps (N, C, H, W) in nested lists or tuples; other tensors stay.
         probability: p, of each channel of each image and map.
-        tapped: Positions of the maps to perturb; None for all.
     """
 
     def drop(feat: Tensor) -> Tensor:
         return F.dropout2d(feat, probability) if feat.ndim == 4 else feat
 
-    if tapped is None or isinstance(feats, Tensor):
-        return map_nested(drop, feats)
-    items = (map_nested(drop, f) if i in tapped else f for i, f in enumerate(feats))
-    return type(feats)(items)
+    return map_nested(drop, feats)
 
 
 @MODELS.register_module()
@@ -112,13 +108,8 @@ class UniMatch(FixMatch):
         return Views(labeled, strong.logits_NCHW, belief, perturbed.logits_NCHW)
 
     def _perturb(self, feats: Any) -> Any:
-        indices: set[int] | None = set()
-        for stage in decode_stages(self.student):
-            in_index = stage.in_index
-            indices.update(in_index if isinstance(in_index, (list, tuple)) else [in_index])
-        if not isinstance(feats, Tensor):
-            indices = {index % len(feats) for index in indices}
-        return drop_channels(feats, self.semi_train_cfg["feature_dropout"], indices)
+        # Every map: what a head taps is not always in its `in_index` (c1 of mmseg's DeepLabv3+).
+        return drop_channels(feats, self.semi_train_cfg["feature_dropout"])
 
     def _unsupervised(self, inputs: Inputs, views: Views, belief: Belief, target: Belief) -> Losses:
         weight = self.semi_train_cfg["unsup_weight"] * self.rampup()

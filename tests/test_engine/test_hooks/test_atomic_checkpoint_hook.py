@@ -205,3 +205,21 @@ def test_other_storage_is_written_as_mmengine_does(toy, tmp_path, monkeypatch) -
     toy.runner(tmp_path, max_iters=2, save_interval=2).train()
     assert names(tmp_path) == ["iter_2.pth"]
     assert_resumable(tmp_path, 2)
+
+
+SPLIT = dict(name="mine", labeled=8, unlabeled=12, labeled_sha256="a", unlabeled_sha256="b")
+
+
+@pytest.mark.parametrize("name", ["mine", "another"])
+def test_checkpoints_know_their_images_and_a_run_on_others_is_told(
+    toy, tmp_path, monkeypatch, name
+) -> None:
+    monkeypatch.setattr(toy.Dataset, "split_info", SPLIT, raising=False)
+    toy.runner(tmp_path, max_iters=4, save_interval=4).train()
+    assert load(tmp_path / "iter_4.pth")["meta"]["split"] == SPLIT
+    monkeypatch.setattr(toy.Dataset, "split_info", {**SPLIT, "name": name})
+    runner = toy.runner(tmp_path, max_iters=6, save_interval=6, resume=True)
+    runner.train()
+    told = [line for line in runner.log.lines if "the run resumes on other images" in line]
+    assert len(told) == (name == "another")
+    assert load(tmp_path / "iter_6.pth")["meta"]["split"]["name"] == name

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import colorsys
+
+import numpy as np
 import pytest
 import torch
 import torchvision.transforms.functional as TF
 from mmseg.registry import MODELS
 
 from mmsemi.models import augment
-from mmsemi.models.augment import CutMix, StrongPhotometric
+from mmsemi.models.augment import CutMix, StrongPhotometric, photometric
 
 
 def images(num: int = 5, size: tuple[int, int] = (19, 23)) -> torch.Tensor:
@@ -101,6 +104,65 @@ def test_nothing_is_read_back_to_the_host():
     assert recipe.apply(strong).shape == (2, 3, 32, 48)
 
 
+def torchvision_view(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The default strong view, written out with torchvision from the same draws."""
+    order = torch.randperm(4, generator=generator).tolist()
+    names = ["adjust_brightness", "adjust_contrast", "adjust_saturation", "adjust_hue"]
+    views = []
+    for image, u in zip(x, torch.rand(8, len(x), generator=generator).T.tolist()):
+        parameters = [0.5 + u[0], 0.5 + u[1], 0.5 + u[2], -0.25 + 0.5 * u[3]]
+        if u[5] < 0.8:
+            for i in order:
+                image = getattr(TF, names[i])(image, parameters[i])
+        if u[6] < 0.2:
+            image = TF.rgb_to_grayscale(image, num_output_channels=3)
+        if u[7] < 0.5:
+            image = TF.gaussian_blur(image, [13, 13], [0.1 + 1.9 * u[4]] * 2)
+        views.append(image)
+    return torch.stack(views)
+
+
+@pytest.fixture(params=["whole batch", "one by one"])
+def strong(request, monkeypatch) -> StrongPhotometric:
+    """The default view, made in either of the two ways."""
+    if request.param == "whole batch":
+        whole_batch = staticmethod(StrongPhotometric._whole_batch)
+        monkeypatch.setattr(StrongPhotometric, "_one_by_one", whole_batch)
+    return StrongPhotometric()
+
+
+@pytest.mark.parametrize("size", [(40, 50), (33, 29), (15, 90)])
+def test_the_whole_view_equals_torchvision(strong, monkeypatch, size):
+    """Both ways, also where a CPU takes the pixels in several blocks or has lines too short."""
+    monkeypatch.setattr(photometric, "_CPU_BLOCK", 500)
+    for seed in range(4):
+        x = images(6, size)
+        original = x.clone()
+        expected = torchvision_view(x, torch.Generator().manual_seed(seed))
+        view = strong(x, torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
+        assert torch.equal(x, original), "the images were changed"
+
+
+def test_views_of_other_memory_layouts_are_the_same(strong):
+    x = images(4, (40, 50))
+    expected = strong(x, torch.Generator().manual_seed(3))
+    for other in (x.contiguous(memory_format=torch.channels_last), x.flip(1).contiguous().flip(1)):
+        assert torch.equal(strong(other, torch.Generator().manual_seed(3)), expected)
+    double = strong(x.double(), torch.Generator().manual_seed(3))
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(double.float(), expected, atol=1e-5, rtol=0)
+
+
+def test_autocast_does_not_round_the_view(strong):
+    """Training in mixed precision runs the preprocessor under autocast too."""
+    x = images(8, (40, 50))
+    expected = strong(x, torch.Generator().manual_seed(3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        view = strong(x, torch.Generator().manual_seed(3))
+    assert torch.equal(view, expected)
+
+
 def test_probabilities_and_ranges_are_kept():
     x = torch.full((4000, 3, 2, 2), 0.5)
     x[:, 0] = 0.25
@@ -121,6 +183,62 @@ def test_probabilities_and_ranges_are_kept():
     gray = StrongPhotometric(**{**untouched, "p_gray": 0.2})(x, generator)
     is_gray = (gray[:, 0] == gray[:, 1]).all(dim=(1, 2))
     assert is_gray.float().mean().item() == pytest.approx(0.2, abs=0.03)
+
+
+def hue_of(view: torch.Tensor) -> list[float]:
+    """Hue of the first pixel of each image, in turns from -0.5 to 0.5."""
+    return [(colorsys.rgb_to_hsv(*pixel)[0] + 0.5) % 1 - 0.5 for pixel in view[:, :, 0, 0].tolist()]
+
+
+@pytest.mark.parametrize(
+    ("operation", "colours", "measure", "expected"),
+    [
+        (1, [[0.4] * 3, [0.6] * 3], lambda v: (v[:, 0, 0, 1] - v[:, 0, 0, 0]) / 0.2, (0.5, 1.5)),
+        (2, [[0.5, 0.4, 0.45]], lambda v: (v[:, 0, 0, 0] - v[:, 1, 0, 0]) / 0.1, (0.5, 1.5)),
+        (3, [[0.6, 0.2, 0.2]], hue_of, (-0.25, 0.25)),
+    ],
+    ids=["contrast", "saturation", "hue"],
+)
+def test_factors_are_uniform_in_their_range(operation, colours, measure, expected):
+    """Read from images with one or two colours, in which nothing is clipped."""
+    x = torch.tensor(colours).T[None, :, None, :].repeat(1500, 1, 2, 2)
+    jitter = [0.0] * 4
+    jitter[operation] = 0.25 if operation == 3 else 0.5
+    strong = StrongPhotometric(jitter, p_jitter=1.0, p_gray=0.0, p_blur=0.0)
+    drawn = np.asarray(measure(strong(x, torch.Generator().manual_seed(0))))
+    low, high = expected
+    drawn = (drawn - low) / (high - low)
+    assert drawn.min() == pytest.approx(0, abs=0.01) and drawn.max() == pytest.approx(1, abs=0.01)
+    np.testing.assert_allclose(np.quantile(drawn, [0.25, 0.5, 0.75]), [0.25, 0.5, 0.75], atol=0.05)
+
+
+def test_sigmas_are_uniform_in_their_range_and_blur_has_its_probability():
+    """Read from the peak of a blurred point, whose height tells sigma."""
+    x = torch.zeros(1000, 3, 13, 13)
+    x[:, :, 6, 6] = 1
+
+    def peaks(**settings) -> torch.Tensor:
+        strong = StrongPhotometric(p_jitter=0.0, p_gray=0.0, **settings)
+        return strong(x, torch.Generator().manual_seed(0))[:, 0, 6, 6]
+
+    height = peaks(p_blur=1.0)
+    taps = np.arange(-6, 7)
+    for share in (0.25, 0.5, 0.75):
+        sigma = 0.1 + 1.9 * share
+        limit = 1 / np.exp(-0.5 * (taps / sigma) ** 2).sum() ** 2
+        assert (height > limit).float().mean().item() == pytest.approx(share, abs=0.05)
+    unblurred = peaks(p_blur=0.5, sigma=(1.0, 2.0)) == 1
+    assert unblurred.float().mean().item() == pytest.approx(0.5, abs=0.05)
+
+
+def test_all_orders_of_the_jitter_occur():
+    """24 orders, told apart by what they make of one picture at fixed strengths."""
+    x = images(2, (6, 6))[1:]
+    strong = StrongPhotometric(p_jitter=1.0, p_gray=0.0, p_blur=0.0)
+    strong.ranges = torch.tensor([[1.4] * 2, [1.4] * 2, [0.5] * 2, [0.2] * 2, [1.0] * 2])
+    generator = torch.Generator().manual_seed(0)
+    results = {tuple(strong(x, generator).mul(1e4).round().flatten().tolist()) for _ in range(400)}
+    assert len(results) == 24
 
 
 def test_draws_do_not_depend_on_probabilities():

@@ -1,0 +1,72 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Segmentation nets trained with the released code of AdvSemiSeg or s4GAN (DeepLabv2 ResNet-101).
+
+Two things in that code decide how its checkpoints must be run. Its head returns after adding two of
+the four branches. Its loader subtracts the BGR mean and then reverses the channels, so the net sees
+RGB, minus the mean of the right channel, although the weights that it starts from are Caffe's (BGR).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from mmseg.datasets import PascalVOCDataset
+
+from ..utils.literals import to_plain
+from .common import (
+    ConversionError,
+    cfg_options,
+    make_parser,
+    match,
+    read_tensors,
+    run,
+    save,
+)
+from .deeplabv2 import PREFIXES, count_classes, network_shapes, preprocessor, rename
+
+_VOC_SIZE = (505, 505)  # test images are padded at the bottom and right to this size
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Convert a whole net, and say which settings it needs."""
+    tensors = read_tensors(args.source, PREFIXES)
+    num_classes = count_classes(args.source, tensors)
+    if num_classes is None:
+        raise ConversionError(
+            f"'{args.source}' has no layer5.conv2d_list: it is no net of AdvSemiSeg or s4GAN "
+            "(a discriminator's file ends in _D)"
+        )
+    result = match(args.source, tensors, rename, network_shapes(num_classes))
+    print(f"{result.report()}\n{num_classes} classes")
+    settings = preprocessor(is_rgb=True)
+    meta = dict(data_preprocessor=settings, num_active_branches=args.branches)
+    options = {f"model.data_preprocessor.{key}": value for key, value in settings.items()}
+    if num_classes == len(PascalVOCDataset.METAINFO["classes"]):
+        meta["dataset_meta"] = to_plain(PascalVOCDataset.METAINFO)
+        options["model.data_preprocessor.test_cfg.size"] = _VOC_SIZE
+    else:
+        options["model.segmentor.decode_head.num_classes"] = num_classes
+        print("not PASCAL VOC's number: no class names are stored")
+    options["model.segmentor.decode_head.num_active_branches"] = args.branches
+    save(args.out, args.source, result.state_dict, meta)
+    print(
+        f"wrote {args.out}\nthe weights expect RGB images (unlike those they started from) and "
+        f"{args.branches} of the head's 4 branches;\n"
+        "with a config on configs/_base_/models/deeplabv2_r101.py add\n"
+        f"  --cfg-options \\\n{cfg_options(options)}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``tools/checkpoint_converters/advsemiseg.py``."""
+    parser = make_parser("Convert a segmentation net of AdvSemiSeg's or s4GAN's released code.")
+    parser.add_argument(
+        "--branches",
+        type=int,
+        choices=[2, 4],
+        default=2,
+        help="branches that were summed in training: 2 in the released code (default), 4 where "
+        "its head was corrected",
+    )
+    return run("advsemiseg", convert, parser.parse_args(arguments))

@@ -1,0 +1,110 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""What is compared does the same work, and what is printed is what was measured."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from mmsemi.benchmark import parts
+from mmsemi.benchmark.parts import TeacherStudent, compare, main, teacher_updates
+
+CPU = torch.device("cpu")
+
+
+def small_network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+
+
+def test_all_updates_of_a_teacher_have_the_same_result():
+    torch.manual_seed(0)
+    results = []
+    for name in teacher_updates(TeacherStudent(small_network())):
+        torch.manual_seed(1)
+        model = TeacherStudent(small_network())
+        before = model.teacher[0].weight.clone()
+        model.student.load_state_dict(small_network().state_dict())
+        model.student(torch.rand(2, 3, 8, 8))  # batch statistics of its own
+        teacher_updates(model, momentum=0.25)[name]()
+        torch.testing.assert_close(
+            model.teacher[0].weight, 0.75 * before + 0.25 * model.student[0].weight
+        )
+        results.append(model.teacher.state_dict())
+    assert len(results) == 4
+    for result in results[1:]:
+        torch.testing.assert_close(result, results[0])
+
+
+def test_runs_alternate_and_the_ratio_is_that_of_a_round():
+    calls = []
+
+    def run(name: str, seconds: float):
+        def wait() -> None:
+            calls.append(name)
+            time.sleep(seconds)
+
+        return wait
+
+    others = dict(slow=run("slow", 0.03), quick=run("quick", 0.001))
+    result = compare(run("ours", 0.01), others, CPU, pairs=3, warmup=1, units=10)
+    assert calls[:6] == ["quick", "slow", "ours", "ours", "slow", "quick"]
+    assert len(calls) == 12
+    assert (
+        result["others"]["slow"]["ratio"]["median"] < 1 < result["others"]["quick"]["ratio"]["q1"]
+    )
+    assert result["ours"]["median"] >= 0.001
+    assert result["others"]["slow"]["seconds"]["median"] >= 0.003
+
+
+def test_the_pillow_view_is_the_published_one():
+    jitter, gray, blur = parts.pillow_strong_view().transforms
+    assert (jitter.p, gray.p, blur.p) == (0.8, 0.2, 0.5)
+    image = Image.effect_noise((20, 12), 50).convert("RGB")
+    torch.manual_seed(0)
+    blurred = parts.PillowBlur()(image)
+    assert blurred.size == (20, 12) and blurred != image
+
+
+def test_the_tool_prints_and_stores_the_same_figures(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(parts, "resnet101", small_network)
+    threads = torch.get_num_threads()
+    out = tmp_path / "new" / "parts.json"
+    arguments = ["--crop", "24", "--batch", "2", "--pairs", "3", "--warmup", "0"]
+    try:
+        assert main([*arguments, "--out", str(out)]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    printed = capsys.readouterr().out
+    results = json.loads(out.read_text())
+    assert results["threads"] == 1 and results["device"] == "cpu"
+    assert list(results["parts"]) == [
+        "strong view 24x24, per image in a batch of 2",
+        "teacher update of a ResNet-101",
+    ]
+    for name, part in results["parts"].items():
+        assert name in printed
+        for other, measured in part["others"].items():
+            assert other in printed and f"ratio {measured['ratio']['median']:.2f}" in printed
+            assert measured["cpu_ratio"]["median"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pairs", "0"], "--pairs 0 must be at least 1"),
+        (["--crop", "321", "0"], "--crop 0 must be at least 1"),
+        (["--threads", "0"], "--threads 0 must be at least 1"),
+        (["--warmup", "-1"], "--warmup -1 must be at least 0"),
+        (["--device", "toaster"], "--device toaster: torch knows no such device"),
+        (["--device", "meta"], "--device meta: cpu or cuda"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error == f"benchmark_parts.py: error: {message}\n"

@@ -1,0 +1,159 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""tools/splits.py: its commands on made-up data, and readable errors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmsemi.datasets.splits import (
+    PROTOCOLS,
+    CountSplit,
+    ListSplit,
+    PublishedSplit,
+    RatioSplit,
+    ids_sha256,
+    read_id_list,
+)
+from mmsemi.datasets.splits.cli import main
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ADE = [f"ADE_train_{number:08d}" for number in range(1, 20211)]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def ade_root(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("ade")
+    (root / "images" / "training").mkdir(parents=True)
+    for name in ADE:
+        (root / "images" / "training" / f"{name}.jpg").touch()
+    return root
+
+
+def test_the_script_runs_from_anywhere(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "tools" / "splits.py"), "list", "--dataset", "coco"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and "unimatch_coco_1of512" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", ["", "list", "masters", "make", "import", "sample", "verify"])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command.split(), "--help"])
+    assert stop.value.code == 0 and "usage" in capsys.readouterr().out
+
+
+def test_masters_then_make_then_verify(here, ade_root, capsys):
+    assert main(["masters", "--dataset", "ade", "--data-root", str(ade_root)]) == 0
+    assert read_id_list("splits/masters/ade.txt") == ADE
+    assert main(["make", "--protocol", "v2_ade_1of32"]) == 0
+    folder = here / "splits" / "v2_ade_1of32"
+    record = json.loads((folder / "split.json").read_text())
+    assert record["labeled"]["order_sha256"] == PROTOCOLS["v2_ade_1of32"].labeled.order_sha256
+    assert record["how"] == "computed" and record["master_sha256"].startswith("6bb3631c")
+    assert main(["verify", str(folder)]) == 0
+    assert "published split: v2_ade_1of32" in capsys.readouterr().out
+    labeled = [f"{folder}/{half}.txt" for half in ("labeled", "unlabeled")]
+    by_file = ListSplit(*labeled)(ADE)
+    assert tuple(map(sorted, by_file)) == PublishedSplit("v2_ade_1of32")(ADE)
+    (folder / "labeled.txt").write_text("x\n")
+    assert main(["verify", str(folder)]) == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_make_takes_a_data_root(here, ade_root):
+    arguments = ["make", "--protocol", "v2_ade_1of64", "--data-root", str(ade_root), "--out", "x"]
+    assert main(arguments) == 0
+    assert ids_sha256(read_id_list("x/labeled.txt")) == PROTOCOLS["v2_ade_1of64"].labeled.sha256
+
+
+def test_a_computed_split_imports_from_its_files_too(here, capsys):
+    labeled, unlabeled = PublishedSplit("v2_ade_1of64")(ADE)
+    for name, ids in (("l.txt", labeled), ("u.txt", unlabeled)):
+        lines = [f"images/training/{item}.jpg annotations/training/{item}.png" for item in ids]
+        Path(name).write_bytes("\r\n".join(lines).encode())
+    files = ["--file-labeled", "l.txt", "--file-unlabeled", "u.txt"]
+    assert main(["import", "--protocol", "v2_ade_1of64", *files]) == 0
+    assert "'l.txt' has CRLF line ends" in capsys.readouterr().out
+    record = json.loads(Path("splits/v2_ade_1of64/split.json").read_text())
+    assert [file["name"] for file in record["files"]] == ["l.txt", "u.txt"]
+    assert record["unlabeled"]["sha256"] == PROTOCOLS["v2_ade_1of64"].unlabeled.sha256
+
+
+@pytest.mark.parametrize("size", [["--ratio", "1/8"], ["--count", "5"]])
+def test_sample_is_what_the_config_would_draw(here, data_root, semi_config, size):
+    from mmseg.registry import DATASETS
+
+    images = str(data_root / "images" / "train")
+    assert main(["sample", "--data-root", images, *size, "--seed", "3", "--out", "s"]) == 0
+    split = dict(type="RatioSplit", ratio=1 / 8) if size[0] == "--ratio" else None
+    split = split or dict(type="CountSplit", count=5)
+    dataset = DATASETS.build({**semi_config, "split": {**split, "seed": 3}})
+    assert read_id_list("s/labeled.txt") == dataset.labeled_ids
+    assert read_id_list("s/unlabeled.txt") == dataset.unlabeled_ids
+    from_files = dict(type="ListSplit", labeled="s/labeled.txt", unlabeled="s/unlabeled.txt")
+    assert DATASETS.build({**semi_config, "split": from_files}).labeled_ids == dataset.labeled_ids
+
+
+def test_sample_of_a_list_nests_and_rounds(here, capsys):
+    ids = [f"city/id{number:03d}" for number in range(100)]
+    Path("all.txt").write_text("\n".join(f"{i}_leftImg8bit.png mask" for i in reversed(ids)))
+    base = ["sample", "--list", "all.txt", "--seed", "1", "--out"]
+    assert main([*base, "a", "--ratio", "0.125"]) == 0
+    assert read_id_list("a/labeled.txt") == RatioSplit(0.125, seed=1)(ids)[0]
+    assert main([*base, "b", "--ratio", "1/8", "--rounding", "ceil", "--nested", "a"]) == 0
+    assert len(read_id_list("b/labeled.txt")) == 13
+    assert main([*base, "c", "--count", "30", "--nested", "b"]) == 0
+    assert read_id_list("c/labeled.txt") == CountSplit(30, seed=1)(ids)[0]
+    assert main([*base, "d", "--count", "13", "--nested", "c"]) == 2
+    assert "17 labelled images of 'c' are not among these 13" in capsys.readouterr().err
+    assert not Path("d").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("masters --dataset ade", 2, "masters needs --data-root"),
+        ("masters --dataset ade --data-root nowhere", 1, "the data root 'nowhere' does not exist"),
+        ("make --protocol classic_voc_92", 2, "only imported: python tools/splits.py import"),
+        ("make --protocol cps_voc_1of9", 1, "unknown published split 'cps_voc_1of9'; did you mean"),
+        ("make --protocol cps_voc_1of8", 1, "masters --dataset voc --data-root FOLDER makes it"),
+        ("make --protocol cps_city_1of8", 1, "import --master city_cps train.txt, where"),
+        ("import --file-labeled x", 2, "either --protocol or --master"),
+        ("import --protocol classic_voc_92", 2, "--protocol needs --file-labeled"),
+        ("import --protocol classic_voc_92 --file-labeled x", 1, "'x' does not exist"),
+        ("import --master city_x x", 2, "the names are voc_aug,"),
+        ("import --master city_cps x", 1, "'x' does not exist"),
+        ("sample --list x --out o", 2, "either --ratio or --count"),
+        ("sample --count 1 --out o", 2, "either --data-root FOLDER (of images) or --list"),
+        ("sample --list x --ratio 2 --out o", 1, "split.ratio must lie in (0, 1], got 2"),
+        ("sample --data-root x --ratio 1/8 --out o", 1, "'x' does not exist"),
+        ("verify nowhere", 1, "labeled.txt' does not exist"),
+    ],
+)
+def test_mistakes_are_one_line(here, capsys, arguments, code, message):
+    assert main(arguments.split()) == code
+    error = capsys.readouterr().err
+    assert error.startswith("splits.py: error: ") and message in error and error.count("\n") == 1
+
+
+def test_list_describes_one_protocol(capsys):
+    assert main(["list", "--protocol", "cps_voc_pseudoseg_1of16"]) == 0
+    text = capsys.readouterr().out
+    assert "labeled: 92 images" in text and "published: DATA/pascal_voc/subset_train_aug" in text
+    assert "one image in both lists" in text
