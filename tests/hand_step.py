@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from method_tester import initial
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -32,9 +33,7 @@ def make_method(segmentor: dict, preprocessor: dict, **model) -> StepRunner:
     segmentor = copy.deepcopy(segmentor)
     segmentor["backbone"]["zero_init_residual"] = False
     segmentor["decode_head"]["dropout_ratio"] = 0
-    segmentor["decode_head"]["init_cfg"] = dict(
-        type="Normal", std=0.5, override=dict(name="conv_seg")
-    )
+    segmentor["decode_head"]["init_cfg"] = initial(0.5)
     torch.manual_seed(0)
     method = MODELS.build(dict(segmentor=segmentor, data_preprocessor=preprocessor, **model))
     method.init_weights()

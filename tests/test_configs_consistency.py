@@ -7,31 +7,21 @@ from the configs; iterations are computed by the rule there.
 
 from __future__ import annotations
 
-import argparse
-import copy
-import functools
-import json
 import math
-import re
-from fnmatch import fnmatch
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import yaml
+from config_files import CONFIGS, FOLDERS, header, load, on_meta
 from mmcv.transforms import Compose
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
-from mmseg.registry import DATASETS, MODELS, TASK_UTILS, TRANSFORMS
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmsemi.datasets.splits.protocols import get_protocol
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-METHODS = CONFIGS.parents[1] / "shared" / "methods"  # the sources' numbers, where they are at hand
 
 # Images, epochs, crop, lr of the backbone, factor of the head, tau, classes.
 UNIMATCH = {
@@ -58,36 +48,6 @@ LABELED = {
     },
 }
 GPUS, PER_GPU = 4, 2  # labelled, and as many unlabelled
-
-
-@functools.cache
-def read(name: str) -> Config:
-    return Config.fromfile(CONFIGS / f"{name}.py")
-
-
-def load(name: str) -> Config:
-    """A config, from the disk only once."""
-    return copy.deepcopy(read(name))
-
-
-def on_meta(model: dict) -> torch.nn.Module:
-    """A published net without its weights, and without memory for them."""
-    model = copy.deepcopy(model)
-    model["segmentor"]["backbone"]["init_cfg"] = None
-    return _on_meta(json.dumps(model))
-
-
-@functools.cache
-def _on_meta(model: str) -> torch.nn.Module:
-    with torch.device("meta"):
-        return MODELS.build(ConfigDict(json.loads(model)))
-
-
-def header(name: str) -> str:
-    """The comment above a config, as one line."""
-    lines = (CONFIGS / f"{name}.py").read_text().splitlines()
-    comment = [line[2:] for line in lines[: next(i for i, x in enumerate(lines) if x[:1] != "#")]]
-    return " ".join(" ".join(comment).split())
 
 
 # ---------------------------------------------------------------- UniMatch and FixMatch
@@ -290,9 +250,6 @@ def test_mean_teacher_settings(name, folder):
 # ---------------------------------------------------------------- all four
 
 
-FOLDERS = ("mean_teacher", "cutmix_mean_teacher", "fixmatch", "unimatch")
-
-
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize(("name", "labeled"), [("camvid_1-8", 8), ("camvid_1-8_small", 4)])
 def test_camvid_settings(folder, name, labeled):
@@ -343,100 +300,6 @@ def test_a_published_config_trains_one_step(folder):
     assert total.isfinite() and any(key.startswith("unsup.loss") for key in losses)
     total.backward()
     assert all(p.grad is not None for p in model.student.parameters())
-
-
-OVERRIDES = [
-    (path.parent.name, row)
-    for path in sorted(CONFIGS.glob("*/README.md"))
-    if path.parent.name != "cps"  # its rows: test_configs.py
-    for row in path.read_text().splitlines()
-    if row.startswith("|") and re.search(r"\| `\S+=.*` \|$", row)
-]
-
-
-@pytest.mark.parametrize(
-    ("folder", "row"), OVERRIDES, ids=[f"{f}-{r.split('|')[1].strip()}" for f, r in OVERRIDES]
-)
-def test_the_overrides_of_the_readmes_work(folder, row):
-    """Each row, on the first file of each of its patterns."""
-    _, _, files, options, _ = row.split("|")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
-    options = parser.parse_args(["--cfg-options", *options.strip(" `").split()]).cfg_options
-    stems = sorted(path.stem for path in (CONFIGS / folder).glob("*.py"))
-    changed = []
-    for pattern in re.findall("`(.+?)`", files):
-        matching = [stem for stem in stems if fnmatch(stem, pattern)]
-        assert matching, pattern
-        config = load(f"{folder}/{matching[0]}")
-        config.merge_from_dict(options)
-        assert config.to_dict() != read(f"{folder}/{matching[0]}").to_dict()
-        check_override(folder, row, config)
-        changed.append(config)
-    model = on_meta(changed[0].model)
-    counts = changed[0].train_dataloader.sampler
-    if getattr(model.data_preprocessor, "mix", None) is not None:
-        number = counts.num_per_source.unlabeled
-        distinct = number // counts.get("copies", {}).get("unlabeled", 1)
-        model.data_preprocessor.mix.pair([str(i % distinct) for i in range(number)])
-
-
-def check_override(folder: str, row: str, config: Config) -> None:
-    """Batch, split, crop and OHEM of an overridden config still fit together."""
-    loader = config.train_dataloader
-    assert loader.batch_size == sum(loader.sampler.num_per_source.values())
-    if loader.dataset.split.type == "PublishedSplit":
-        get_protocol(loader.dataset.split.name)
-    else:
-        TASK_UTILS.build(loader.dataset.split)
-    for part in (loader.dataset.labeled, loader.dataset.unlabeled):
-        crop = next(t for t in part.pipeline if t.type == "RandomCrop").crop_size
-        assert tuple(crop) == tuple(config.crop_size)
-        Compose([TRANSFORMS.build(transform) for transform in part.pipeline])
-    assert tuple(config.model.data_preprocessor.size) == tuple(config.crop_size)
-    if "OHEM" in row:
-        each = 50_000 if "mean_teacher" in folder else 100_000
-        assert f"{each:,} for each labelled image" in row
-        loss = config.model.segmentor.decode_head.loss_decode
-        assert loss.min_kept == each * loader.sampler.num_per_source.labeled
-
-
-def test_the_metafiles_agree_with_their_configs():
-    for folder in (*FOLDERS, "supervised"):
-        metafile = yaml.safe_load((CONFIGS / folder / "metafile.yml").read_text())
-        assert metafile["Collections"][0]["Name"] == metafile["Models"][0]["In Collection"]
-        for entry in metafile["Models"]:
-            stem, data = Path(entry["Config"]).stem, entry["Metadata"]
-            assert entry["Name"] == f"{folder}_{stem}"
-            config = load(f"{folder}/{stem}")
-            if "Iterations" in data:
-                assert data["Iterations"] == config.train_cfg.max_iters, stem
-                base = config.get("auto_scale_lr", {}).get("base_batch_size")
-                assert data["Batch Size"] == (base or config.train_dataloader.batch_size), stem
-            split = config.train_dataloader.dataset.split
-            if split.type == "PublishedSplit":
-                count = get_protocol(split.name).labeled.count
-                assert f", {count} labelled" in data["Training Data"], stem
-
-
-@pytest.mark.parametrize("folder", [*FOLDERS, "supervised"])
-def test_quoted_results_are_those_of_the_sources(folder):
-    """Every mIoU of headers and README stands in the methods' documents, where these are at hand."""
-    texts = {"README": (CONFIGS / folder / "README.md").read_text()}
-    for path in (CONFIGS / folder).glob("[vca][oid][cte]*_*.py"):
-        texts[path.stem] = header(f"{folder}/{path.stem}").partition("Published")[2]
-    quoted = {
-        (where, number)
-        for where, text in texts.items()
-        for number in re.findall(r"(?<![\d.])\d\d\.\d{1,2}(?![\d.]|\d)", text)
-    }
-    if folder != "supervised":
-        assert len(quoted) > 10
-    if METHODS.is_dir():
-        names = ("unimatch.md", "mean_teacher.md", "cps.md")
-        known = "\n".join((METHODS / name).read_text() for name in names)
-        missing = {pair for pair in quoted if not re.search(rf"(?<![\d.]){pair[1]}(?!\d)", known)}
-        assert not missing
 
 
 def test_classes_of_the_data_sets():

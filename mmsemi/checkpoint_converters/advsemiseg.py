@@ -4,6 +4,7 @@
 Two things in that code decide how its checkpoints must be run. Its head returns after adding two of
 the four branches. Its loader subtracts the BGR mean and then reverses the channels, so the net sees
 RGB, minus the mean of the right channel, although the weights that it starts from are Caffe's (BGR).
+The second holds for PASCAL VOC; s4GAN's loaders of other data sets differ.
 """
 
 from __future__ import annotations
@@ -39,21 +40,25 @@ def convert(args: argparse.Namespace) -> None:
         )
     result = match(args.source, tensors, rename, network_shapes(num_classes))
     print(f"{result.report()}\n{num_classes} classes")
-    settings = preprocessor(is_rgb=True)
-    meta = dict(data_preprocessor=settings, num_active_branches=args.branches)
-    options = {f"model.data_preprocessor.{key}": value for key, value in settings.items()}
+    meta: dict = dict(num_active_branches=args.branches)
+    options = {"model.segmentor.decode_head.num_active_branches": args.branches}
     if num_classes == len(PascalVOCDataset.METAINFO["classes"]):
-        meta["dataset_meta"] = to_plain(PascalVOCDataset.METAINFO)
+        settings = preprocessor(is_rgb=True)
+        meta.update(data_preprocessor=settings, dataset_meta=to_plain(PascalVOCDataset.METAINFO))
+        options.update({f"model.data_preprocessor.{key}": settings[key] for key in settings})
         options["model.data_preprocessor.test_cfg.size"] = _VOC_SIZE
+        note = "the weights expect RGB images, unlike the Caffe weights that they started from"
     else:
         options["model.segmentor.decode_head.num_classes"] = num_classes
-        print("not PASCAL VOC's number: no class names are stored")
-    options["model.segmentor.decode_head.num_active_branches"] = args.branches
+        note = (
+            "not PASCAL VOC's number of classes: class names and input are not known; set mean, std "
+            "and bgr_to_rgb of model.data_preprocessor as they were in training"
+        )
     save(args.out, args.source, result.state_dict, meta)
     print(
-        f"wrote {args.out}\nthe weights expect RGB images (unlike those they started from) and "
-        f"{args.branches} of the head's 4 branches;\n"
-        "with a config on configs/_base_/models/deeplabv2_r101.py add\n"
+        f"wrote {args.out}\n{note};\n"
+        f"{args.branches} of the head's 4 branches are summed. "
+        "With a config on configs/_base_/models/deeplabv2_r101.py add\n"
         f"  --cfg-options \\\n{cfg_options(options)}"
     )
 

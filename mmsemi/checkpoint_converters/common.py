@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..compat import load_checkpoint_file
-from ..launch import UsageError, keep_traceback
+from ..launch import UsageError, find_deliberate_message, keep_traceback
 from ..utils import close_matches
 from ..version import __version__
 
@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 _COUNTER = "num_batches_tracked"
 
 
-class ConversionError(Exception):
+class ConversionError(ValueError):
     """A file that is not what the converter takes; its text is the one line that the user sees."""
 
 
@@ -186,10 +186,11 @@ def run(name: str, convert: Callable[[argparse.Namespace], None], args: argparse
     except UsageError as error:
         print(f"{name}.py: error: {error}", file=sys.stderr)
         return 2
-    except (ConversionError, OSError, RuntimeError) as error:
-        if keep_traceback():
+    except Exception as error:
+        message = str(error) if isinstance(error, OSError) else find_deliberate_message(error)
+        if message is None or keep_traceback():
             raise
-        print(f"{name}.py: error: {error}", file=sys.stderr)
+        print(f"{name}.py: error: {message}", file=sys.stderr)
         return 1
     return 0
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""How training runs: loops that resume exactly, and hooks that keep what must not be lost."""
+"""How training runs: exact resuming, several optimisers, hooks that keep what must not be lost."""
 
 from .hooks import (
     AtomicCheckpointHook,
@@ -10,10 +10,13 @@ from .hooks import (
     RandomStateHook,
 )
 from .loops import SemiIterBasedTrainLoop, TeacherStudentValLoop
+from .optim import JointOptimWrapper, JointOptimWrapperConstructor
 
 __all__ = [
     "AtomicCheckpointHook",
     "InvalidLossHook",
+    "JointOptimWrapper",
+    "JointOptimWrapperConstructor",
     "MaskCheckHook",
     "MeanTeacherHook",
     "PseudoLabelVisHook",

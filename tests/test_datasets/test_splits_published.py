@@ -7,12 +7,14 @@ lists are at hand, every computed split is compared with its published hashes.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import re
 from pathlib import Path
 
 import pytest
-from mmseg.registry import DATASETS
+from mmengine.config import Config, DictAction
+from mmseg.registry import DATASETS, TASK_UTILS
 
 from mmsemi.datasets.splits import (
     MASTERS,
@@ -123,6 +125,16 @@ def test_wrong_names_and_folds_are_refused(name, fold, message):
         PublishedSplit(name, fold)
 
 
+def test_a_fold_is_an_override():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction)
+    config = Config(dict(split=dict(type="PublishedSplit", name="dstcbc_voc_1of50")))
+    for fold in range(3):
+        options = parser.parse_args(["--cfg-options", f"split.fold={fold}"]).cfg_options
+        config.merge_from_dict(options)
+        assert TASK_UTILS.build(config.split).name == f"dstcbc_voc_1of50_f{fold}"
+
+
 # --- Computed splits ------------------------------------------------------------------------------
 
 
@@ -227,6 +239,26 @@ def test_changed_imported_lists_are_refused(toy, tmp_path):
     write(rest, [item for item in ids if int(item[1:]) % 3])
     with pytest.raises(ValueError, match="1 images of split .* not in the data set of 11 .*'t11'"):
         split(ids[:-1])
+
+
+def test_a_rest_without_known_hash_is_checked_by_its_count(monkeypatch, tmp_path):
+    """COCO's unlabelled lists were not at hand."""
+    ids = [f"{number:012d}" for number in range(12)]
+    protocol = SplitProtocol(
+        name="toy",
+        dataset="coco",
+        labeled=part(ids[:2]),
+        unlabeled=Part(10, None, None),
+        files=(PublishedFile("unimatch", "lists/toy.txt"),),
+    )
+    monkeypatch.setitem(PROTOCOLS, "toy", protocol)
+    write(tmp_path / "toy" / "labeled.txt", [f"train2017/{i}.jpg masks/{i}.png" for i in ids[:2]])
+    split = PublishedSplit("toy", split_dir=tmp_path)
+    assert split(ids) == (ids[:2], ids[2:])
+    with pytest.raises(ValueError, match="the rest of the data set .9 images. is not"):
+        split(ids[:-1])
+    with pytest.raises(ValueError, match="2 images of the data set have the name of another one"):
+        split([*ids, f"a/{ids[0]}", f"b/{ids[0]}"])
 
 
 def test_a_split_computed_from_an_imported_master_list(monkeypatch, tmp_path):

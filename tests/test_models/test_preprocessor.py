@@ -105,6 +105,64 @@ def test_a_strong_view_differs_inside_and_not_on_padding(preprocessor_config):
     assert (inputs["unsup_student"][0, :, 20:] == 0).all()
 
 
+SINGLE_BOX = dict(type="SingleBoxCutMix", prob=1.0)
+
+
+def student_views(config: dict, seed: int = 10, num_images: int = 4) -> dict:
+    """Branches of one labelled and some unlabelled images, the second one padded."""
+    parts = [sample("unlabeled", 28 if i == 1 else 32, 32, seed + i) for i in range(num_images)]
+    model = MODELS.build(config)
+    return model(batch(sample("labeled", 32, 32, 1), *parts), training=True)["inputs"]
+
+
+@pytest.mark.parametrize("pairing", ["halves", "permute", "reverse"])
+def test_several_views_share_partners_and_have_boxes_of_their_own(preprocessor_config, pairing):
+    mix = dict(SINGLE_BOX, pairing=pairing)
+    inputs = student_views({**preprocessor_config, "mix": mix, "num_student_views": 3})
+    weak, student, recipe = inputs["unsup_teacher"], inputs["unsup_student"], inputs["mix"]
+    num = 2 if pairing == "halves" else 4
+    assert len(weak) == 4 and len(student) == len(recipe.first) == 3 * num
+    for indices in (recipe.first, recipe.second):
+        assert torch.equal(indices, indices[:num].repeat(3)), "view after view"
+    assert recipe.first[:num].tolist() == list(range(num))
+    masks = recipe.mask_B1HW.chunk(3)
+    assert not torch.equal(masks[0], masks[1]) and not torch.equal(masks[1], masks[2])
+    for view, mask in zip(student.chunk(3), masks):
+        want = torch.where(mask, weak[recipe.second[:num]], weak[recipe.first[:num]])
+        assert torch.equal(view, want)
+    label = torch.arange(4).view(4, 1, 1).expand(4, 32, 32)  # labels follow by the same recipe
+    assert torch.equal(recipe.apply(label)[num:][:num], recipe.apply(label).chunk(3)[1])
+
+
+def test_several_strong_views_differ_and_leave_weak_view_and_padding_alone(preprocessor_config):
+    strong = dict(type="StrongPhotometric", p_jitter=1.0)
+    config = {**preprocessor_config, "strong": strong, "num_student_views": 2}
+    inputs, plain = student_views(config), student_views(preprocessor_config)
+    assert inputs["mix"] is None and len(inputs["unsup_student"]) == 8
+    first, second = inputs["unsup_student"].chunk(2)
+    assert all(not torch.equal(a, b) for a, b in zip(first, second))
+    assert torch.equal(inputs["unsup_teacher"], plain["unsup_teacher"])
+    assert torch.equal(inputs["valid"], plain["valid"]) and len(inputs["valid"]) == 4
+    assert all((view[1, :, 28:] == 0).all() for view in (first, second))
+
+
+def test_several_views_are_a_function_of_the_draws(preprocessor_config):
+    config = {**preprocessor_config, "mix": SINGLE_BOX, "num_student_views": 2}
+    config["strong"] = dict(type="StrongPhotometric")
+    torch.manual_seed(1)
+    views = student_views(config)["unsup_student"]
+    torch.manual_seed(2)
+    assert torch.equal(student_views(config)["unsup_student"], views)
+    assert not torch.equal(student_views(config, seed=20)["unsup_student"], views)
+
+
+@pytest.mark.parametrize("settings", [dict(num_student_views=0), dict(num_student_views=2)])
+def test_views_that_would_be_equal_are_refused(preprocessor_config, settings):
+    number = settings["num_student_views"]
+    with pytest.raises(ValueError, match=f"num_student_views={number}: must be at least 1, and"):
+        MODELS.build({**preprocessor_config, **settings})
+
+
 def test_one_unlabelled_image_cannot_be_mixed(preprocessor_config):
     model = MODELS.build({**preprocessor_config, "mix": dict(type="CutMix")})
     with pytest.raises(ValueError, match="num_per_source.unlabeled"):

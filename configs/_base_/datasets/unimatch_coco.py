@@ -1,5 +1,5 @@
-# COCO 2017 with 81 classes (coco_unimatch.py) and the weak augmentation of UniMatch V1.
-_base_ = "./coco_unimatch.py"
+# COCO 2017 with 81 classes (coco81.py) and the weak augmentation of UniMatch V1.
+_base_ = "./coco81.py"
 crop_size = (513, 513)
 
 weak_pipeline = [

@@ -13,9 +13,7 @@ model = dict(
     segmentor=dict(
         backbone=dict(
             style="pytorch",
-            init_cfg=dict(
-                _delete_=True, type="Pretrained", checkpoint="torchvision://resnet101"
-            ),
+            init_cfg=dict(_delete_=True, type="Pretrained", checkpoint="torchvision://resnet101"),
         ),
     ),
 )

@@ -117,6 +117,11 @@ class PublishedSplit:
 
     def __call__(self, ids: Ids) -> LabeledUnlabeled:
         by_name = {canonical_id(item): item for item in ids}
+        if len(by_name) < len(ids):
+            raise ValueError(
+                f"split '{self.name}' goes by file names, and {len(ids) - len(by_name)} images of the "
+                "data set have the name of another one: check its data_root"
+            )
         names = sorted(by_name)
         masters = MasterLists(self.split_dir, {"data set": names}, self.image_folder)
         folder = self.split_dir / self.name

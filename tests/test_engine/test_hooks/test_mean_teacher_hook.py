@@ -92,7 +92,9 @@ class Stub:
         self.info: dict = {}
         self.message_hub = self
         self.optim_wrapper = self
-        self.logger = SimpleNamespace(info=lambda text: None)
+        self.steps_now = True
+        self.log: list[str] = []
+        self.logger = SimpleNamespace(info=self.log.append)
 
     def get_info(self, key, default=None):
         return self.info.get(key, default)
@@ -101,7 +103,7 @@ class Stub:
         self.info[key] = value
 
     def should_update(self) -> bool:
-        return True
+        return self.steps_now
 
 
 def run_steps(hook: MeanTeacherHook, students: list[float], start: float = 0.0) -> list[float]:
@@ -136,6 +138,65 @@ def test_known_answers_of_mean_teacher() -> None:
         [0.99, 0.9801, 0.970299]
     )
     assert run_steps(MeanTeacherHook(0.01), [2.0, 3.0], start=1.0) == pytest.approx([1.01, 1.0299])
+
+
+def mid_iteration(hook: MeanTeacherHook, stub: Stub, student: float) -> tuple[float, float]:
+    """The teacher before and behind the place where the model asks for the average."""
+    nn.init.constant_(stub.model.student.weight, student)
+    hook.before_train_iter(stub, 0)
+    before = stub.model.teacher.weight.item()
+    stub.model.update_teacher()
+    behind = stub.model.teacher.weight.item()
+    stub.model.update_teacher()  # a second time changes nothing
+    hook.after_train_iter(stub, 0)
+    assert stub.model.teacher.weight.item() == behind
+    return before, behind
+
+
+def test_known_answers_of_the_average_between_the_forwards() -> None:
+    """methods/mean_teacher.md K3: students 1, 2, 3, 4 before iterations 0 to 3."""
+    stub, hook = Stub(), MeanTeacherHook(0.01, when="mid")
+    nn.init.constant_(stub.model.student.weight, 1.0)
+    hook.before_train(stub)
+    found = [mid_iteration(hook, stub, student) for student in (1.0, 2.0, 3.0, 4.0)]
+    expected = [(1, 1), (1, 1.01), (1.01, 1.0299), (1.0299, 1.059601)]
+    assert found == [pytest.approx(pair, abs=1e-6) for pair in expected]
+    assert stub.info["mean_teacher_steps"] == 4
+    assert any("EMA 0.99, between the forwards" in line for line in stub.log)
+
+
+def test_the_average_between_the_forwards_follows_a_step() -> None:
+    """Accumulation over two iterations: the average is made in the first one behind each step."""
+    stub, hook = Stub(), MeanTeacherHook(0.5, when="mid")
+    nn.init.constant_(stub.model.student.weight, 1.0)
+    hook.before_train(stub)
+    moved = []
+    for iteration, student in enumerate((1.0, 1.0, 2.0, 2.0, 3.0)):
+        stub.steps_now = iteration % 2 == 0  # the iteration before it stepped
+        before, behind = mid_iteration(hook, stub, student)
+        moved.append(before != behind)
+    assert moved == [False, False, True, False, True]
+
+
+def test_a_model_that_does_not_ask_for_the_average_is_told_so(toy, tmp_path) -> None:
+    runner = toy.runner(tmp_path, 2, teacher=False, hooks=(MeanTeacherHook(when="mid"),))
+    with pytest.raises(RuntimeError, match="asks for it, but ToyModel did not: use when='after'"):
+        runner.train()
+
+
+@pytest.mark.parametrize("buffers", ["ema", "copy"])
+def test_integer_buffers_are_copied(buffers) -> None:
+    """methods/unimatch.md, known answer 10: averaged in float32 and cut off they end one too low."""
+    stub, hook = Stub(), MeanTeacherHook(0.004, warmup=True, buffers=buffers)
+    for net in (stub.model.student, stub.model.teacher):
+        net.register_buffer("index", torch.arange(2212))
+    hook.before_train(stub)
+    for _ in range(2000):
+        hook.after_train_iter(stub, 0)
+    assert torch.equal(stub.model.teacher.index, torch.arange(2212))
+    stub.model.student.index += 5
+    hook.after_train_iter(stub, 0)
+    assert torch.equal(stub.model.teacher.index, torch.arange(2212) + 5)
 
 
 def test_teacher_starts_as_the_student_also_from_a_plain_checkpoint(toy, tmp_path) -> None:
@@ -206,6 +267,7 @@ def test_optim_wrapper_dict_steps_with_its_members() -> None:
         (dict(momentum=1.5), "momentum=1.5"),
         (dict(interval=0), "interval=0"),
         (dict(buffers="skip"), "buffers='skip' must be 'copy', 'ema' or 'keep'"),
+        (dict(when="before"), "when='before' must be 'after' or 'mid'"),
     ],
 )
 def test_bad_arguments(settings, message) -> None:

@@ -1,0 +1,48 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Shipped configs for the tests: read once, built without weights."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmseg.registry import MODELS
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+# Method folders whose READMEs and metafiles test_configs_documents.py reads.
+FOLDERS = ("mean_teacher", "cutmix_mean_teacher", "fixmatch", "unimatch")
+
+
+@functools.cache
+def read(name: str) -> Config:
+    """A config by folder and stem, e.g. 'unimatch/voc_92'; shared, so do not change it."""
+    return Config.fromfile(CONFIGS / f"{name}.py")
+
+
+def load(name: str) -> Config:
+    """The same as a copy of its own."""
+    return copy.deepcopy(read(name))
+
+
+def on_meta(model: dict) -> torch.nn.Module:
+    """A published net without its weights, and without memory for them."""
+    model = copy.deepcopy(model)
+    model["segmentor"]["backbone"]["init_cfg"] = None
+    return _on_meta(json.dumps(model))
+
+
+@functools.cache
+def _on_meta(model: str) -> torch.nn.Module:
+    with torch.device("meta"):
+        return MODELS.build(ConfigDict(json.loads(model)))
+
+
+def header(name: str) -> str:
+    """The comment above a config, as one line."""
+    lines = (CONFIGS / f"{name}.py").read_text().splitlines()
+    comment = [line[2:] for line in lines[: next(i for i, x in enumerate(lines) if x[:1] != "#")]]
+    return " ".join(" ".join(comment).split())
