@@ -166,7 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(table + "\n")
     results = [
-        dict(config=r.config, seed=r.seed, value=r.value(args.metric), command=shlex.join(r.command))
+        dict(
+            config=r.config, seed=r.seed, value=r.value(args.metric), command=shlex.join(r.command)
+        )
         for r in runs
     ]
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from method_tester import initial
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from step_runner import StepRunner
+from tiny_nets import initial
 from torch import Tensor, nn
 
 from mmsemi.models.augment import MixRecipe

@@ -18,22 +18,22 @@ import copy
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import DATASETS, MODELS
-from step_runner import CLASSES, SIZE, NoiseImages, StepRunner, draw_batches
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from step_runner import SIZE, NoiseImages, StepRunner, draw_batches
+from tiny_nets import ARCHITECTURES, FCN, initial
+from torch import Tensor
+from watchers import Recorder, Waits, differing, snapshot, without_modes
 
 from mmsemi.export import export_segmentor
 
@@ -42,155 +42,6 @@ GOLDEN_ITERATIONS = 8
 # With fewer than this of a relative difference two runs have the same losses.
 GOLDEN_RTOL, BF16_RTOL = 1e-3, 5e-2
 MOST_SCALARS = 8
-
-BN = dict(type="BN", requires_grad=True)
-RESNET = dict(
-    type="ResNetV1c",
-    depth=18,
-    base_channels=4,
-    stem_channels=4,
-    num_stages=2,
-    strides=(1, 2),
-    dilations=(1, 1),
-    out_indices=(0, 1),
-    norm_cfg=BN,
-    zero_init_residual=False,  # nothing in front of a zero gets a gradient
-    init_cfg=None,
-)
-
-
-def initial(std: float) -> dict:
-    """Initialisation of a classifier.
-
-    With mmseg's 0.01 every class has an equal probability, and thresholds do nothing.
-    """
-    return dict(type="Normal", std=std, override=dict(name="conv_seg"))
-
-
-def _head(kind: str, in_channels: Any, in_index: Any, **kwargs) -> dict:
-    return dict(
-        type=kind,
-        in_channels=in_channels,
-        in_index=in_index,
-        channels=8,
-        num_classes=len(CLASSES),
-        norm_cfg=BN,
-        loss_decode=dict(type="PixelCrossEntropy"),
-        init_cfg=initial(1.0),
-        **kwargs,
-    )
-
-
-FCN = dict(
-    type="EncoderDecoder",
-    backbone=RESNET,
-    decode_head=_head("FCNHead", 8, 1, num_convs=1, dropout_ratio=0.1),
-    train_cfg=dict(),
-    test_cfg=dict(mode="whole"),
-)
-#: A transformer with several tapped maps and an auxiliary head, a cascade, a head with two inputs.
-ARCHITECTURES = dict(
-    segformer=dict(
-        FCN,
-        backbone=dict(
-            type="MixVisionTransformer",
-            embed_dims=4,
-            num_stages=2,
-            num_layers=[1, 1],
-            num_heads=[1, 1],
-            patch_sizes=[7, 3],
-            strides=[4, 2],
-            sr_ratios=[4, 2],
-            out_indices=(0, 1),
-            mlp_ratio=2,
-            init_cfg=None,
-        ),
-        decode_head=_head("SegformerHead", [4, 4], [0, 1]),
-        auxiliary_head=_head("FCNHead", 4, 1, num_convs=1, concat_input=False),
-    ),
-    ocr=dict(
-        FCN,
-        type="CascadeEncoderDecoder",
-        num_stages=2,
-        backbone=dict(RESNET, strides=(1, 1)),
-        decode_head=[
-            _head("FCNHead", 4, 0, num_convs=1, concat_input=False),
-            _head("OCRHead", 8, 1, ocr_channels=4),
-        ],
-    ),
-    deeplabv3plus=dict(
-        FCN,
-        decode_head=_head(
-            "DepthwiseSeparableASPPHead",
-            8,
-            1,
-            dilations=(1, 2),
-            c1_in_channels=4,
-            c1_channels=4,
-        ),
-    ),
-)
-
-
-class Recorder(Hook):
-    """What a training logs, which parameters get a gradient, and the weights at its start."""
-
-    priority = "LOWEST"
-
-    def __init__(self) -> None:
-        self.values: dict[int, dict[str, Any]] = {}
-        self.with_gradient: set[str] = set()
-        self.before: dict[str, Tensor] = {}
-
-    def before_train(self, runner) -> None:
-        self.before = snapshot(runner.model)
-        for name, parameter in runner.model.named_parameters():
-            if parameter.requires_grad:
-                parameter.register_post_accumulate_grad_hook(
-                    lambda _, name=name: self.with_gradient.add(name)
-                )
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.values[runner.iter + 1] = {key: torch.as_tensor(value).item() for key, value in outputs.items()}
-
-
-class Waits(TorchDispatchMode):
-    """Collects the operations that read a value back to the host."""
-
-    KINDS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: set[str] = set()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name.removeprefix("aten::")
-        is_mask = name in ("index", "index_put", "index_put_") and any(
-            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
-        )
-        if is_mask or name in self.KINDS:
-            self.found.add(name)
-        return func(*args, **(kwargs or {}))
-
-
-def without_modes(function: Callable) -> Callable:
-    """The function, not looked at by :class:`Waits`."""
-
-    def run(*args, **kwargs):
-        with _disable_current_modes():
-            return function(*args, **kwargs)
-
-    return run
-
-
-def snapshot(model: nn.Module) -> dict[str, Tensor]:
-    return {key: value.clone() for key, value in model.state_dict().items()}
-
-
-def differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
-    assert a.keys() == b.keys()
-    return [key for key in a if not torch.equal(a[key], b[key])]
-
 
 _counter = itertools.count()
 

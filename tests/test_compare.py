@@ -30,7 +30,12 @@ def end(run: Run, value: float, step: int | None = None) -> None:
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Run]:
     return [
-        Run(config, seed, tmp_path / f"{Path(config).parent.name}_shapes_1-8" / f"seed{seed}", LENGTH)
+        Run(
+            config,
+            seed,
+            tmp_path / f"{Path(config).parent.name}_shapes_1-8" / f"seed{seed}",
+            LENGTH,
+        )
         for config in CONFIGS
         for seed in (0, 1)
     ]

@@ -1,13 +1,17 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+from .advsemiseg import AdvSemiSeg
 from .base import SemiSegmentor
 from .cps import CPS
 from .fixmatch import FixMatch
 from .mean_teacher import CutMixMeanTeacher, MeanTeacher
+from .s4gan import S4GAN
 from .supervised import Supervised
 from .unimatch import UniMatch
 
 __all__ = [
     "CPS",
+    "S4GAN",
+    "AdvSemiSeg",
     "CutMixMeanTeacher",
     "FixMatch",
     "MeanTeacher",

@@ -133,7 +133,10 @@ def test_dropout_acts_before_the_last_convolution_only():
     x = torch.randn(2, 6, 5, 5)
     active = F.batch_norm(x, None, None, training=True).relu()
     shortcut = F.conv2d(active, block.projection.weight)
+    seen = []
+    block.dropout.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
     torch.testing.assert_close(block(x), shortcut)  # everything dropped: no bias is left
+    assert seen == [5]
 
 
 def test_narrow_trunk_trains():

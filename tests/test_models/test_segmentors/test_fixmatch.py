@@ -123,7 +123,9 @@ def check_step(runner, inputs, samples, by_hand, skip=()):
     losses = model.loss(inputs, samples)
     supervised, strong = by_hand(reference, inputs, samples)
     torch.testing.assert_close(losses["sup.decode.loss_ce"], 0.5 * supervised)
-    torch.testing.assert_close(losses["unsup.loss_strong"].double(), 0.5 * strong, rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        losses["unsup.loss_strong"].double(), 0.5 * strong, rtol=1e-6, atol=0
+    )
     total(losses).backward()
     (0.5 * (supervised + strong)).backward()
     assert_same_step(model, reference, skip)

@@ -25,7 +25,6 @@ from hand_step import (
 )
 from method_tester import MethodTester
 from mmseg.registry import MODELS
-from torch import nn
 
 from mmsemi.models.losses import sigmoid_rampup
 
@@ -182,8 +181,6 @@ def test_agreement_is_a_share(build):
 # --- Known answers ------------------------------------------------------------------------------
 
 
-
-
 @pytest.mark.parametrize(
     ("when", "expected"),
     [
@@ -261,9 +258,7 @@ def test_settings_that_do_not_work_are_refused(build, settings, message):
 
 def test_an_own_hook_cannot_do_what_mid_asks_for(segmentor_config, preprocessor_config):
     model = MODELS.build(
-        dict(
-            type="MeanTeacher", segmentor=segmentor_config, data_preprocessor=preprocessor_config
-        )
+        dict(type="MeanTeacher", segmentor=segmentor_config, data_preprocessor=preprocessor_config)
     ).double()
     model.teacher_hook_attached = True  # as MeanTeacherHook(when='after') leaves it
     with pytest.raises(RuntimeError, match="ema_when='mid' needs MeanTeacherHook.when='mid'"):

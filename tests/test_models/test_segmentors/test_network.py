@@ -7,12 +7,12 @@ import copy
 
 import pytest
 import torch
-from method_tester import Waits
 from mmengine.structures import PixelData
 from mmseg.models.losses import accuracy as stock_accuracy
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
+from watchers import Waits
 
 from mmsemi.models.segmentors.network import (
     accuracy,

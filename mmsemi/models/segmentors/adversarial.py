@@ -1,0 +1,74 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""What the methods with a discriminator share.
+
+Decisions:
+
+- One forward, one loss dict, one backward: the generator's losses see the discriminator through
+  detached parameters, the discriminator's losses see detached maps. Their sum gives each network the
+  gradient of alternating updates, provided that both optimisers step together, which
+  ``JointOptimWrapper`` does.
+- The discriminator's real maps come from the source ``gt`` where the data set has one, else from the
+  labelled images of the batch.
+- A term that has not started yet is weighted by 0, never skipped: every rank takes the same path.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .base import Inputs, Samples, SemiSegmentor
+
+
+def call_frozen(net: nn.Module, *args: Any) -> Any:
+    """Call a network whose parameters get no gradient, while its inputs do."""
+    frozen = {name: value.detach() for name, value in net.named_parameters()}
+    return torch.func.functional_call(net, frozen, args)
+
+
+class AdversarialSegmentor(SemiSegmentor):
+    """A student and the discriminator that judges its class maps.
+
+    Args:
+        segmentor: Config of any mmseg segmentor with per-pixel logits.
+        discriminator: Config of the discriminator; ``in_channels`` follows from the classes.
+        kwargs: Those of :class:`SemiSegmentor`.
+    """
+
+    #: Channels that the discriminator sees besides the classes.
+    image_channels = 0
+
+    def __init__(self, segmentor: dict, discriminator: dict, **kwargs) -> None:
+        super().__init__(segmentor, **kwargs)
+        channels = self.out_channels + self.image_channels
+        self.discriminator = MODELS.build({"in_channels": channels, **discriminator})
+        if self.discriminator.in_channels != channels:
+            raise ValueError(
+                f"{type(self).__name__}.discriminator.in_channels={discriminator['in_channels']}, but "
+                f"its maps have {channels} channels: leave the key out"
+            )
+
+    def _started(self, key: str) -> float:
+        """1 from the iteration ``semi_train_cfg[key]`` on, 0 before."""
+        return float(self.iteration() >= self.semi_train_cfg[key])
+
+    def _real_labels(self, data_samples: Samples) -> Tensor:
+        samples = data_samples.get("gt") or data_samples["sup"]
+        return torch.cat([sample.gt_sem_seg.data for sample in samples])
+
+    def _resize(self, maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        return F.interpolate(maps, size_hw, mode="bilinear", align_corners=True)
+
+    def _probabilities(self, logits_NCHW: Tensor) -> Tensor:
+        """Softmax over the classes in float32, as the discriminator sees it."""
+        return logits_NCHW.float().softmax(1)
+
+    def _valid_unlabeled(self, inputs: Inputs) -> Tensor:
+        """Pixels of the unlabelled images that count."""
+        if self.semi_train_cfg["ignore_padding"]:
+            return inputs["valid"]
+        return torch.ones_like(inputs["valid"])

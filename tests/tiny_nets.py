@@ -1,0 +1,96 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Tiny segmentors of different kinds; a training step takes milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from step_runner import CLASSES
+
+BN = dict(type="BN", requires_grad=True)
+RESNET = dict(
+    type="ResNetV1c",
+    depth=18,
+    base_channels=4,
+    stem_channels=4,
+    num_stages=2,
+    strides=(1, 2),
+    dilations=(1, 1),
+    out_indices=(0, 1),
+    norm_cfg=BN,
+    zero_init_residual=False,  # nothing in front of a zero gets a gradient
+    init_cfg=None,
+)
+
+
+def initial(std: float) -> dict:
+    """Initialisation of a classifier.
+
+    With mmseg's 0.01 every class has an equal probability, and thresholds do nothing.
+    """
+    return dict(type="Normal", std=std, override=dict(name="conv_seg"))
+
+
+def _head(kind: str, in_channels: Any, in_index: Any, **kwargs) -> dict:
+    return dict(
+        type=kind,
+        in_channels=in_channels,
+        in_index=in_index,
+        channels=8,
+        num_classes=len(CLASSES),
+        norm_cfg=BN,
+        loss_decode=dict(type="PixelCrossEntropy"),
+        init_cfg=initial(1.0),
+        **kwargs,
+    )
+
+
+FCN = dict(
+    type="EncoderDecoder",
+    backbone=RESNET,
+    decode_head=_head("FCNHead", 8, 1, num_convs=1, dropout_ratio=0.1),
+    train_cfg=dict(),
+    test_cfg=dict(mode="whole"),
+)
+#: A transformer with several tapped maps and an auxiliary head, a cascade, a head with two inputs.
+ARCHITECTURES = dict(
+    segformer=dict(
+        FCN,
+        backbone=dict(
+            type="MixVisionTransformer",
+            embed_dims=4,
+            num_stages=2,
+            num_layers=[1, 1],
+            num_heads=[1, 1],
+            patch_sizes=[7, 3],
+            strides=[4, 2],
+            sr_ratios=[4, 2],
+            out_indices=(0, 1),
+            mlp_ratio=2,
+            init_cfg=None,
+        ),
+        decode_head=_head("SegformerHead", [4, 4], [0, 1]),
+        auxiliary_head=_head("FCNHead", 4, 1, num_convs=1, concat_input=False),
+    ),
+    ocr=dict(
+        FCN,
+        type="CascadeEncoderDecoder",
+        num_stages=2,
+        backbone=dict(RESNET, strides=(1, 1)),
+        decode_head=[
+            _head("FCNHead", 4, 0, num_convs=1, concat_input=False),
+            _head("OCRHead", 8, 1, ocr_channels=4),
+        ],
+    ),
+    deeplabv3plus=dict(
+        FCN,
+        decode_head=_head(
+            "DepthwiseSeparableASPPHead",
+            8,
+            1,
+            dilations=(1, 2),
+            c1_in_channels=4,
+            c1_channels=4,
+        ),
+    ),
+)

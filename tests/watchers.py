@@ -1,0 +1,74 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""What a training does: logged values, gradients, changed weights, waits for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+
+class Recorder(Hook):
+    """What a training logs, which parameters get a gradient, and the weights at its start."""
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.values: dict[int, dict[str, Any]] = {}
+        self.with_gradient: set[str] = set()
+        self.before: dict[str, Tensor] = {}
+
+    def before_train(self, runner) -> None:
+        self.before = snapshot(runner.model)
+        for name, parameter in runner.model.named_parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(
+                    lambda _, name=name: self.with_gradient.add(name)
+                )
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.values[runner.iter + 1] = {
+            key: torch.as_tensor(value).item() for key, value in outputs.items()
+        }
+
+
+class Waits(TorchDispatchMode):
+    """Collects the operations that read a value back to the host."""
+
+    KINDS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "is_nonzero", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        is_mask = name in ("index", "index_put", "index_put_") and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        if is_mask or name in self.KINDS:
+            self.found.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+def without_modes(function: Callable) -> Callable:
+    """The function, not looked at by :class:`Waits`."""
+
+    def run(*args, **kwargs):
+        with _disable_current_modes():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
+    assert a.keys() == b.keys()
+    return [key for key in a if not torch.equal(a[key], b[key])]
