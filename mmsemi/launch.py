@@ -24,6 +24,7 @@ from types import ModuleType
 from mmsemi.utils import close_matches
 
 PACKAGE = Path(__file__).resolve().parent
+_BUILD_FUNCTIONS = os.path.join("mmengine", "registry", "build_functions.py")
 # Keys that are read from the config beside the arguments of mmengine's Runner.
 EXTRA_CONFIG_KEYS = frozenset(
     (
@@ -236,11 +237,54 @@ def find_deliberate_message(error: BaseException) -> str | None:
             frames = traceback.extract_tb(current.__traceback__)
             if frames and is_deliberate(frames[-1].filename, frames[-1].lineno):
                 return str(current.args[0]) if isinstance(current, KeyError) else str(current)
-            message = find_worker_message(str(current))
+            message = find_worker_message(str(current)) or find_config_message(current)
             if message is not None:
                 return message
         current = current.__cause__ or current.__context__
     return None
+
+
+def find_config_message(error: BaseException) -> str | None:
+    """Returns what is wrong with the config if a registry could not build one of its entries.
+
+    That is an unknown or missing key of a class, or a type that nothing registers. None for errors
+    from within the classes.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    builds = [i for i, f in enumerate(frames) if f.f_code.co_filename.endswith(_BUILD_FUNCTIONS)]
+    if not builds or any(f.f_code.co_name != "__init__" for f in frames[builds[-1] + 1 :]):
+        return None
+    values = frames[builds[-1]].f_locals
+    if isinstance(error, KeyError) and builds[-1] == len(frames) - 1:
+        kind, registry = values.get("obj_type"), values.get("registry")
+        if isinstance(kind, str) and registry is not None:
+            known = registry.module_dict
+            return (
+                f"the config has type='{kind}', which nothing registers{close_matches(kind, known)}"
+            )
+        if isinstance(values.get("cfg"), dict) and "type" not in values["cfg"]:
+            return f"an entry of the config has no type: {dict(values['cfg'])}"
+    cls = values.get("obj_cls")
+    if not isinstance(error, TypeError) or not isinstance(cls, type):
+        return None
+    unknown = re.search(r"__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if unknown:
+        keys = [key for base in cls.__mro__ for key in _keys(base)]
+        return (
+            f"the config gives {cls.__name__} the unknown key '{unknown[1]}'"
+            f"{close_matches(unknown[1], keys)}"
+        )
+    missing = re.search(r"__init__\(\) missing \d+ required .*?arguments?: (.+)", str(error))
+    return f"the config lacks {missing[1]} of {cls.__name__}" if missing else None
+
+
+def _keys(cls: type) -> list[str]:
+    """Names of the arguments of a class's own constructor."""
+    constructor = cls.__dict__.get("__init__")
+    names = (
+        list(inspect.signature(constructor).parameters) if inspect.isfunction(constructor) else []
+    )
+    return [name for name in names if name not in ("self", "args", "kwargs")]
 
 
 def find_worker_message(text: str) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mmsemi import compare
-from mmsemi.compare import Run, format_table, main
+from mmsemi.compare import Run, explain_failure, format_table, main
 
 CONFIGS = [
     "configs/supervised/shapes_1-8.py",
@@ -87,6 +87,52 @@ def test_a_failed_training_is_named_and_fails_the_tool(tmp_path, monkeypatch, ca
 def test_a_wrong_config_is_one_line(capsys):
     assert main(["configs/none.py"]) == 2
     assert "none.py" in capsys.readouterr().err
+
+
+def test_a_run_with_other_settings_is_not_taken_for_this_one(tmp_path, monkeypatch, capsys):
+    command = property(lambda run: [sys.executable, "-c", "pass"])
+    monkeypatch.setattr(Run, "command", command)
+    base = [CONFIGS[0], "--seeds", "7", "--out", str(tmp_path)]
+    option = ["--cfg-options", "train_cfg.max_iters=9"]
+    assert main([*base, *option]) == 1  # the command trains nothing, but leaves its settings
+    assert main([*base, *option]) == 1
+    assert main(base) == 2
+    error = capsys.readouterr().err
+    assert "seed7 holds a run with another config or other --cfg-options" in error
+    assert main([*base, "--report-only"]) == 0
+    assert "other settings than today's" in capsys.readouterr().err
+
+
+def test_why_a_finished_training_has_no_value(runs):
+    run = runs[0]
+    assert "failed, see" in explain_failure(run, "mIoU", 1)
+    end(run, 50.0)
+    assert "no metric IoU (known: mIoU, step)" in explain_failure(run, "IoU", 0)
+    assert "failed, see" in explain_failure(run, "IoU", 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--jobs", "0"], "at least 1"),
+        (["--cfg-options", "train_cfg.max_iters"], "expected KEY=VALUE"),
+        (["--cfg-options", "train_cfgs.max_iters=1"], "has no 'train_cfgs'"),
+        (["--cfg-options", "train_cfg.max_iters=many"], "train_cfg.max_iters=many"),
+    ],
+)
+def test_wrong_arguments_are_one_line_before_anything_runs(tmp_path, capsys, arguments, message):
+    assert main([CONFIGS[0], "--out", str(tmp_path / "new"), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and not (tmp_path / "new").exists()
+
+
+def test_the_recorded_command_starts_anew(tmp_path):
+    folder = tmp_path / "supervised_shapes_1-8" / "seed7"
+    folder.mkdir(parents=True)
+    (folder / "last_checkpoint").touch()
+    assert main([CONFIGS[0], "--seeds", "7", "--out", str(tmp_path), "--report-only"]) == 0
+    command = json.loads((tmp_path / "results.json").read_text())[0]["command"]
+    assert "tools/train.py" in command and "--resume" not in command
 
 
 def test_report_only_starts_nothing(tmp_path, monkeypatch, capsys):

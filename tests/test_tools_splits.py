@@ -141,7 +141,12 @@ def test_sample_of_a_list_nests_and_rounds(here, capsys):
         ("import --master city_cps x", 1, "'x' does not exist"),
         ("sample --list x --out o", 2, "either --ratio or --count"),
         ("sample --count 1 --out o", 2, "either --data-root FOLDER (of images) or --list"),
-        ("sample --list x --ratio 2 --out o", 1, "split.ratio must lie in (0, 1], got 2"),
+        (
+            "sample --list x --ratio 2 --out o",
+            1,
+            "split.ratio must lie in (0, 1], such as 1/8 or 0.125, got '2'",
+        ),
+        ("sample --list x --ratio 1/0 --out o", 1, "got '1/0'"),
         ("sample --data-root x --ratio 1/8 --out o", 1, "'x' does not exist"),
         ("verify nowhere", 1, "labeled.txt' does not exist"),
     ],
@@ -150,6 +155,24 @@ def test_mistakes_are_one_line(here, capsys, arguments, code, message):
     assert main(arguments.split()) == code
     error = capsys.readouterr().err
     assert error.startswith("splits.py: error: ") and message in error and error.count("\n") == 1
+
+
+def test_sample_writes_no_list_that_cannot_be_read(here, capsys):
+    for name in ("pairs/a.jpg", "pairs/a.png", "blanks/my image.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    for folder, message in (("pairs", "'a' twice, with different"), ("blanks", "has a blank")):
+        assert main(["sample", "--data-root", folder, "--count", "1", "--out", "o"]) == 2
+        assert message in capsys.readouterr().err and not Path("o").exists()
+
+
+def test_a_list_that_is_no_text_and_a_place_that_cannot_be_written(here, capsys):
+    Path("photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    split = ["import", "--protocol", "classic_voc_92", "--file-labeled", "photo.jpg"]
+    assert main(split) == 1 and "is no UTF-8 text" in capsys.readouterr().err
+    Path("all.txt").write_text("a\nb\n")
+    sample = ["sample", "--list", "all.txt", "--count", "1", "--out", "all.txt"]
+    assert main(sample) == 1 and "'all.txt'" in capsys.readouterr().err
 
 
 def test_list_describes_one_protocol(capsys):

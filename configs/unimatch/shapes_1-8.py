@@ -7,5 +7,6 @@ model = dict(
         strong=dict(type="StrongPhotometric"),
         mix=dict(type="SingleBoxCutMix", pairing="permute"),
     ),
+    semi_train_cfg=dict(rampup_iters=500),  # random initial weights
 )
 train_dataloader = dict(batch_size=16, sampler=dict(num_per_source=dict(unlabeled=8)))

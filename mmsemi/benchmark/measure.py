@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmseg.registry import HOOKS, MODELS
 from torch import nn
 
@@ -158,8 +158,9 @@ def run_benchmark(
         torch.backends.cudnn.benchmark = bool(config.get("env_cfg", {}).get("cudnn_benchmark"))
     model = build_model(config, device)
     wrapper = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
-    for group in wrapper.param_groups:
-        group["lr"] = 0.0
+    for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+        for group in one.param_groups:
+            group["lr"] = 0.0
     if data == "config":
         batch, load = load_batch(config)
     else:

@@ -55,7 +55,8 @@ def plan(sources: Sequence[Source]) -> list[Task]:
             origin = item.origin
             if item.mask_path is not None:
                 tasks.append(("mask", item.mask_path, origin.backend_args))
-            if origin.reads_images and osp.realpath(item.img_path) not in source.known_masks:
+            is_mask = source.known_masks and osp.realpath(item.img_path) in source.known_masks
+            if origin.reads_images and not is_mask:
                 tasks.append(("image", item.img_path, origin.backend_args))
     return tasks
 
@@ -227,8 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"check_dataset.py: error: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        message = None if keep_traceback() else find_deliberate_message(error)
-        if message is None:
+        message = find_deliberate_message(error)
+        if message is None and isinstance(error, OSError):  # of --json or --contact-sheet
+            message = str(error)
+        if message is None or keep_traceback():
             raise
         print(f"check_dataset.py: error: {message}", file=sys.stderr)
         return 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os.path as osp
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from mmengine import fileio
 
-from ..datasets.splits import canonical_id
-from ..datasets.unlabeled import IMAGE_SUFFIXES
+from ..datasets.files import IMAGE_SUFFIXES, resolve_files
+from ..datasets.splits import canonical_id, read_id_list
 from .findings import Finding, group
 from .source_rules import Found, Statistics
 from .sources import Origin, Source
@@ -117,23 +117,34 @@ def check_lists(
     # Split lists, and lists of images without masks, are read by our own reader.
     ours = {*own, *(o.list_file for s in sources for o in s.origins if o.mask_dir is None)}
     findings = [f for path in list_files for f in check_list_file(path, columns=path in ours)]
-    if len(own) == 2 and all(map(osp.isfile, own)):
-        first, second = (
-            {
-                canonical_id(line): line
-                for line in Path(path).read_text().splitlines()
-                if line.strip()
-            }
-            for path in own
-        )
-        both = sorted(set(first) & set(second))
-        if not split.get("allow_overlap"):
-            findings += group(
-                "error", "labeled-unlabeled-overlap", "split", both,
-                f"images are labelled in '{own[0]}' and unlabelled in '{own[1]}'",
-                "remove them from one list, or set split.allow_overlap=True",
-            )  # fmt: skip
+    if len(own) == 2 and not split.get("allow_overlap"):
+        findings += group(
+            "error", "labeled-unlabeled-overlap", "split", _in_both(*own),
+            f"images are labelled in '{own[0]}' and unlabelled in '{own[1]}'",
+            "remove them from one list, or set split.allow_overlap=True",
+        )  # fmt: skip
     return findings
+
+
+def _in_both(first: str, second: str) -> list[str]:
+    """Images of two lists, which may write a path in different ways (``a/1.png``, ``1``)."""
+    by_name: dict[str, list[str]] = {}
+    try:
+        for name in read_id_list(first):
+            by_name.setdefault(canonical_id(name), []).append(name)
+        names = read_id_list(second)
+    except (OSError, ValueError):  # reported by check_list_file
+        return []
+    return sorted(n for n in names if any(_same(n, o) for o in by_name.get(canonical_id(n), ())))
+
+
+def _same(first: str, second: str) -> bool:
+    """Whether one path ends in the other."""
+    one, two = (
+        PurePosixPath(p.replace("\\", "/").lstrip("/")).parent.parts for p in (first, second)
+    )
+    shared = min(len(one), len(two))
+    return shared == 0 or one[-shared:] == two[-shared:]
 
 
 # --- Classes --------------------------------------------------------------------------------------
@@ -145,6 +156,8 @@ def check_classes(
     """Classes that never occur, and a model with another number of classes than its data."""
     findings = []
     for source in sources:
+        if source.name == "unlabeled":
+            continue  # it has the labelled source's classes
         if head_classes and source.classes and len(source.classes) != head_classes:
             findings.append(
                 Finding(
@@ -188,10 +201,12 @@ def check_overlap(sources: Sequence[Source], found: Found) -> list[Finding]:
     """The same image, as a file or by content, where there should be two different ones."""
     findings = []
     files, contents = {}, {}
+    mask_paths = [item.mask_path for source in sources for item in source.items if item.mask_path]
+    masks = set(_real_paths(mask_paths).values())
     for source in sources:
         files[source.name], contents[source.name] = _keys(source, found)
         findings += _duplicates(source, contents[source.name])
-        findings += _masks_as_images(source, sources)
+        findings += _masks_as_images(source, files[source.name], masks)
     for position, first in enumerate(sources):
         for second in sources[position + 1 :]:
             same_file, same_content = _common(first, second, files, contents)
@@ -199,11 +214,16 @@ def check_overlap(sources: Sequence[Source], found: Found) -> list[Finding]:
     return findings
 
 
+def _real_paths(paths: Iterable[str]) -> dict[str, str]:
+    """Path -> path behind links; a missing file, or one of another storage, is its own."""
+    return {path: real or path for path, real in resolve_files(paths).items()}
+
+
 def _keys(source: Source, found: Found) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Real path -> path, and content hash -> paths, of the images of a source."""
     files, contents = {}, defaultdict(list)
-    for path in dict.fromkeys(item.img_path for item in source.items):
-        files[osp.realpath(path)] = path
+    for path, real in _real_paths(item.img_path for item in source.items).items():
+        files[real] = path
         facts = found.get(("image", path))
         if facts is not None and facts.content:
             contents[facts.content].append(path)
@@ -291,10 +311,8 @@ def _duplicates(source: Source, contents: Mapping[str, list[str]]) -> list[Findi
     )  # fmt: skip
 
 
-def _masks_as_images(source: Source, sources: Sequence[Source]) -> list[Finding]:
-    masks = set(source.known_masks)
-    masks |= {osp.realpath(i.mask_path) for s in sources for i in s.items if i.mask_path}
-    bad = [item.img_path for item in source.items if osp.realpath(item.img_path) in masks]
+def _masks_as_images(source: Source, files: Mapping[str, str], masks: set[str]) -> list[Finding]:
+    bad = [path for real, path in files.items() if real in masks or real in source.known_masks]
     return group(
         "error", "image-is-mask", source.name, bad,
         "a mask of the data set is taken for an image",

@@ -20,7 +20,7 @@ from mmseg.registry import DATASETS, TASK_UTILS
 from torch.utils.data import Dataset
 
 from ..datasets import SemiDataset, UnlabeledDataset
-from ..datasets.semi_dataset import relative_ids
+from ..datasets.files import common_folder, relative_ids
 from ..launch import find_deliberate_message
 from .findings import Finding
 
@@ -316,7 +316,7 @@ def _labeled_items(split: dict | None, items: list[Item]) -> tuple[list[Item], b
     try:
         rule = TASK_UTILS.build(copy.deepcopy(split))
         if hasattr(rule, "image_folder"):  # as SemiDataset tells a PublishedSplit
-            rule.image_folder = osp.commonpath([osp.dirname(item.img_path) for item in items])
+            rule.image_folder = common_folder([item.img_path for item in items])
         labeled, _ = rule(sorted(by_id))
     except Exception:  # its message is the reason why the whole could not be built
         return [replace(item, mask_path=None) for item in items], False
@@ -346,7 +346,7 @@ def collect(config: dict) -> Collection:
             continue
         part, where = loader["dataset"], f"{role}_dataloader.dataset"
         before = config.get("val_dataloader")
-        if role == "test" and before and _same_files(before["dataset"], part):
+        if role == "test" and before and _same_files(before.get("dataset") or {}, part):
             continue
         dataset, finding = _build(part, where)
         if finding is not None:

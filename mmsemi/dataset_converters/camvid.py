@@ -119,21 +119,25 @@ def group_colours(colours_HW3: np.ndarray, path: Path) -> np.ndarray:
     return np.where(is_known, values[place], IGNORE).astype(np.uint8)
 
 
+def read_colours(path: Path) -> Image.Image:
+    """A picture as RGB."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except (OSError, SyntaxError) as error:  # what Pillow raises for broken PNG chunks
+        raise ConversionError(f"'{path}' cannot be read: {error}") from None
+
+
 def convert_one(job: Job) -> Outcome:
     """Write one image and its mask."""
     if job.is_original:
-        try:
-            with Image.open(job.mask) as picture:
-                mask = group_colours(np.array(picture.convert("RGB")), job.mask)
-        except OSError as error:
-            raise ConversionError(f"mask '{job.mask}' cannot be read: {error}") from None
+        mask = group_colours(np.array(read_colours(job.mask)), job.mask)
     else:
         mask = read_mask(job.mask)
         check_values(mask, len(CLASSES) + 1, job.mask)
         mask[mask == len(CLASSES)] = IGNORE
     check_size(mask, job.mask, job.image)
-    with Image.open(job.image) as picture:
-        image = picture.convert("RGB")
+    image = read_colours(job.image)
     if job.halve:
         size = mask.shape[1] // 2, mask.shape[0] // 2
         image = image.resize(size, Image.Resampling.BOX)

@@ -80,8 +80,10 @@ def draw_regions(regions: Sequence[Region], height: int, width: int) -> np.ndarr
             mask[decode_runs(region.shape["counts"], height, width)] = region.value
             continue
         for polygon in region.shape:
-            if len(polygon) < 6 or len(polygon) % 2:
+            if len(polygon) % 2:
                 raise ValueError(f"a polygon of {len(polygon)} numbers")
+            if len(polygon) < 6:  # a point or a line has no inside
+                continue
             points = np.reshape(np.asarray(polygon, float), (-1, 2))
             # Only the part of the image around the polygon: most objects are small.
             x0, y0 = np.floor(points.min(0)).clip(0, (width, height)).astype(int)

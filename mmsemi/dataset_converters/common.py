@@ -204,21 +204,18 @@ class IdList:
         if not ids:
             raise ConversionError(f"{self.name}: no image")
         sha256 = ids_sha256(ids)
+        difference = ""
         if len(ids) != self.count:
-            state = f"{len(ids)} images, the complete list has {self.count}"
-        elif self.sha256 is None:
-            state = f"{len(ids)} images as expected (no hash is known)"
-        elif self.sha256 != sha256:
-            state = f"{len(ids)} images, but other ones: ids sha256 {sha256[:16]} instead of {self.sha256[:16]}"
-        else:
-            print(f"{self.name}: {len(ids)} images, ids sha256 {sha256[:16]} as expected")
-            return
-        if not subset and not state.endswith("known)"):
+            difference = f", the complete list has {self.count}"
+        elif self.sha256 not in (None, sha256):
+            difference = f", but other ones: ids sha256 {sha256[:16]} instead of {self.sha256[:16]}"
+        if difference and not subset:
             raise ConversionError(
-                f"{self.name}: {state}; complete the download, or pass --subset if a part of the "
-                "data set is meant"
+                f"{self.name}: {len(ids)} images{difference}; complete the download, or pass "
+                "--subset if a part of the data set is meant"
             )
-        print(f"{self.name}: {state}")
+        known = f", ids sha256 {sha256[:16]}" if self.sha256 else " (no hash is known)"
+        print(f"{self.name}: {len(ids)} images{difference or f'{known} as expected'}")
 
 
 def need_folder(path: Path, what: str) -> Path:

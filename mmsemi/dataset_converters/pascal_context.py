@@ -91,7 +91,7 @@ def check_labels(path: Path) -> None:
     """
     ids = dict(zip(RAW_IDS, CLASSES[1:]))
     names = set()
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.strip():
             continue
         match = re.fullmatch(r"\s*(\d+)\s*:\s*(.+?)\s*", line)

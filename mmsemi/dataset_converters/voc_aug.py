@@ -135,12 +135,7 @@ def convert(args: argparse.Namespace) -> None:
     has_official = list_stems(official, ".png", "")
     need_all({*train, *val}, has_official, f"{{}} official masks are missing in '{official}'")
     sources.update({name: official / f"{name}.png" for name in (*train, *val)})
-    jobs = [
-        Job(sources[name], images / f"{name}.jpg", out / f"{name}.png")
-        for name in wanted
-        if name in sources
-    ]
-    need_all(wanted, sources, "{} images have a mask in neither source")
+    jobs = [Job(sources[name], images / f"{name}.jpg", out / f"{name}.png") for name in wanted]
     try:
         convert_masks(convert_one, jobs, args.nproc, out)
     except ConversionError as error:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os.path as osp
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import Compose
@@ -37,9 +39,28 @@ def _img_paths(dataset: Dataset) -> list[str]:
     return [info["img_path"] for info in infos if "img_path" in info]
 
 
-def _content(path: str) -> tuple[int, str]:
-    with open(path, "rb") as file:
-        return osp.getsize(path), hashlib.sha256(file.read()).hexdigest()
+class _Twins:
+    """Finds files of the same name and content.
+
+    Frames of many folders may share their names, so no file is read or asked for its size twice.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._by_name: dict[str, list[str]] = {}
+        for path in paths:
+            self._by_name.setdefault(osp.basename(path), []).append(path)
+        self._size = functools.cache(lambda path: osp.getsize(path) if osp.isfile(path) else None)
+        self._hash = functools.cache(
+            lambda path: hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        )
+
+    def find(self, path: str) -> str | None:
+        """A file with the name and bytes of this one, or None."""
+        for other in self._by_name.get(osp.basename(path), ()):
+            same_size = self._size(path) is not None and self._size(path) == self._size(other)
+            if same_size and self._hash(path) == self._hash(other):
+                return other
+        return None
 
 
 def check_leakage(train_dataset: Dataset, val_dataset: Dataset) -> None:
@@ -59,23 +80,11 @@ def check_leakage(train_dataset: Dataset, val_dataset: Dataset) -> None:
         return
     val_paths = _img_paths(val_dataset)
     resolved = {real: path for path, real in resolve_files(val_paths).items() if real}
-    by_name: dict[str, list[str]] = {}
-    for path in val_paths:
-        by_name.setdefault(osp.basename(path), []).append(path)
+    twins = _Twins(val_paths)
     for source in train_dataset.source_ranges:
         leaked = []
         for path, real in resolve_files(train_dataset.img_paths(source)).items():
-            twin = resolved.get(real) or next(
-                (
-                    other
-                    for other in by_name.get(osp.basename(path), [])
-                    if osp.isfile(path)
-                    and osp.isfile(other)
-                    and osp.getsize(path) == osp.getsize(other)
-                    and _content(path) == _content(other)
-                ),
-                None,
-            )
+            twin = resolved.get(real) or twins.find(path)
             if twin is not None:
                 leaked.append((path, twin))
         if leaked:
@@ -105,7 +114,7 @@ def check_training_set(dataset: Dataset) -> None:
 
 def _on_disk(paths: Iterable[str]) -> list[str]:
     """Paths of the local file system; others ('s3://...') cannot be looked up cheaply."""
-    return [path for path in paths if "://" not in path and "s3:" not in path]
+    return [path for path in paths if "://" not in path]
 
 
 def _is_local(dataset: Dataset) -> bool:

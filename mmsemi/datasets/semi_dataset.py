@@ -23,17 +23,11 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TASK_UTILS
 from torch.utils.data import Dataset
 
-from .files import resolve_files
+from ..launch import find_deliberate_message
+from .files import common_folder, relative_ids, resolve_files
 from .samplers import Draw
 from .splits import LabeledUnlabeled, PublishedSplit, check_split, ids_sha256
 from .transforms import LoadCheckedAnnotations
-
-
-def relative_ids(img_paths: list[str]) -> list[str]:
-    """Ids of a data set: paths below their common folder, without suffix, with ``/``."""
-    root = osp.commonpath([osp.dirname(path) for path in img_paths])
-    names = [osp.relpath(path, root) for path in img_paths] if root else img_paths
-    return [osp.splitext(name)[0].replace("\\", "/") for name in names]
 
 
 @contextmanager
@@ -108,7 +102,8 @@ def weak_pipeline(labeled: dict) -> list[dict]:
 
 def _where(config: dict) -> str:
     prefix = config.get("data_prefix") or {}
-    folder = osp.join(config.get("data_root") or "", prefix.get("img_path") or "")
+    folder = config.get("img_dir") or prefix.get("img_path") or ""
+    folder = osp.join(config.get("data_root") or "", folder)
     return f"{config.get('type')} at '{folder}'"
 
 
@@ -117,14 +112,19 @@ def _build_dataset(source: str, config: dict) -> BaseDataset:
     try:
         dataset = DATASETS.build(config)
         dataset.full_init()
-    except (AssertionError, FileNotFoundError) as error:  # mmseg asserts that ann_file exists
-        raise FileNotFoundError(
-            f"the {source} data set {_where(config)}: {error} (searched from '{os.getcwd()}')"
-        ) from error
-    except ValueError as error:
+    except (AssertionError, FileNotFoundError, ValueError) as error:
+        if find_deliberate_message(error) is not None:
+            raise
+        where = f"the {source} data set {_where(config)}"
+        if isinstance(error, UnicodeDecodeError):
+            list_file = osp.join(config.get("data_root") or "", config.get("ann_file") or "")
+            raise ValueError(f"{where}: '{list_file}' is no text with one image a line") from error
+        if not isinstance(error, ValueError):  # mmseg asserts that ann_file exists
+            text = f"{where}: {error} (searched from '{os.getcwd()}')"
+            raise FileNotFoundError(text) from error
         # What stock mmengine says when it packs an empty list.
         if "at least one array" not in str(error):
-            raise
+            raise ValueError(f"{where}: {error}") from error
         dataset = ()
     if not len(dataset):
         raise ValueError(
@@ -176,12 +176,15 @@ class SemiDataset(Dataset):
         paths = [labeled_set.get_data_info(i)["img_path"] for i in range(len(labeled_set))]
         ids = relative_ids(paths)
         order = sorted(range(len(ids)), key=ids.__getitem__)
-        self.labeled_ids, self.unlabeled_ids = self._split(
-            split, [ids[i] for i in order], osp.commonpath([osp.dirname(path) for path in paths])
-        )
         index_of = {name: i for i, name in enumerate(ids)}
         if len(index_of) < len(ids):
-            raise ValueError(f"the labelled data set {_where(labeled)} lists an image twice")
+            twice = next(name for i, name in enumerate(ids) if index_of[name] != i)
+            raise ValueError(
+                f"the labelled data set {_where(labeled)} lists '{twice}' twice: remove one of them"
+            )
+        self.labeled_ids, self.unlabeled_ids = self._split(
+            split, [ids[i] for i in order], common_folder(paths)
+        )
 
         # name -> (dataset, index in that dataset of each of the source's samples)
         self._sources: dict[str, tuple[BaseDataset, list[int]]] = {

@@ -100,6 +100,8 @@ def test_drawing_a_part_of_the_image_is_the_same():
         assert np.array_equal(mask == 7, coco.fill_polygon(points, 30, 40))
     outside = [box(50, 5, 60, 9), box(-9, -9, -1, -1)]
     assert not coco.draw_regions([coco.Region(7, 1.0, outside)], 30, 40).any()
+    line = [[1, 1, 9, 9], [], box(2, 2, 4, 4)]
+    assert coco.draw_regions([coco.Region(7, 1.0, line)], 30, 40).sum() == 4 * 7
 
 
 def test_crowds_may_have_their_class(annotated, indices):

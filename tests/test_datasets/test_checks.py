@@ -5,6 +5,7 @@ import copy
 import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,23 @@ def test_equal_names_with_other_content_are_no_leak(semi_config, val_config, tmp
     Image.new("RGB", (48, 40)).save(folder / "v00.png")
     semi_config["unlabeled"]["img_dir"] = str(folder)
     check_leakage(build(semi_config), build(val_config))
+
+
+def test_frames_of_many_folders_with_the_same_names_are_read_once(
+    semi_config, val_config, data_root, tmp_path, monkeypatch
+):
+    for number in range(4):
+        folder = tmp_path / "more" / str(number)
+        folder.mkdir(parents=True)
+        data = bytearray((data_root / "images/val/v00.png").read_bytes())
+        data[-1] ^= number + 1
+        (folder / "v00.png").write_bytes(data)
+    semi_config["unlabeled"]["img_dir"] = str(tmp_path / "more")
+    read = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
+    check_leakage(build(semi_config), build(val_config))
+    assert len(read) == len(set(read)) == 5
 
 
 # --- Files ----------------------------------------------------------------------------------------

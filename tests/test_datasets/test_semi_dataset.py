@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmsemi.datasets import Draw, MultiSourceSampler, UnlabeledDataset
-from mmsemi.datasets.semi_dataset import relative_ids
+from mmsemi.datasets.files import relative_ids
 
 
 def build(config):
@@ -290,6 +290,32 @@ def test_reduce_zero_label_and_class_subsets_as_mmseg(semi_config, data_root):
 def test_relative_ids_do_not_depend_on_the_machine():
     assert relative_ids(["/d/x/a/1.png", "/d/x/b/1.jpg"]) == ["a/1", "b/1"]
     assert relative_ids(["/other/a/1.png", "/other/b/1.jpg"]) == ["a/1", "b/1"]
+
+
+def test_images_without_a_common_folder_are_refused():
+    with pytest.raises(ValueError, match="'/d/b' and in 'a', which have no folder in common"):
+        relative_ids(["a/1.png", "/d/b/2.png"])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (b"t01\nt02\nt01\n", "lists 't01' twice"),
+        (b"\xff\xd8\x00", "list.txt' is no text with one image a line"),
+    ],
+)
+def test_wrong_list_files_are_named(semi_config, data_root, lines, message):
+    (data_root / "list.txt").write_bytes(lines)
+    semi_config["labeled"]["ann_file"] = "list.txt"
+    semi_config["split"] = dict(type="RatioSplit", ratio="1/2")
+    with pytest.raises(ValueError, match=message):
+        build(semi_config)
+
+
+def test_stock_complaints_about_a_config_name_the_data_set(semi_config, data_root):
+    semi_config["labeled"]["metainfo"] = dict(classes=("a", "b"), palette=[[0, 0, 0]])
+    with pytest.raises(ValueError, match="labelled data set BaseSegDataset at '.*palette does not"):
+        build(semi_config)
 
 
 def test_links_to_the_data_are_fine(semi_config, data_root, tmp_path):

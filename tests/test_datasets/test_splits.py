@@ -73,13 +73,31 @@ def test_impossible_sizes_are_refused(build):
     ("line", "name"),
     [
         ("2007_000032", "2007_000032"),
-        ("/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png", "2007_000032"),
+        ("/JPEGImages/2007_000032.jpg", "2007_000032"),
         ("leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png", "aachen_000000_000019"),
-        ("train2017/000000177254.jpg\tmasks/000000177254.png", "000000177254"),
+        ("train2017\\000000177254.jpg", "000000177254"),
+        ("my data/train/IMG 1.v2.TIF", "IMG 1.v2"),
     ],
 )
-def test_canonical_ids_of_the_published_line_formats(line, name):
+def test_canonical_ids_of_paths(line, name):
     assert canonical_id(line) == name
+
+
+def test_hashes_of_paths_with_blanks_differ():
+    assert ids_sha256(["my data/a.png"]) == ids_sha256(["a"]) != ids_sha256(["my data/b.png"])
+
+
+def test_a_ratio_may_be_a_fraction_and_sizes_must_be_whole():
+    assert RatioSplit("1/8", seed=3)(IDS) == RatioSplit(1 / 8, seed=3)(IDS)
+    for build in (
+        lambda: RatioSplit("half"),
+        lambda: RatioSplit(None),
+        lambda: RatioSplit(0.5, seed=None),
+        lambda: CountSplit(2.5),
+        lambda: CountSplit(2, seed="1"),
+    ):
+        with pytest.raises(ValueError, match="split."):
+            build()
 
 
 def write(path: Path, lines: list[str], end: str = "\n") -> str:
@@ -91,6 +109,18 @@ def test_lists_may_have_crlf_suffixes_and_second_columns(tmp_path):
     labeled = write(tmp_path / "l.txt", ["/img/a/id003.jpg  /seg/a/id003.png", "id005"], "\r\n")
     got = ListSplit(labeled)(IDS)
     assert got[0] == ["a/id003", "a/id005"] and len(got[1]) == 98 and "a/id003" not in got[1]
+
+
+def test_windows_lists(tmp_path):
+    path = tmp_path / "l.txt"
+    path.write_bytes("\ufeffx\\frame.01.JPG\r\n".encode())
+    assert ListSplit(str(path))(["x/frame.01", "y/frame.01"])[0] == ["x/frame.01"]
+    path.write_bytes(b"\xff\xd8")
+    with pytest.raises(ValueError, match="l.txt' is no UTF-8 text"):
+        ListSplit(str(path))(IDS)
+    path.write_text("my image 1\nmy image 2\n")
+    with pytest.raises(ValueError, match="'my' twice .a name ends at the first blank"):
+        ListSplit(str(path))(IDS)
 
 
 def test_equal_base_names_are_told_apart_by_their_folder(tmp_path):

@@ -143,7 +143,7 @@ def test_the_tool_reports_in_single_lines(make_run, tmp_path):
     tool = [sys.executable, str(REPOSITORY / "tools/export_segmentor.py")]
 
     def run(*arguments: object) -> subprocess.CompletedProcess:
-        return subprocess.run(
+        done = subprocess.run(
             [*tool, *map(str, arguments)],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -151,6 +151,12 @@ def test_the_tool_reports_in_single_lines(make_run, tmp_path):
             text=True,
             timeout=240,
         )
+        # The OneDL forks print a line of their own when they are imported.
+        own = [
+            line for line in done.stdout.splitlines(True) if "Could not import OneDL" not in line
+        ]
+        done.stdout = "".join(own)
+        return done
 
     done = run(path, "out", "--net", "1")
     assert done.returncode == 0, done.stderr

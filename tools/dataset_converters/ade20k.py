@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""ADE20K (SceneParse150).
+"""Checks ADE20K (SceneParse150): layout, pairs and values.
 
-python tools/dataset_converters/ade20k.py  layout, pairs and values are checked:data/ade/ADEChallengeData2016
+python tools/dataset_converters/ade20k.py data/ade/ADEChallengeData2016
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Cityscapes.
+"""Cityscapes: masks of the 19 training classes, lists of train, val and train_extra.
 
-python tools/dataset_converters/cityscapes.py  masks of the 19 training classes, lists of train, val and train_extra:data/cityscapes
+python tools/dataset_converters/cityscapes.py data/cityscapes
 """
 
 from __future__ import annotations

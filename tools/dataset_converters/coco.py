@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""COCO 2017.
+"""COCO 2017: masks of the 80 object classes and background.
 
-python tools/dataset_converters/coco.py  masks of the 80 object classes and background:data/coco
+python tools/dataset_converters/coco.py data/coco
 """
 
 from __future__ import annotations

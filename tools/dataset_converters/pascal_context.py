@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""PASCAL-Context.
+"""PASCAL-Context: masks of 60 classes from the released .mat files.
 
-python tools/dataset_converters/pascal_context.py  masks of 60 classes from the released .mat files:data/VOCdevkit/VOC2010 DOWNLOADS/trainval
+python tools/dataset_converters/pascal_context.py data/VOCdevkit/VOC2010 DOWNLOADS/trainval
 """
 
 from __future__ import annotations

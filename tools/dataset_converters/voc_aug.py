@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""PASCAL VOC 2012 + SBD.
+"""PASCAL VOC 2012 + SBD: one folder of merged masks, and trainaug.txt.
 
-python tools/dataset_converters/voc_aug.py  one folder of merged masks and trainaug.txt:data/VOCdevkit/VOC2012 --sbd DOWNLOADS/benchmark_RELEASE
+python tools/dataset_converters/voc_aug.py data/VOCdevkit/VOC2012 --sbd DOWNLOADS/benchmark_RELEASE
 """
 
 from __future__ import annotations

@@ -6,13 +6,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
 from ...launch import UsageError, find_deliberate_message, keep_traceback
+from ..files import relative_ids
 from .folders import format_line, verify_split, write_list, write_split
-from .ids import read_id_list
+from .ids import read_id_list, without_suffix
 from .importing import import_master, import_split
 from .masters import MasterLists, build_masters
 from .protocols import BASE_MASTER, MASTERS, SplitProtocol, get_protocol
@@ -102,30 +103,16 @@ def run_import(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fraction(text: str) -> float:
-    try:
-        return float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"'{text}' is no ratio such as 1/8 or 0.125") from None
-
-
 def _sample_ids(args: argparse.Namespace) -> list[str]:
-    from ..semi_dataset import relative_ids
     from ..unlabeled import UnlabeledDataset
 
     if (args.data_root is None) == (args.list is None):
         raise UsageError("sample needs either --data-root FOLDER (of images) or --list FILE")
     if args.list is not None:
         lines = [line.replace("\\", "/").lstrip("/") for line in read_id_list(args.list)]
-        return [line.removesuffix(Path(line).suffix) if _is_image(line) else line for line in lines]
+        return [without_suffix(line) for line in lines]
     dataset = UnlabeledDataset(img_dir=args.data_root, lazy_init=True)
     return relative_ids([info["img_path"] for info in dataset.load_data_list()])
-
-
-def _is_image(name: str) -> bool:
-    from ..unlabeled import IMAGE_SUFFIXES
-
-    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def run_sample(args: argparse.Namespace) -> int:
@@ -137,6 +124,18 @@ def run_sample(args: argparse.Namespace) -> int:
     else:
         split = CountSplit(args.count, args.seed)
     ids = _sample_ids(args)
+    blank = next((name for name in ids if len(name.split()) != 1), None)
+    if blank is not None:
+        raise UsageError(
+            f"'{blank}' has a blank, which no list file can hold: rename the files, or use "
+            "split=dict(type='RatioSplit', ...) in the config, which needs no list"
+        )
+    twice = next((name for name, count in Counter(ids).items() if count > 1), None)
+    if twice is not None:
+        raise UsageError(
+            f"'{args.data_root or args.list}' has '{twice}' twice, with different suffixes: give a "
+            "folder that holds images and no masks, or a --list"
+        )
     labeled, unlabeled = split(ids)
     if args.nested is not None:
         inner = set(read_id_list(Path(args.nested) / "labeled.txt"))
@@ -147,7 +146,12 @@ def run_sample(args: argparse.Namespace) -> int:
                 f"{len(labeled)}, e.g. '{outside[0]}': subsets nest if data set and seed are the same"
             )
     print(f"labelled: {len(labeled)} of {len(ids)} images, unlabelled: {len(unlabeled)}")
-    how = dict(ratio=args.ratio, count=args.count, seed=args.seed, rounding=args.rounding)
+    how = dict(
+        ratio=getattr(split, "ratio", None),
+        count=args.count,
+        seed=args.seed,
+        rounding=args.rounding,
+    )
     folder = write_split(
         args.out, [_line(i) for i in labeled], [_line(i) for i in unlabeled], how="sampled", **how
     )
@@ -233,7 +237,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--data-root", help="folder of images, searched with sub-folders")
     command.add_argument("--list", help="list file with one image a line")
-    command.add_argument("--ratio", type=_fraction, help="labelled share, e.g. 1/8")
+    command.add_argument("--ratio", help="labelled share, e.g. 1/8")
     command.add_argument("--count", type=int, help="labelled images")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--rounding", choices=["floor", "ceil"], default="floor")
@@ -256,8 +260,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"splits.py: error: {error}", file=sys.stderr)
         return 2
     except Exception as error:
-        message = None if keep_traceback() else find_deliberate_message(error)
-        if message is None:
+        message = find_deliberate_message(error)
+        if message is None and isinstance(error, OSError):  # no permission, no space, ...
+            message = str(error)
+        if message is None or keep_traceback():
             raise
         print(f"splits.py: error: {message}", file=sys.stderr)
         return 1

@@ -10,21 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from ...utils import close_matches
+from ..files import IMAGE_SUFFIXES
 
 Ids = Sequence[str]
 LabeledUnlabeled = tuple[list[str], list[str]]
 
 
-def canonical_id(line: str) -> str:
+def without_suffix(name: str) -> str:
+    """A name or path without the suffix of a picture; any other dot belongs to the name."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else name
+
+
+def canonical_id(path: str) -> str:
     """File-independent name of an image: the base name without suffix or Cityscapes ending.
 
-    >>> canonical_id('leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png  gtFine/...')
+    >>> canonical_id('leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png')
     'aachen_000000_000019'
     """
-    name = line.split()[0].replace("\\", "/").rsplit("/", 1)[-1]
-    for suffix in (".jpg", ".jpeg", ".png", "_leftImg8bit"):
-        name = name.removesuffix(suffix)
-    return name
+    return without_suffix(path.replace("\\", "/").rsplit("/", 1)[-1]).removesuffix("_leftImg8bit")
 
 
 def ids_sha256(ids: Ids, order: bool = False) -> str:
@@ -35,24 +39,31 @@ def ids_sha256(ids: Ids, order: bool = False) -> str:
 
 
 def read_id_list(path: str | os.PathLike) -> list[str]:
-    """Lines of a list file: blank lines dropped, one or two columns, LF or CRLF.
+    """First words of the lines of a list file; LF or CRLF, with or without a byte order mark.
 
     Raises:
         FileNotFoundError: The file does not exist.
-        ValueError: It holds no line, or the same image twice.
+        ValueError: It is no text, holds no line, or the same image twice.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"list file '{path}' does not exist")
-    lines = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
-    if not lines:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"list file '{path}' is no UTF-8 text with one image a line") from None
+    names: dict[str, None] = {}
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        name = line.split()[0]
+        if name in names:
+            blank = "" if line.split() == [name] else " (a name ends at the first blank)"
+            raise ValueError(f"list file '{path}' names '{name}' twice{blank}")
+        names[name] = None
+    if not names:
         raise ValueError(f"list file '{path}' is empty")
-    seen: set[str] = set()
-    for line in lines:
-        if line in seen:
-            raise ValueError(f"list file '{path}' names '{line}' twice")
-        seen.add(line)
-    return lines
+    return list(names)
 
 
 def match_ids(lines: Ids, ids: Ids, source: str) -> list[str]:
@@ -68,7 +79,7 @@ def match_ids(lines: Ids, ids: Ids, source: str) -> list[str]:
     for line in lines:
         candidates = by_name.get(canonical_id(line), [])
         if len(candidates) > 1:
-            tail = PurePosixPath(line.lstrip("/")).with_suffix("").parts
+            tail = PurePosixPath(without_suffix(line.replace("\\", "/").lstrip("/"))).parts
             candidates = [c for c in candidates if PurePosixPath(c).parts[-len(tail) :] == tail]
         if len(candidates) != 1:
             problem = "matches several images" if candidates else "is not in the data set"

@@ -40,10 +40,7 @@ def read_published(path: Path, protocol: SplitProtocol, masters: MasterLists) ->
             )
         ids = masters.get(base)
         return [ids[position] for position in order]
-    try:
-        ids = [canonical_id(line) for line in read_id_list(path)]
-    except UnicodeDecodeError:
-        raise ValueError(f"'{path}' is no text file (a pickle must end in .pkl)") from None
+    ids = [canonical_id(line) for line in read_id_list(path)]
     if len(set(ids)) < len(ids):
         raise ValueError(f"'{path}' names {len(ids) - len(set(ids))} images twice")
     return ids
@@ -157,10 +154,7 @@ def import_master(name: str, files: list[str]) -> list[str]:
     """
     if len(files) > 2:
         raise ValueError(f"one file or a pair of two makes the list {name}, got {len(files)}")
-    try:
-        lists = [[canonical_id(line) for line in read_id_list(file)] for file in files]
-    except UnicodeDecodeError:
-        raise ValueError(f"'{files[0]}' is no text file") from None
+    lists = [[canonical_id(line) for line in read_id_list(file)] for file in files]
     if len(lists) == 1:
         return check_master(name, lists[0], f"'{files[0]}'")
     first, second = lists

@@ -5,10 +5,32 @@ from __future__ import annotations
 
 import math
 import random
+from fractions import Fraction
 
 from mmseg.registry import TASK_UTILS
 
 from .ids import Ids, LabeledUnlabeled
+
+
+def parse_ratio(ratio: float | str) -> float:
+    """A ratio as a number; ``'1/8'`` is what ``--cfg-options split.ratio=1/8`` passes.
+
+    Raises:
+        ValueError: It does not lie in (0, 1].
+    """
+    try:
+        number = float(Fraction(ratio))
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        number = math.nan
+    if not 0 < number <= 1:
+        raise ValueError(f"split.ratio must lie in (0, 1], such as 1/8 or 0.125, got {ratio!r}")
+    return number
+
+
+def _check_whole(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"split.{name} must be a whole number, got {value!r}")
+    return value
 
 
 class _SeededSplit:
@@ -35,18 +57,17 @@ class RatioSplit(_SeededSplit):
     """A fraction of the images keeps its masks.
 
     Args:
-        ratio: Labelled share, 0 < ratio <= 1.
+        ratio: Labelled share, 0 < ratio <= 1, as a number or as ``'1/8'``.
         seed: Seed of the shuffle.
         rounding: ``'floor'`` (as DST-CBC, AdvSemiSeg and s4GAN count; at least one image) or
             ``'ceil'`` (as CPS, UniMatch and U2PL count).
     """
 
-    def __init__(self, ratio: float, seed: int = 0, rounding: str = "floor") -> None:
-        if not 0 < ratio <= 1:
-            raise ValueError(f"split.ratio must lie in (0, 1], got {ratio}")
+    def __init__(self, ratio: float | str, seed: int = 0, rounding: str = "floor") -> None:
         if rounding not in ("floor", "ceil"):
             raise ValueError(f"split.rounding must be 'floor' or 'ceil', got {rounding!r}")
-        self.ratio, self.seed, self.rounding = ratio, seed, rounding
+        self.ratio, self.rounding = parse_ratio(ratio), rounding
+        self.seed = _check_whole("seed", seed)
 
     def _count(self, total: int) -> int:
         # The tolerance keeps 0.1 * 30 = 3.0000000000000004 and 0.29 * 100 = 28.999... honest.
@@ -65,9 +86,9 @@ class CountSplit(_SeededSplit):
     """
 
     def __init__(self, count: int, seed: int = 0) -> None:
-        if count < 1:
+        if _check_whole("count", count) < 1:
             raise ValueError(f"split.count must be at least 1, got {count}")
-        self.count, self.seed = count, seed
+        self.count, self.seed = count, _check_whole("seed", seed)
 
     def _count(self, total: int) -> int:
         if self.count > total:
