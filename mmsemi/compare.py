@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -231,11 +232,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if other is not None:
         print(f"note: {other} was trained with other settings than today's", file=sys.stderr)
+    # A plain kill must not leave trainings behind that write where the next call will.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         failed = [] if args.report_only else train_all(runs, args.metric, args.jobs, args.threads)
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     table = format_table(runs, args.metric)
     print(table)
     out = Path(args.out)

@@ -25,14 +25,14 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 from step_runner import SIZE, NoiseImages, StepRunner, draw_batches
 from tiny_nets import ARCHITECTURES, FCN, initial
-from torch import Tensor
+from torch import Tensor, nn
 from watchers import Recorder, Waits, differing, snapshot, without_modes
 
 from mmsemi.export import export_segmentor
@@ -57,6 +57,15 @@ def build_runner(config: dict) -> Runner:
     return runner
 
 
+def build_optimizers(
+    model: nn.Module, extra: dict, kind: type[OptimWrapper] = OptimWrapper, **options: Any
+) -> Any:
+    """SGD, and the optimisers of a method's other parts, as the Runner builds them."""
+    config = dict(type=kind, **copy.deepcopy(extra), **options)
+    config.setdefault("optimizer", dict(type="SGD", lr=0.02))
+    return build_optim_wrapper(model, config)
+
+
 def train_rank(config: dict) -> dict[str, Tensor]:
     """Parameters after a training on this rank of the gloo pool."""
     runner = build_runner(config)
@@ -76,6 +85,9 @@ class MethodTester:
         networks: Expected ``network_names``.
         predict_on: The network that predicts by default.
         unsup_losses: Keys of the unsupervised losses, which must be more than 0.
+        optim_wrapper: Keys added to ``optim_wrapper``: the constructor, and the optimisers of parts
+            of the model besides the networks.
+        most_scalars: Most values in the log.
         golden_std: Deviation of the classifier's weights of the golden curve.
     """
 
@@ -86,7 +98,14 @@ class MethodTester:
     networks: list = ["student"]
     predict_on: Any = "student"
     unsup_losses: tuple[str, ...] = ()
+    optim_wrapper: dict = {}
+    most_scalars = MOST_SCALARS
     golden_std = 1.0
+
+    @property
+    def parts(self) -> list[str]:
+        """Parts of the model with an optimiser of their own."""
+        return [name for name in self.optim_wrapper if name != "constructor"]
 
     # ---------------------------------------------------------------- building
 
@@ -114,7 +133,9 @@ class MethodTester:
                 dataset=dict(type="NoiseImages"),
             ),
             optim_wrapper=dict(
-                type="OptimWrapper", optimizer=dict(type="SGD", lr=0.02, momentum=0.9)
+                type="OptimWrapper",
+                optimizer=dict(type="SGD", lr=0.02, momentum=0.9),
+                **copy.deepcopy(self.optim_wrapper),
             ),
             param_scheduler=[
                 dict(type="PolyLR", power=0.9, begin=0, end=max_iters + 1, by_epoch=False)
@@ -137,8 +158,7 @@ class MethodTester:
         torch.manual_seed(0)
         model = MODELS.build(self.model_config(segmentor))
         model.init_weights()
-        trained = [p for p in model.parameters() if p.requires_grad]
-        return StepRunner(model, wrapper(optimizer=torch.optim.SGD(trained, lr=0.02), **options))
+        return StepRunner(model, build_optimizers(model, self.optim_wrapper, wrapper, **options))
 
     def batches(self, number: int) -> list[dict]:
         return draw_batches(NoiseImages(), self.counts, number)
@@ -177,7 +197,7 @@ class MethodTester:
         recorder, model = straight.recorder, straight.model
         assert list(recorder.values) == [1, 2, 3, 4]
         for values in recorder.values.values():
-            assert len(values) <= MOST_SCALARS, sorted(values)
+            assert len(values) <= self.most_scalars, sorted(values)
             assert all(math.isfinite(value) for value in values.values()), values
             assert all(values[key] > 0 for key in self.unsup_losses), values
         parameters = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -192,6 +212,10 @@ class MethodTester:
         for iteration, values in resumed.recorder.values.items():
             assert values == straight.recorder.values[iteration], iteration
         assert not differing(snapshot(straight.model), snapshot(resumed.model))
+        states = [runner.optim_wrapper.state_dict() for runner in (straight, resumed)]
+        if self.parts:
+            assert set(states[0]) == {"segmentor", *self.parts}
+        assert_equal_states(*states)
 
     def test_export(self, straight, tmp_path):
         result = export_segmentor(Path(straight.work_dir) / "iter_4.pth", tmp_path)
@@ -208,6 +232,7 @@ class MethodTester:
         """Weights move with the second batch of each pair, and the teacher with them."""
         runner = self.step_runner(accumulative_counts=2)
         networks = {"student": runner.model.networks()[0]}
+        networks.update((part, getattr(runner.model, part)) for part in self.parts)
         if runner.model.has_teacher:
             networks["teacher"] = runner.model.teacher
         moves: dict[str, list[bool]] = {name: [] for name in networks}
@@ -219,7 +244,7 @@ class MethodTester:
             for name, net in networks.items():
                 pairs = zip(before[name], net.parameters())
                 moves[name].append(any(not torch.equal(old, new) for old, new in pairs))
-        assert moves["student"] == [False, True] * 3
+        assert all(moves[name] == [False, True] * 3 for name in ("student", *self.parts)), moves
         if runner.model.has_teacher:
             mid = any(getattr(hook, "when", "") == "mid" for hook in runner.hooks)
             # Between the forwards: at first both are equal, then with the batch behind each step.
@@ -264,7 +289,8 @@ class MethodTester:
         first, second = gloo_pool.run(train_rank, config)
         assert not differing(first, second)
         prefixes = {name.split(".")[0] for name in first}
-        assert prefixes == ({"branches"} if 0 in self.networks else set(self.networks))
+        networks = {"branches"} if 0 in self.networks else set(self.networks)
+        assert prefixes == networks | set(self.parts)
 
     def test_a_step_never_waits_for_the_device(self):
         runner = self.step_runner()
@@ -284,7 +310,7 @@ class MethodTester:
         segmentor_config["decode_head"]["init_cfg"] = initial(self.golden_std)
         model = dict(self.model, segmentor=segmentor_config)
         model["data_preprocessor"] = {**preprocessor_config, **self.preprocessor}
-        got = golden_curve(model, semi_config, self.counts)
+        got = golden_curve(model, semi_config, self.counts, self.optim_wrapper)
         path = GOLDEN / f"{self.name}.json"
         if request.config.getoption("--write-golden"):
             text = json.dumps({"torch": torch.__version__, "losses": got}, indent=1)
@@ -297,7 +323,25 @@ class MethodTester:
             assert max(losses[key] for losses in stored) > 0.01, key
 
 
-def golden_curve(model_config: dict, dataset_config: dict, counts: dict) -> list[dict[str, float]]:
+def assert_equal_states(ours: Any, theirs: Any) -> None:
+    """Nested optimiser states agree bit for bit."""
+    assert type(ours) is type(theirs)
+    if isinstance(ours, Tensor):
+        assert torch.equal(ours, theirs)
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert_equal_states(ours[key], theirs[key])
+    elif isinstance(ours, (list, tuple)):
+        for pair in zip(ours, theirs, strict=True):
+            assert_equal_states(*pair)
+    else:
+        assert ours == theirs
+
+
+def golden_curve(
+    model_config: dict, dataset_config: dict, counts: dict, optim_wrapper: dict
+) -> list[dict[str, float]]:
     """Losses of the first iterations of a method on images from disk: momentum SGD, one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -306,8 +350,8 @@ def golden_curve(model_config: dict, dataset_config: dict, counts: dict) -> list
         model = MODELS.build(copy.deepcopy(model_config))
         for net in model.networks():
             net.init_weights()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-        runner = StepRunner(model, OptimWrapper(optimizer))
+        sgd = dict(type="SGD", lr=0.02, momentum=0.9)
+        runner = StepRunner(model, build_optimizers(model, optim_wrapper, optimizer=sgd))
         batches = draw_batches(DATASETS.build(dataset_config), counts, GOLDEN_ITERATIONS)
         logs = [runner.step(batch) for batch in batches]
         return [{key: v.item() for key, v in log.items() if "loss" in key} for log in logs]

@@ -43,15 +43,22 @@ def _forward(net: nn.Module, x: Tensor) -> tuple[Any, Tensor]:
     return feats, _upsample(net.decode_head(feats), x.shape[-2:], net.decode_head)
 
 
-def _supervised(net: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss of one network on labelled images, auxiliary heads included, and its logits."""
-    feats, logits = _forward(net, x)
-    loss = _loss(net.decode_head, logits, labels)
+def _sup_loss(net: nn.Module, feats: Any, logits: Tensor, labels: Tensor) -> Tensor:
+    """Loss of one network on the labelled images, which come first, auxiliary heads included."""
+    count, size_hw = len(labels), labels.shape[-2:]
+    loss = _loss(net.decode_head, logits[:count], labels)
     auxiliary = getattr(net, "auxiliary_head", None) or []
     for head in auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]:
         if isinstance(head, nn.Module):
-            loss = loss + _loss(head, _upsample(head(feats), x.shape[-2:], head), labels)
-    return loss, logits
+            own = head([feat[:count] for feat in feats])
+            loss = loss + _loss(head, _upsample(own, size_hw, head), labels)
+    return loss
+
+
+def _supervised(net: nn.Module, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss of one network on labelled images, and its logits."""
+    feats, logits = _forward(net, x)
+    return _sup_loss(net, feats, logits, labels), logits
 
 
 def _hard(logits: Tensor) -> Tensor:
@@ -157,8 +164,8 @@ def fixmatch_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
         sup, _ = _supervised(model.student, x, labels)
         strong = _forward(model.student, student_x)[1]
     else:
-        logits = _forward(model.student, torch.cat([x, extra]))[1]
-        sup = _loss(model.student.decode_head, logits[: len(x)], labels)
+        feats, logits = _forward(model.student, torch.cat([x, extra]))
+        sup = _sup_loss(model.student, feats, logits, labels)
         other = logits[len(x) :]
         is_strong = cfg["labeled_forward"] == "strong"
         strong = other if is_strong else _forward(model.student, student_x)[1]
@@ -188,7 +195,7 @@ def unimatch_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
         dropped = F.dropout2d(feat[len(x) :], cfg["feature_dropout"])
         both.append(torch.cat([feat[: len(x)], dropped]))
     logits = _upsample(head(both), size_hw, head)
-    sup = _loss(head, logits[: len(x)], labels)
+    sup = _sup_loss(net, feats, logits, labels)
     with torch.no_grad():
         own_feats = [feat[len(x) :] for feat in feats]
         belief = _upsample(head(own_feats), size_hw, head).softmax(1).max(1)

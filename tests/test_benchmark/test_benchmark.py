@@ -26,14 +26,23 @@ OPTIMIZER = dict(
 )
 
 
+MIXES = {
+    False: None,
+    True: dict(type="CutMix"),
+    "permute": dict(type="SingleBoxCutMix", pairing="permute", prob=1.0),
+    "halves": dict(type="SingleBoxCutMix", pairing="halves", prob=1.0),
+}
+
+
 @pytest.fixture
 def make_config(segmentor_config, preprocessor_config, semi_config):
-    def make(method: str, mixed: bool = False, **settings) -> Config:
+    def make(method: str, mixed: bool = False, views: int = 1, **settings) -> Config:
         segmentor_config["decode_head"]["dropout_ratio"] = 0
         segmentor_config["auxiliary_head"] = dict(
             segmentor_config["decode_head"], in_index=0, in_channels=4
         )
-        preprocessor_config["mix"] = dict(type="CutMix") if mixed else None
+        preprocessor_config["mix"] = MIXES[mixed]
+        preprocessor_config["num_student_views"] = views
         counts = dict(labeled=2, unlabeled=4)
         return Config(
             copy.deepcopy(
@@ -58,12 +67,25 @@ def make_config(segmentor_config, preprocessor_config, semi_config):
 
 
 METHODS = [("Supervised", False), ("CPS", False), ("CPS", True)]
+# A threshold that about half of the pixels pass; nothing random in the features.
+FIXMATCH = dict(threshold=0.4)
+UNIMATCH = dict(threshold=0.4, feature_dropout=0.0)
+STEPS = [(method, mixed, 1, {}) for method, mixed in METHODS] + [
+    ("MeanTeacher", False, 1, {}),
+    ("CutMixMeanTeacher", True, 1, dict(confidence_threshold=0.4)),
+    ("FixMatch", "permute", 1, FIXMATCH),
+    ("FixMatch", "halves", 2, dict(FIXMATCH, labeled_forward="strong")),
+    ("FixMatch", "permute", 1, dict(FIXMATCH, labels_from="student")),
+    ("FixMatch", "halves", 1, dict(FIXMATCH, labels_from="student", labeled_forward="weak")),
+    ("UniMatch", "permute", 2, UNIMATCH),
+    ("UniMatch", "halves", 2, UNIMATCH),
+]
 
 
-@pytest.mark.parametrize(("method", "mixed"), METHODS)
-def test_a_floor_step_is_a_training_step(make_config, method, mixed):
+@pytest.mark.parametrize(("method", "mixed", "views", "settings"), STEPS)
+def test_a_floor_step_is_a_training_step(make_config, method, mixed, views, settings):
     """Two steps of each, with a real learning rate, from the same weights: the same weights."""
-    config = make_config(method, mixed)
+    config = make_config(method, mixed, views, semi_train_cfg=settings)
     model = build_model(config, torch.device("cpu"))
     twin = copy.deepcopy(model)
     wrapper = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
@@ -110,7 +132,7 @@ def test_a_method_without_a_floor_gets_its_times(make_config):
     assert results["ratio"] is None and results["step"]["median"] > 0 and results["ema"] > 0
     text = format_table("name", results)
     assert (
-        "no floor is known for ToyTeacherStudent, step times only (known: Supervised, CPS)" in text
+        "no floor is known for ToyTeacherStudent, step times only (known: Supervised, CPS, " in text
     )
     assert "teacher EMA" in text
 

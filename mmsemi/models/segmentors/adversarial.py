@@ -30,6 +30,11 @@ def call_frozen(net: nn.Module, *args: Any) -> Any:
     return torch.func.functional_call(net, frozen, args)
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """In float32 at least: half precision is raised, double precision kept."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class AdversarialSegmentor(SemiSegmentor):
     """A student and the discriminator that judges its class maps.
 
@@ -44,6 +49,11 @@ class AdversarialSegmentor(SemiSegmentor):
 
     def __init__(self, segmentor: dict, discriminator: dict, **kwargs) -> None:
         super().__init__(segmentor, **kwargs)
+        if getattr(self.data_preprocessor, "mix", None) is not None:
+            raise ValueError(
+                f"{type(self).__name__} labels the view that it trains on, so a mixed view has no "
+                "labels to mix: remove data_preprocessor.mix"
+            )
         channels = self.out_channels + self.image_channels
         self.discriminator = MODELS.build({"in_channels": channels, **discriminator})
         if self.discriminator.in_channels != channels:
@@ -58,14 +68,20 @@ class AdversarialSegmentor(SemiSegmentor):
 
     def _real_labels(self, data_samples: Samples) -> Tensor:
         samples = data_samples.get("gt") or data_samples["sup"]
+        for sample in samples:
+            if "gt_sem_seg" not in sample:
+                raise ValueError(
+                    f"image '{sample.metainfo.get('img_path')}' of the source 'gt' came without a "
+                    "mask: add LoadAnnotations to train_dataloader.dataset.sources.gt.pipeline"
+                )
         return torch.cat([sample.gt_sem_seg.data for sample in samples])
 
     def _resize(self, maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
         return F.interpolate(maps, size_hw, mode="bilinear", align_corners=True)
 
     def _probabilities(self, logits_NCHW: Tensor) -> Tensor:
-        """Softmax over the classes in float32, as the discriminator sees it."""
-        return logits_NCHW.float().softmax(1)
+        """Softmax over the classes in float32 at least, as the discriminator sees it."""
+        return full_precision(logits_NCHW).softmax(1)
 
     def _valid_unlabeled(self, inputs: Inputs) -> Tensor:
         """Pixels of the unlabelled images that count."""

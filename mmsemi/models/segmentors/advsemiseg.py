@@ -19,7 +19,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..losses import cross_entropy, masked_bce_with_logits, one_hot_maps, trusted_labels
-from .adversarial import AdversarialSegmentor, call_frozen
+from .adversarial import AdversarialSegmentor, call_frozen, full_precision
 from .base import Inputs, Losses, Samples
 from .network import confidence_and_labels, forward_network, pseudo_label_visuals
 
@@ -65,6 +65,9 @@ class AdvSemiSeg(AdversarialSegmentor):
         """
         self._check_training_inputs(inputs)
         cfg = self.semi_train_cfg
+        unlabeled = None
+        if "unsup_student" in inputs:  # first, as published: it is in the running statistics
+            unlabeled = forward_network(self.student, inputs["unsup_student"]).logits_NCHW
         labeled = forward_network(self.student, inputs["sup"])
         losses = self.supervise("sup", self.student, labeled, data_samples["sup"])
         labels = torch.cat([sample.gt_sem_seg.data for sample in data_samples["sup"]])
@@ -73,8 +76,8 @@ class AdvSemiSeg(AdversarialSegmentor):
         losses["adv.loss_labeled"] = cfg["adv_weight"] * masked_bce_with_logits(
             verdict, is_real=True, valid=valid[0]
         )
-        if "unsup_student" in inputs:
-            unlabeled_losses, maps, own_valid = self._unlabeled_losses(inputs)
+        if unlabeled is not None:
+            unlabeled_losses, maps, own_valid = self._unlabeled_losses(unlabeled, inputs)
             losses.update(unlabeled_losses)
             if cfg["judge_unlabeled"]:
                 fakes.append(maps)
@@ -86,12 +89,11 @@ class AdvSemiSeg(AdversarialSegmentor):
         """The discriminator's logits (N, 1, H, W), at the size of the maps."""
         net = self.discriminator
         logits = call_frozen(net, maps_NCHW) if frozen else net(maps_NCHW)
-        return self._resize(logits.float(), tuple(maps_NCHW.shape[-2:]))
+        return self._resize(full_precision(logits), tuple(maps_NCHW.shape[-2:]))
 
-    def _unlabeled_losses(self, inputs: Inputs) -> tuple[Losses, Tensor, Tensor]:
+    def _unlabeled_losses(self, logits: Tensor, inputs: Inputs) -> tuple[Losses, Tensor, Tensor]:
         """Losses of the student on unlabelled images, its maps of them, and what is valid there."""
         cfg = self.semi_train_cfg
-        logits = forward_network(self.student, inputs["unsup_student"]).logits_NCHW
         maps, valid = self._probabilities(logits), self._valid_unlabeled(inputs)
         verdict = self._judge(maps, frozen=True)
         target = trusted_labels(logits, verdict, cfg["threshold"], self.ignore_index, valid)
@@ -113,7 +115,8 @@ class AdvSemiSeg(AdversarialSegmentor):
         self, fakes: list[Tensor], valid: list[Tensor], labels: Tensor
     ) -> Losses:
         """Half the mean loss of all fakes and half that of the ground truth."""
-        real = self._judge(one_hot_maps(labels, self.out_channels, self.ignore_index))
+        one_hot = one_hot_maps(labels, self.out_channels, self.ignore_index)
+        real = self._judge(one_hot.to(fakes[0].dtype))
         fake = self._judge(torch.cat(fakes).detach())
         real_valid, fake_valid = labels != self.ignore_index, torch.cat(valid)
         loss = masked_bce_with_logits(fake, is_real=False, valid=fake_valid)

@@ -1,0 +1,11 @@
+# s4GAN on the built-in set: the baseline's labels, schedule and net. Not tuned.
+_base_ = "../supervised/shapes_1-8.py"
+model = dict(
+    type="S4GAN",
+    discriminator=dict(type="S4GANDiscriminator", base_channels=16),  # narrow, like the net
+)
+optim_wrapper = dict(
+    constructor="JointOptimWrapperConstructor",
+    discriminator=dict(optimizer=dict(type="Adam", lr=1e-4, betas=(0.9, 0.99))),
+)
+train_dataloader = dict(batch_size=16, sampler=dict(num_per_source=dict(unlabeled=8)))
