@@ -6,24 +6,22 @@ Numbers of known answers, sections and traps are those of methods/adversarial.md
 
 from __future__ import annotations
 
-import copy
+from functools import partial
 
 import hand_step
 import pytest
 import torch
 import torch.nn.functional as F
-from hand_step import (
-    assert_same_step,
-    gradients,
-    ground_truth,
-    logits,
-    make_batch,
-    make_method,
-    total,
+from hand_gan import (
+    JOINT,
+    add_gt_source,
+    add_gt_without_mask,
+    assert_each_loss_trains_one_network,
+    samples_of,
 )
+from hand_gan import check_step as check_any_step
+from hand_step import gradients, ground_truth, logits, make_batch, make_method, total
 from method_tester import MethodTester
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 
 from mmsemi.models.segmentors.network import Outputs
 
@@ -39,10 +37,7 @@ class TestAdvSemiSeg(MethodTester):
         discriminator=dict(type="FCDiscriminator", base_channels=8),
         semi_train_cfg=WEIGHTS,
     )
-    optim_wrapper = dict(
-        constructor="JointOptimWrapperConstructor",
-        discriminator=dict(optimizer=dict(type="Adam", lr=1e-3, betas=(0.9, 0.99))),
-    )
+    optim_wrapper = JOINT
     unsup_losses = ADVERSARIAL[1:]
     most_scalars = 9
 
@@ -67,18 +62,6 @@ def build(segmentor_config, preprocessor_config, monkeypatch):
         return runner
 
     return make
-
-
-def with_source_gt(inputs, samples):
-    """A third stream of three images with labels of its own."""
-    generator = torch.Generator().manual_seed(2)
-    labels = torch.randint(0, 3, (3, 1, 64, 64), generator=generator)
-    labels[0, :, 40:] = 255
-    samples["gt"] = []
-    for label in labels:
-        samples["gt"].append(SegDataSample())
-        samples["gt"][-1].gt_sem_seg = PixelData(data=label)
-    inputs["gt"] = torch.randn(3, 3, 64, 64, generator=generator, dtype=torch.float64)
 
 
 # --- The step (section 2) -------------------------------------------------------------------------
@@ -147,20 +130,7 @@ def alternating_step(
     return losses
 
 
-def check_step(runner, inputs, samples, **options):
-    """Every loss, the gradients of both networks, the running statistics; returns the losses."""
-    model, reference = runner.model, copy.deepcopy(runner.model)
-    expected = alternating_step(reference, inputs, samples, **options)
-    runner.start_step()
-    losses = model.loss(inputs, samples)
-    assert {key for key in losses if "loss" in key} == {key for key in expected if "loss" in key}
-    for key, value in expected.items():
-        torch.testing.assert_close(losses[key].double(), value.double(), rtol=1e-6, atol=1e-9)
-    total(losses).backward()
-    assert_same_step(model, reference)
-    return losses
-
-
+check_step = partial(check_any_step, by_hand=alternating_step)
 THRESHOLD = 0.6
 VARIANTS = {
     "everything on": {},
@@ -176,7 +146,7 @@ def test_step_equals_alternating_updates(build, variant, source):
     settings = {**WEIGHTS, "threshold": THRESHOLD, **VARIANTS[variant]}
     inputs, samples = make_batch(strong=False)
     if source == "gt":
-        with_source_gt(inputs, samples)
+        add_gt_source(inputs, samples)
     runner = build(**settings)
     settings.pop("unsup_start")
     losses = check_step(runner, inputs, samples, **settings)
@@ -277,15 +247,7 @@ def test_another_ignored_label(build, segmentor_config, ignore):
 
 def test_each_loss_trains_one_network(build):
     model = build(**WEIGHTS, threshold=THRESHOLD).model
-    losses = model.loss(*make_batch())
-    student, net = (list(m.parameters()) for m in (model.student, model.discriminator))
-    for key in (*ADVERSARIAL, "sup.decode.loss_ce", "disc.loss"):
-        found = [
-            torch.autograd.grad(losses[key], part, retain_graph=True, allow_unused=True)
-            for part in (student, net)
-        ]
-        reached = [any(g is not None and bool(g.any()) for g in part) for part in found]
-        assert reached == [key != "disc.loss", key == "disc.loss"], key
+    assert_each_loss_trains_one_network(model, model.loss(*make_batch()))
 
 
 def test_padding_gives_no_gradient_to_the_unlabelled_logits(build):
@@ -344,12 +306,6 @@ K2_VERDICT = torch.tensor([0.0, 2, -1, 5]).view(1, 1, 1, 4)
 K4_VERDICT = torch.tensor([-1.38, -1.40, 0, 2]).view(1, 1, 1, 4)
 
 
-def k_samples() -> dict[str, list]:
-    sample = SegDataSample()
-    sample.gt_sem_seg = PixelData(data=torch.tensor([[[0, 2, 255, 255]]]))
-    return dict(sup=[sample])
-
-
 def test_known_answer_5_total(build, monkeypatch):
     """K1, K2 and K4 as the outputs of the networks; the discriminator is asked for each of them."""
     inputs = dict(sup="K1", unsup_student="K4", valid=torch.ones(1, 1, 4, dtype=torch.bool))
@@ -366,7 +322,7 @@ def test_known_answer_5_total(build, monkeypatch):
 
     runner.model._judge = judge
     runner.message_hub.update_info("iter", 5000)
-    losses = runner.model.loss(inputs, k_samples())
+    losses = runner.model.loss(inputs, dict(sup=samples_of(torch.tensor([[[[0, 2, 255, 255]]]]))))
     expected = {
         "sup.decode.loss_ce": 0.8954948,
         "adv.loss_labeled": 0.01 * 0.4100376,
@@ -429,9 +385,7 @@ def test_inputs_that_do_not_work_are_refused(build, monkeypatch):
         build(threshold=20).model.loss(inputs, samples)
     with pytest.raises(TypeError, match="num_per_source.labeled of at least 1"):
         build().model.loss(dict(unsup_student=inputs["unsup_student"]), samples)
-    with_source_gt(inputs, samples)
-    del samples["gt"][1].gt_sem_seg
-    samples["gt"][1].set_metainfo(dict(img_path="a.png"))
+    add_gt_without_mask(inputs, samples)
     with pytest.raises(
         ValueError, match="'a.png' of the source 'gt' came without a mask: add Load"
     ):

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import hand_step
 import pytest
 import torch
 import torch.nn.functional as F
-from hand_step import (
-    assert_same_step,
-    gradients,
-    ground_truth,
-    logits,
-    make_batch,
-    make_method,
-    total,
+from hand_gan import (
+    JOINT,
+    add_gt_source,
+    add_gt_without_mask,
+    assert_each_loss_trains_one_network,
+    samples_of,
 )
+from hand_gan import check_step as check_any_step
+from hand_step import gradients, ground_truth, logits, make_batch, make_method, total
 from method_tester import MethodTester
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmsemi.models.segmentors.network import Outputs
@@ -40,10 +39,7 @@ class TestS4GAN(MethodTester):
         discriminator=dict(type="S4GANDiscriminator", base_channels=8),
         semi_train_cfg=dict(WEIGHTS, threshold=0.4, unsup_start=0),
     )
-    optim_wrapper = dict(
-        constructor="JointOptimWrapperConstructor",
-        discriminator=dict(optimizer=dict(type="Adam", lr=1e-3, betas=(0.9, 0.99))),
-    )
+    optim_wrapper = JOINT
     unsup_losses = GENERATOR
 
 
@@ -67,18 +63,6 @@ def build(segmentor_config, preprocessor_config, monkeypatch):
         return runner
 
     return make
-
-
-def make_gt(inputs, samples):
-    """A third stream of three images with labels of its own."""
-    generator = torch.Generator().manual_seed(2)
-    labels = torch.randint(0, 3, (3, 1, 32, 32), generator=generator)
-    labels[0, :, 20:] = 255
-    samples["gt"] = []
-    for label in labels:
-        samples["gt"].append(SegDataSample())
-        samples["gt"][-1].gt_sem_seg = PixelData(data=label)
-    inputs["gt"] = 3 * torch.randn(3, 3, 32, 32, generator=generator, dtype=torch.float64)
 
 
 def middle_score(model, inputs) -> float:
@@ -153,18 +137,7 @@ def alternating_step(
     return losses
 
 
-def check_step(runner, inputs, samples, **options):
-    """Every value, the gradients of both networks, the running statistics; returns the losses."""
-    model, reference = runner.model, copy.deepcopy(runner.model)
-    expected = alternating_step(reference, inputs, samples, **options)
-    runner.start_step()
-    losses = model.loss(inputs, samples)
-    assert set(losses) == {*expected, "sup.decode.acc_seg"}
-    for key, value in expected.items():
-        torch.testing.assert_close(losses[key].double(), value.double(), rtol=1e-6, atol=1e-9)
-    total(losses).backward()
-    assert_same_step(model, reference)
-    return losses
+check_step = partial(check_any_step, by_hand=alternating_step)
 
 
 @pytest.mark.parametrize("source", ["sup", "gt"])
@@ -172,8 +145,9 @@ def check_step(runner, inputs, samples, **options):
 @pytest.mark.parametrize("score_mode", ["train", "eval"])
 def test_step_equals_alternating_updates(build, source, options, score_mode):
     inputs, samples = make_batch(strong=False)
+    inputs["valid"][:, :5] = False  # on every image, whichever are selected
     if source == "gt":
-        make_gt(inputs, samples)
+        add_gt_source(inputs, samples)
     settings = dict(WEIGHTS, threshold=middle_score(build().model, inputs), **options)
     runner = build(unsup_start=0, score_mode=score_mode, **settings)
     losses = check_step(runner, inputs, samples, **settings)
@@ -213,10 +187,8 @@ def test_another_ignored_label(build, segmentor_config, ignore):
     for sample in samples["sup"]:
         data = sample.gt_sem_seg.data
         data[data == 255] = ignore
-    if ignore == 1:  # a pixel labelled 1 by the student would teach nothing
-        settings = dict(WEIGHTS, threshold=1.0)
-    else:
-        settings = dict(WEIGHTS, threshold=0.0)
+    # A pixel that the student labels 1 would teach nothing.
+    settings = dict(WEIGHTS, threshold=1.0 if ignore == 1 else 0.0)
     check_step(build(**settings, unsup_start=0), inputs, samples, ignore=ignore, **settings)
 
 
@@ -239,15 +211,7 @@ def test_labels_that_are_all_ignored_and_images_that_are_all_padding(build):
 
 def test_each_loss_trains_one_network(build):
     model = build(**WEIGHTS, threshold=0.0, unsup_start=0).model
-    losses = model.loss(*make_batch())
-    student, net = (list(m.parameters()) for m in (model.student, model.discriminator))
-    for key in (*GENERATOR, "sup.decode.loss_ce", "disc.loss"):
-        found = [
-            torch.autograd.grad(losses[key], part, retain_graph=True, allow_unused=True)
-            for part in (student, net)
-        ]
-        reached = [any(g is not None and bool(g.any()) for g in part) for part in found]
-        assert reached == [key != "disc.loss", key == "disc.loss"], key
+    assert_each_loss_trains_one_network(model, model.loss(*make_batch()))
 
 
 def watch(model):
@@ -296,7 +260,7 @@ def test_scores_without_noise(build):
 def test_known_answer_5_rescaling(build, source):
     """Each batch by its own range (T1), after the class map; a constant batch is 0."""
     inputs, samples = make_batch()
-    make_gt(inputs, samples)
+    add_gt_source(inputs, samples)
     if source == "sup":
         del inputs["gt"], samples["gt"]
     images = inputs[source]
@@ -354,10 +318,7 @@ def test_known_answers_1_3_and_4(build, monkeypatch):
         "mmsemi.models.segmentors.base.supervised_losses",
         lambda *_: {"decode.loss_ce": torch.tensor(0.9)},
     )
-    samples = []
-    for _ in range(2):
-        samples.append(SegDataSample())
-        samples[-1].gt_sem_seg = PixelData(data=torch.tensor([[[0, 255]]]))
+    samples = samples_of(torch.tensor([[[[0, 255]]]] * 2))
     inputs = dict(
         sup=torch.rand(2, 3, 1, 2),
         unsup_teacher=torch.rand(3, 3, 1, 2),
@@ -424,9 +385,7 @@ def test_inputs_that_do_not_work_are_refused(build, monkeypatch):
         build().model.loss(dict(sup=inputs["sup"]), samples)
     with pytest.raises(ValueError, match="threshold=60 is not a probability"):
         build(threshold=60).model.loss(inputs, samples)
-    make_gt(inputs, samples)
-    del samples["gt"][1].gt_sem_seg
-    samples["gt"][1].set_metainfo(dict(img_path="a.png"))
+    add_gt_without_mask(inputs, samples)
     with pytest.raises(
         ValueError, match="'a.png' of the source 'gt' came without a mask: add Load"
     ):
