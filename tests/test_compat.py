@@ -229,6 +229,7 @@ def test_sigmoid_focal_loss_names_a_wrong_shape():
         compat.sigmoid_focal_loss(torch.zeros(2, 3, 4), torch.zeros(2))
 
 
+@needs_lite  # the compiled operator has no CPU form
 def test_mmseg_focal_loss_uses_it():
     from mmseg.models.losses.focal_loss import sigmoid_focal_loss
 
@@ -348,4 +349,6 @@ def test_nothing_in_the_package_loads_unsafely():
     for path in package.glob("**/*.py"):
         text = path.read_text(encoding="utf-8")
         assert "weights_only=False)" not in text, path
-        assert "import pickle" not in text or path.name == "compat.py", path
+        # These two read pickles with allow-lists of their own, see test_splits_import.py for the second.
+        assert "import pickle" not in text or path.name in ("compat.py", "pickles.py"), path
+        assert "pickle.load(" not in text and "pickle.loads(" not in text, path

@@ -83,7 +83,8 @@ def to_pictures(x_NCHW: Tensor, preprocessor: nn.Module) -> list[np.ndarray]:
         x = x * preprocessor.std.cpu() + preprocessor.mean.cpu()
     if x.shape[1] != 3:
         x = x[:, :1].expand(-1, 3, -1, -1)
-    elif not preprocessor.channel_conversion:  # loaders give BGR
+    # Loaders give BGR; the OneDL fork of the stock class has the flag under another name.
+    elif not any(getattr(preprocessor, f"{_}channel_conversion", False) for _ in ("", "_")):
         x = x.flip(1)
     return list(x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
 
