@@ -67,6 +67,7 @@ def run_stock_tool(name: str) -> int:
 
         stock.parse_args = parse_args
         stock.main()
+        leave_process_group()
     except UsageError as error:
         print(f"{name}.py: error: {error}", file=sys.stderr)
         return 2
@@ -78,6 +79,19 @@ def run_stock_tool(name: str) -> int:
         print(f"{where}\n{name}.py: error: {message}", file=sys.stderr)
         return 1
     return 0
+
+
+def leave_process_group() -> None:
+    """Ends the communication of several processes, which stock mmengine leaves to the interpreter.
+
+    gloo's threads may outlive the interpreter then and abort the process ("terminate called without
+    an active exception"), so that a run that has ended well is reported as failed.
+    """
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()  # nobody leaves while another rank still waits for an answer
+        dist.destroy_process_group()
 
 
 def default_work_dir(config: Path) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from mmseg.registry import DATASETS, MODELS, TASK_UTILS
 
+from mmsemi import launch
 from mmsemi.launch import find_deliberate_message
 
 
@@ -58,3 +59,12 @@ def test_a_fault_inside_a_class_keeps_its_traceback():
             dict(a=1).update_all(b=2)
 
     assert message_of(TASK_UTILS, dict(type="_Faulty")) is None
+
+
+def test_the_process_group_is_left(tmp_path):
+    import torch.distributed as dist
+
+    launch.leave_process_group()  # without one nothing happens
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    launch.leave_process_group()
+    assert not dist.is_initialized()
