@@ -23,6 +23,7 @@ from torch.utils.data import Dataset
 
 from ..datasets.semi_dataset import seeded
 from ..models.preprocessor import merge_preprocessors
+from ..visualization.denormalize import denormalize
 
 MIN_TILE, MAX_TILE = 140, 240  # px, width of a tile
 LINE = 17  # px, height of a line of text
@@ -76,19 +77,6 @@ def load_branches(config: Mapping, dataset: Dataset) -> tuple[dict, nn.Module]:
         return preprocessor(batch, training=True), preprocessor
 
 
-def to_pictures(x_NCHW: Tensor, preprocessor: nn.Module) -> list[np.ndarray]:
-    """Normalised model input as RGB pictures (H, W, 3) uint8."""
-    x = x_NCHW.detach().float().cpu()
-    if getattr(preprocessor, "_enable_normalize", False):
-        x = x * preprocessor.std.cpu() + preprocessor.mean.cpu()
-    if x.shape[1] != 3:
-        x = x[:, :1].expand(-1, 3, -1, -1)
-    # Loaders give BGR; the OneDL fork of the stock class has the flag under another name.
-    elif not any(getattr(preprocessor, f"{_}channel_conversion", False) for _ in ("", "_")):
-        x = x.flip(1)
-    return list(x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
-
-
 def hatch(height: int, width: int) -> np.ndarray:
     """Diagonal stripes (H, W, 3), for pixels without a label or without an image."""
     stripe = (np.add.outer(np.arange(height), np.arange(width)) // 5) % 2
@@ -122,7 +110,7 @@ def _name(sample) -> str:
 def _labeled_columns(
     branch: str, x: Tensor, samples: Sequence, palette: Sequence, rows: int, preprocessor: nn.Module
 ) -> list[Column]:
-    pictures = to_pictures(x[:rows], preprocessor)
+    pictures = list(denormalize(x[:rows], preprocessor))
     title = "labelled image" if branch == "sup" else f"{branch} image"
     columns = [Column(title, pictures, [_name(sample) for sample in samples[:rows]])]
     if palette and all("gt_sem_seg" in sample for sample in samples[:rows]):
@@ -163,7 +151,9 @@ def _unlabeled_columns(
         x = student[start : start + len(shown)]
         note = "the weak view itself" if recipe is None and torch.equal(x, weak[shown]) else ""
         number = f" {view + 1}" if views > 1 else ""
-        columns.append(Column(f"{kind}{number}", to_pictures(x, preprocessor), [note] * len(x)))
+        columns.append(
+            Column(f"{kind}{number}", list(denormalize(x, preprocessor)), [note] * len(x))
+        )
         # Each mixed view has boxes, and so padding, of its own; plain views share it.
         if valid is not None and (recipe is not None or view == views - 1):
             number = number if recipe is not None else ""
@@ -175,7 +165,7 @@ def _unlabeled_columns(
 def _weak_column(
     title: str, weak: Tensor, shown: list[int], names: list[str], preprocessor: nn.Module
 ) -> Column:
-    return Column(title, to_pictures(weak[shown], preprocessor), [names[i] for i in shown])
+    return Column(title, list(denormalize(weak[shown], preprocessor)), [names[i] for i in shown])
 
 
 def _valid_column(title: str, valid_NHW: Tensor) -> Column:

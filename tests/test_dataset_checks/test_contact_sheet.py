@@ -38,7 +38,7 @@ def test_pictures_are_the_loaded_pixels(config):
     sample = data["data_samples"]["sup"][0]
     source = sample.metainfo
     height, width = source["img_shape"]
-    picture = contact_sheet.to_pictures(data["inputs"]["sup"], preprocessor)[0]
+    picture = contact_sheet.denormalize(data["inputs"]["sup"], preprocessor)[0]
     from mmsemi.datasets import Draw
 
     index = dataset.img_paths("labeled").index(source["img_path"])

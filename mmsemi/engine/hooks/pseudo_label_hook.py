@@ -17,17 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ...datasets.truth import load_truth
+from ...visualization.denormalize import denormalize
 from ...visualization.pseudo_labels import pseudo_label_panel
-
-
-def denormalize(x_N3HW: Tensor, preprocessor: nn.Module) -> np.ndarray:
-    """Normalised images as (N, H, W, 3) uint8 RGB."""
-    x = x_N3HW.detach().float()
-    if getattr(preprocessor, "_enable_normalize", False):
-        x = x * preprocessor.std + preprocessor.mean
-    if not getattr(preprocessor, "channel_conversion", True):
-        x = x.flip(1)  # files are read as BGR
-    return x.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 @HOOKS.register_module()

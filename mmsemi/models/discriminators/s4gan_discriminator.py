@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..losses import full_precision
 from .fc_discriminator import check_map, strided_conv
 
 
@@ -66,5 +66,5 @@ class S4GANDiscriminator(BaseModule):
         """
         check_map(maps_NCHW, self.in_channels, 4, type(self).__name__)
         x = self.features(maps_NCHW)
-        feature_NK = x.to(torch.promote_types(x.dtype, torch.float32)).mean(dim=(2, 3))
+        feature_NK = full_precision(x).mean(dim=(2, 3))
         return self.classifier(feature_NK.to(self.classifier.weight.dtype)), feature_NK

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from .adversarial import (
     feature_matching_loss,
+    full_precision,
     masked_bce_with_logits,
     one_hot_maps,
     rescale_batch,
@@ -28,6 +29,7 @@ __all__ = [
     "consistency_loss",
     "cross_entropy",
     "feature_matching_loss",
+    "full_precision",
     "masked_bce_with_logits",
     "ohem_cross_entropy",
     "one_hot_maps",

@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def _full(x: Tensor) -> Tensor:
-    """In float32 at least."""
+def full_precision(x: Tensor) -> Tensor:
+    """In float32 at least: half precision is raised, double precision kept."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -46,7 +46,7 @@ def masked_bce_with_logits(logits: Tensor, is_real: bool, valid: Tensor | None =
     Raises:
         ValueError: ``valid`` has another shape, which would broadcast to pairs of images.
     """
-    losses = F.softplus(-_full(logits) if is_real else _full(logits))
+    losses = F.softplus(-full_precision(logits) if is_real else full_precision(logits))
     if valid is None:
         return losses.mean()
     if valid.shape != logits.shape:
@@ -71,7 +71,7 @@ def feature_matching_loss(real_NK: Tensor, fake_NK: Tensor) -> Tensor:
     Returns:
         0-d tensor.
     """
-    return (_full(real_NK).detach().mean(0) - _full(fake_NK).mean(0)).abs().mean()
+    return (full_precision(real_NK).detach().mean(0) - full_precision(fake_NK).mean(0)).abs().mean()
 
 
 def one_hot_maps(labels_NHW: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -103,7 +103,7 @@ def rescale_batch(images: Tensor) -> Tensor:
     Returns:
         Same shape, float32 at least, without gradient.
     """
-    images = _full(images).detach()
+    images = full_precision(images).detach()
     low, high = images.aminmax()
     span = high - low
     return (images - low) / torch.where(span > 0, span, torch.ones_like(span))
@@ -145,7 +145,9 @@ def trusted_labels(
             f"discriminator logits {tuple(confidence_N1HW.shape)} do not fit segmentation logits "
             f"{tuple(logits_NCHW.shape)}: resize them to (N, 1, H, W)"
         )
-    trusted_NHW = _full(confidence_N1HW[:, 0]).detach() >= _logit_of(threshold, "threshold")
+    trusted_NHW = full_precision(confidence_N1HW[:, 0]).detach() >= _logit_of(
+        threshold, "threshold"
+    )
     if valid_NHW is not None:
         trusted_NHW = trusted_NHW & valid_NHW
     labels_NHW = logits_NCHW.detach().max(1).indices  # those of argmax, and faster on the CPU
@@ -175,7 +177,7 @@ def selected_image_labels(
     Raises:
         ValueError: ``threshold`` is no probability.
     """
-    selected_N = _full(score_N1).detach().flatten() > _logit_of(threshold, "threshold")
+    selected_N = full_precision(score_N1).detach().flatten() > _logit_of(threshold, "threshold")
     kept = selected_N[:, None, None]
     if valid_NHW is not None:
         kept = kept & valid_NHW

@@ -21,18 +21,15 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..losses import full_precision
 from .base import Inputs, Samples, SemiSegmentor
+from .network import stack_masks
 
 
 def call_frozen(net: nn.Module, *args: Any) -> Any:
     """Call a network whose parameters get no gradient, while its inputs do."""
     frozen = {name: value.detach() for name, value in net.named_parameters()}
     return torch.func.functional_call(net, frozen, args)
-
-
-def full_precision(x: Tensor) -> Tensor:
-    """In float32 at least: half precision is raised, double precision kept."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class AdversarialSegmentor(SemiSegmentor):
@@ -74,7 +71,7 @@ class AdversarialSegmentor(SemiSegmentor):
                     f"image '{sample.metainfo.get('img_path')}' of the source 'gt' came without a "
                     "mask: add LoadAnnotations to train_dataloader.dataset.sources.gt.pipeline"
                 )
-        return torch.cat([sample.gt_sem_seg.data for sample in samples])
+        return stack_masks(samples)
 
     def _resize(self, maps: Tensor, size_hw: tuple[int, int]) -> Tensor:
         return F.interpolate(maps, size_hw, mode="bilinear", align_corners=True)

@@ -18,10 +18,21 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..losses import cross_entropy, masked_bce_with_logits, one_hot_maps, trusted_labels
-from .adversarial import AdversarialSegmentor, call_frozen, full_precision
+from ..losses import (
+    cross_entropy,
+    full_precision,
+    masked_bce_with_logits,
+    one_hot_maps,
+    trusted_labels,
+)
+from .adversarial import AdversarialSegmentor, call_frozen
 from .base import Inputs, Losses, Samples
-from .network import confidence_and_labels, forward_network, pseudo_label_visuals
+from .network import (
+    confidence_and_labels,
+    forward_network,
+    pseudo_label_visuals,
+    stack_masks,
+)
 
 
 @MODELS.register_module()
@@ -70,7 +81,7 @@ class AdvSemiSeg(AdversarialSegmentor):
             unlabeled = forward_network(self.student, inputs["unsup_student"]).logits_NCHW
         labeled = forward_network(self.student, inputs["sup"])
         losses = self.supervise("sup", self.student, labeled, data_samples["sup"])
-        labels = torch.cat([sample.gt_sem_seg.data for sample in data_samples["sup"]])
+        labels = stack_masks(data_samples["sup"])
         fakes, valid = [self._probabilities(labeled.logits_NCHW)], [labels != self.ignore_index]
         verdict = self._judge(fakes[0], frozen=True)
         losses["adv.loss_labeled"] = cfg["adv_weight"] * masked_bce_with_logits(

@@ -103,11 +103,10 @@ class SemiSegmentor(BaseSegmentor):
         self.semi_test_cfg = check_keys(
             semi_test_cfg, self.test_cfg_defaults, f"{name}.semi_test_cfg"
         )
-        views = getattr(self.data_preprocessor, "num_student_views", 1)
-        if views > 1 and not self.takes_several_views:
+        if self.num_views > 1 and not self.takes_several_views:
             raise ValueError(
                 f"{name} takes one student view of each unlabelled image, "
-                f"data_preprocessor.num_student_views is {views}"
+                f"data_preprocessor.num_student_views is {self.num_views}"
             )
         if test_cfg is not None:
             segmentor.test_cfg = test_cfg
@@ -138,6 +137,11 @@ class SemiSegmentor(BaseSegmentor):
             )
 
     # ---------------------------------------------------------------- networks
+
+    @property
+    def num_views(self) -> int:
+        """Student views of each unlabelled image."""
+        return getattr(self.data_preprocessor, "num_student_views", 1)
 
     def networks(self) -> list[nn.Module]:
         """The networks that are trained."""

@@ -34,6 +34,7 @@ from .network import (
     forward_network,
     hard_labels,
     pseudo_label_visuals,
+    stack_masks,
 )
 
 
@@ -94,7 +95,7 @@ class CPS(SemiSegmentor):
             logits.append(torch.cat([stream.logits_NCHW for stream in outputs]))
         labels = [hard_labels(one) for one in logits]
         if self.semi_train_cfg["ignore_padding"]:
-            labeled = torch.stack([s.gt_sem_seg.data[0] for s in data_samples["sup"]])
+            labeled = stack_masks(data_samples["sup"])
             valid = torch.cat([labeled != self.ignore_index, inputs["valid"]])
             labels = self._labels_where(valid, labels)
         start = len(inputs["sup"])

@@ -128,11 +128,6 @@ class FixMatch(SemiSegmentor):
         """Whether an EMA teacher labels."""
         return self.semi_train_cfg["labels_from"] == "teacher"
 
-    @property
-    def num_views(self) -> int:
-        """Student views of each unlabelled image."""
-        return getattr(self.data_preprocessor, "num_student_views", 1)
-
     def required_hooks(self) -> list[dict]:
         """The average of the teacher, where there is one."""
         if not self.has_teacher:

@@ -32,6 +32,7 @@ from .network import (
     forward_network,
     hard_labels,
     pseudo_label_visuals,
+    stack_masks,
 )
 
 
@@ -155,7 +156,7 @@ class MeanTeacher(SemiSegmentor):
         valid = valid if recipe is None else recipe.apply(valid)
         if not self.semi_train_cfg["consistency_on_labeled"]:
             return valid
-        labels = torch.cat([sample.gt_sem_seg.data for sample in data_samples["sup"]])
+        labels = stack_masks(data_samples["sup"])
         return torch.cat([labels != self.ignore_index, valid])
 
     def _consistency(self, pairs: list[tuple[Tensor, Tensor]], valid: Tensor | None) -> Losses:

@@ -145,6 +145,11 @@ def confidence_and_labels(logits_NCHW: Tensor) -> tuple[Tensor, Tensor]:
     return (top_NHW - logits_NCHW.logsumexp(1)).exp(), labels_NHW
 
 
+def stack_masks(data_samples: list[SegDataSample]) -> Tensor:
+    """The masks of samples as one (N, H, W) int64 tensor."""
+    return torch.cat([sample.gt_sem_seg.data for sample in data_samples])
+
+
 def hard_labels(logits_NCHW: Tensor) -> Tensor:
     """Class (N, H, W) int64 of the largest logit, the first one of equals; without gradient.
 
@@ -193,7 +198,7 @@ def supervised_losses(
     net: nn.Module, outputs: Outputs, data_samples: list[SegDataSample]
 ) -> dict[str, Tensor]:
     """The network's own losses (decode stages and auxiliary heads), named as mmseg names them."""
-    labels_NHW = torch.cat([sample.gt_sem_seg.data for sample in data_samples])
+    labels_NHW = stack_masks(data_samples)
     losses: dict[str, Tensor] = {}
     stages = decode_stages(net)
     for number, (stage, output) in enumerate(zip(stages, outputs.heads)):
