@@ -147,8 +147,16 @@ def teacher_updates(model: TeacherStudent, momentum: float = 0.004) -> dict[str,
 
         return update
 
+    @torch.no_grad()
+    def published() -> None:
+        for teacher, student in zip(model.teacher.parameters(), model.student.parameters()):
+            teacher.data.mul_(1 - momentum).add_(student.data, alpha=momentum)
+        for teacher, student in zip(model.teacher.buffers(), model.student.buffers()):
+            teacher.data.copy_(student.data)
+
     return {
         "ours": ours,
+        "mul_ and add_ of parameters()": published,
         "copy_ of a sum, each tensor": tensor_by_tensor(
             lambda t, s: t.copy_(t * (1 - momentum) + s * momentum)
         ),

@@ -18,7 +18,9 @@ CPU = torch.device("cpu")
 
 
 def small_network() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    """Its first weight is large and its second of another layout, which have paths of their own."""
+    wide = nn.Conv2d(64, 4, 5).to(memory_format=torch.channels_last)
+    return nn.Sequential(nn.Conv2d(3, 64, 5), nn.BatchNorm2d(64), wide)
 
 
 def test_all_updates_of_a_teacher_have_the_same_result():
@@ -29,13 +31,13 @@ def test_all_updates_of_a_teacher_have_the_same_result():
         model = TeacherStudent(small_network())
         before = model.teacher[0].weight.clone()
         model.student.load_state_dict(small_network().state_dict())
-        model.student(torch.rand(2, 3, 8, 8))  # batch statistics of its own
+        model.student(torch.rand(2, 3, 16, 16))  # batch statistics of its own
         teacher_updates(model, momentum=0.25)[name]()
         torch.testing.assert_close(
             model.teacher[0].weight, 0.75 * before + 0.25 * model.student[0].weight
         )
         results.append(model.teacher.state_dict())
-    assert len(results) == 4
+    assert len(results) == 5
     for result in results[1:]:
         torch.testing.assert_close(result, results[0])
 

@@ -29,15 +29,24 @@ class _Pairs:
         self._groups: dict[tuple, tuple[list[Tensor], list[Tensor]]] = {}
 
     def add(self, teacher: Tensor, student: Tensor) -> None:
-        key = (teacher.device, teacher.dtype, student.device, student.dtype)
+        large = teacher.numel() > 4096 and teacher.is_contiguous() and student.is_contiguous()
+        key = (teacher.device, teacher.dtype, student.device, student.dtype, large)
         group = self._groups.setdefault(key, ([], []))
         group[0].append(teacher)
         group[1].append(student)
 
     def lerp(self, weight: float) -> None:
         """teacher <- (1 - weight) teacher + weight student."""
-        for teachers, students in self._groups.values():
-            torch._foreach_lerp_(teachers, students, weight)
+        for (device, *_, large), (teachers, students) in self._groups.items():
+            # A large tensor's update waits for memory on a CPU. addr_ reads both and writes one, as
+            # lerp_ does, and its kernel keeps up with the memory (tools/benchmark_parts.py).
+            if device.type == "cpu" and large:
+                one = teachers[0].new_ones(1)
+                for teacher, student in zip(teachers, students):
+                    column, values = teacher.view(-1, 1), student.view(-1)
+                    column.addr_(values, one, beta=1 - weight, alpha=weight)
+            else:
+                torch._foreach_lerp_(teachers, students, weight)
 
     def copy(self) -> None:
         """teacher <- student."""
