@@ -18,6 +18,7 @@ import re
 import sys
 import traceback
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -227,6 +228,32 @@ def check_option(key: str, config: dict, config_path: str) -> None:
 
 
 # --- Errors ---------------------------------------------------------------------------------------
+
+
+def run_tool(name: str, run: Callable[[], int | None]) -> int:
+    """Run one of our own command-line tools; what is the user's to repair ends in one line.
+
+    Args:
+        name: Script without suffix, for the message.
+        run: The work; returns the exit code, None is 0.
+
+    Returns:
+        The exit code: 2 for a wrong argument, 1 for wrong data (an error that mmsemi raised on
+        purpose, or one of the file system). Any other exception keeps its traceback.
+    """
+    try:
+        return run() or 0
+    except UsageError as error:
+        print(f"{name}.py: error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        message = find_deliberate_message(error)
+        if message is None and isinstance(error, OSError):  # no permission, no space, ...
+            message = str(error)
+        if message is None or keep_traceback():
+            raise
+        print(f"{name}.py: error: {message}", file=sys.stderr)
+        return 1
 
 
 def keep_traceback() -> bool:

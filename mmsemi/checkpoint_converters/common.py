@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..compat import load_checkpoint_file
-from ..launch import UsageError, find_deliberate_message, keep_traceback
+from ..launch import UsageError, run_tool
 from ..utils import close_matches
 from ..version import __version__
 
@@ -179,20 +178,13 @@ def make_parser(description: str) -> argparse.ArgumentParser:
 
 def run(name: str, convert: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
     """Run a converter; returns 0, 1 for a wrong file, 2 for wrong arguments."""
-    try:
+
+    def checked() -> None:
         if args.out.exists() and not args.force:
             raise UsageError(f"'{args.out}' exists; add --force to replace it")
         convert(args)
-    except UsageError as error:
-        print(f"{name}.py: error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        message = str(error) if isinstance(error, OSError) else find_deliberate_message(error)
-        if message is None or keep_traceback():
-            raise
-        print(f"{name}.py: error: {message}", file=sys.stderr)
-        return 1
-    return 0
+
+    return run_tool(name, checked)
 
 
 def cfg_options(settings: dict[str, Any]) -> str:

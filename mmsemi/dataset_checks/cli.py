@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import os.path as osp
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from ..launch import (
     find_deliberate_message,
     keep_traceback,
     load_config,
+    run_tool,
 )
 from ..visualization.report import encode_png
 from . import report
@@ -222,16 +222,4 @@ def run(args: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of ``tools/check_dataset.py``."""
     args = parse_args(arguments)
-    try:
-        return run(args)
-    except UsageError as error:
-        print(f"check_dataset.py: error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        message = find_deliberate_message(error)
-        if message is None and isinstance(error, OSError):  # of --json or --contact-sheet
-            message = str(error)
-        if message is None or keep_traceback():
-            raise
-        print(f"check_dataset.py: error: {message}", file=sys.stderr)
-        return 1
+    return run_tool("check_dataset", lambda: run(args))

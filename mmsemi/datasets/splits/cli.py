@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...launch import UsageError, find_deliberate_message, keep_traceback
+from ...launch import UsageError, run_tool
 from ..files import relative_ids
 from .folders import format_line, verify_split, write_list, write_split
 from .ids import read_id_list, without_suffix
@@ -252,18 +251,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of ``tools/splits.py``."""
     args = build_parser().parse_args(arguments)
-    try:
+
+    def run() -> int:
         if args.command == "masters" and args.data_root is None:
             raise UsageError("masters needs --data-root FOLDER")
         return args.run(args)
-    except UsageError as error:
-        print(f"splits.py: error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        message = find_deliberate_message(error)
-        if message is None and isinstance(error, OSError):  # no permission, no space, ...
-            message = str(error)
-        if message is None or keep_traceback():
-            raise
-        print(f"splits.py: error: {message}", file=sys.stderr)
-        return 1
+
+    return run_tool("splits", run)
