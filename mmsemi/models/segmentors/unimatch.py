@@ -11,7 +11,8 @@ channels are those of all feature maps that the decode head is given.
 Decisions:
 
 - Labelled and weak images share the encoder's forward, as released: the weak view needs gradient
-  there, for the perturbed features.
+  there, for the perturbed features. ``labeled_forward='alone'`` gives the labelled images batch-norm
+  statistics of their own.
 - The decoder runs with gradient on labelled and perturbed features, and without on the weak ones,
   which only give labels. The released code decodes the labelled features perturbed, too, and throws
   the result away; ``joint_decoder=True`` is that form, for its batch-norm statistics.
@@ -64,6 +65,9 @@ class UniMatch(FixMatch):
     - ``feature_dropout`` (0.5): probability of a channel to be dropped.
     - ``rampup_iters`` (0): iterations over which ``unsup_weight`` grows as exp(-5 (1 - t/T)^2).
     - ``partner_mode`` (``'eval'``): as in :class:`FixMatch`.
+    - ``labeled_forward`` (``'weak'``): the labelled images share encoder and decoder, and thereby
+      the batch-norm statistics, with the weak views, as released; ``'alone'``: they have a forward
+      of their own.
     - ``joint_decoder`` (False): decode labelled, weak and both their perturbed features in one
       forward, as released; slower, other batch-norm statistics.
     """
@@ -76,12 +80,14 @@ class UniMatch(FixMatch):
         feature_dropout=0.5,
         rampup_iters=0,
         partner_mode="eval",
+        labeled_forward="weak",
         joint_decoder=False,
     )
     has_teacher = False
 
     def _check_settings(self) -> None:
         self._check_choice("partner_mode", ("eval", "train"))
+        self._check_choice("labeled_forward", ("weak", "alone"))
         if self.num_views != 2:
             print_log(
                 f"UniMatch with {self.num_views} strong view(s): the paper has 2, "
@@ -91,18 +97,22 @@ class UniMatch(FixMatch):
 
     def _forward_views(self, inputs: Inputs) -> Views:
         net, labeled_x, own = self.student, inputs["sup"], self._own_images(inputs)
-        sizes = [len(labeled_x), len(own)]
         size_hw = labeled_x.shape[-2:]
-        feats = net.extract_feat(torch.cat([labeled_x, own]))
-        labeled_feats, weak_feats = split_nested(feats, sizes)
+        # What shares a forward with the weak views; the images of an own forward come out first.
+        shared = labeled_x if self.semi_train_cfg["labeled_forward"] == "weak" else labeled_x[:0]
+        labeled = None if len(shared) else forward_network(net, labeled_x)
+        sizes = [len(shared), len(own)]
+        feats = net.extract_feat(torch.cat([shared, own]))
+        shared_feats, weak_feats = split_nested(feats, sizes)
         if self.semi_train_cfg["joint_decoder"]:
             both = map_nested(_cat, feats, self._perturb(feats))
-            labeled, weak, _, perturbed = decode(net, both, size_hw).split(sizes * 2)
+            shared, weak, _, perturbed = decode(net, both, size_hw).split(sizes * 2)
         else:
-            both = map_nested(_cat, labeled_feats, self._perturb(weak_feats))
-            labeled, perturbed = decode(net, both, size_hw).split(sizes)
+            both = map_nested(_cat, shared_feats, self._perturb(weak_feats))
+            shared, perturbed = decode(net, both, size_hw).split(sizes)
             with torch.no_grad():
                 weak = decode(net, weak_feats, size_hw)
+        labeled = labeled or shared
         belief = self._belief(weak.logits_NCHW)
         strong = forward_network(net, inputs["unsup_student"])
         return Views(labeled, strong.logits_NCHW, belief, perturbed.logits_NCHW)

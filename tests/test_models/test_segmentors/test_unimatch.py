@@ -77,7 +77,7 @@ def masked_loss(outputs, confidence, label, valid, threshold=0.45):
     return F.cross_entropy(outputs, label, reduction="none")[kept].sum() / (valid == 1).sum()
 
 
-def step_by_hand(model, inputs, samples, joint):
+def step_by_hand(model, inputs, samples, joint, alone):
     """4.1 to 4.7 with the channel masks of seed 3; returns Lx, Ls1, Ls2, Lfp."""
     net, weak, recipe = model.student, inputs["unsup_teacher"], inputs["mix"]
     num = len(inputs["unsup_student"]) // 2
@@ -86,9 +86,13 @@ def step_by_hand(model, inputs, samples, joint):
         partner = confidence_and_label(logits(net, weak[-num:]))
     net.train()
     # Pass A: one encoder forward for labelled and weak images.
-    feats = net.backbone(torch.cat([inputs["sup"], weak[:num]]))
+    labeled = logits(net, inputs["sup"]) if alone else None
+    feats = net.backbone(weak[:num] if alone else torch.cat([inputs["sup"], weak[:num]]))
     torch.manual_seed(3)
-    if joint:
+    if alone:
+        perturbed = upsample(net, net.decode_head([F.dropout2d(feat, 0.5) for feat in feats]))
+        own = upsample(net, net.decode_head(feats))
+    elif joint:
         dropped = [F.dropout2d(feat, 0.5) for feat in feats]
         decoded = net.decode_head([torch.cat(pair) for pair in zip(feats, dropped)])
         labeled, own, _, perturbed = upsample(net, decoded).split([2, num, 2, num])
@@ -115,18 +119,18 @@ def published_total(supervised, strong_1, strong_2, feature):
 
 
 @pytest.mark.parametrize("pairing", ["halves", "permute"])
-@pytest.mark.parametrize("joint", [True, False])
-def test_step_equals_the_one_written_out(build, pairing, joint):
+@pytest.mark.parametrize(("joint", "alone"), [(True, False), (False, False), (False, True)])
+def test_step_equals_the_one_written_out(build, pairing, joint, alone):
     """``joint_decoder`` is the released form with its running statistics, everywhere.
 
-    The other form differs from it in the batch-norm statistics of the decoder alone.
+    The other forms differ from it in the batch-norm statistics, the second in the decoder's alone.
     """
     inputs, samples = make_batch(pairing, views=2)
-    runner = build(joint_decoder=joint)
+    runner = build(joint_decoder=joint, labeled_forward="alone" if alone else "weak")
     model, reference = runner.model, copy.deepcopy(runner.model)
     torch.manual_seed(3)
     losses = model.loss(inputs, samples)
-    parts = step_by_hand(reference, inputs, samples, joint)
+    parts = step_by_hand(reference, inputs, samples, joint, alone)
     expected = (0.5 * parts[0], 0.125 * (parts[1] + parts[2]), 0.25 * parts[3])
     keys = ("sup.decode.loss_ce", "unsup.loss_strong", "unsup.loss_feature")
     assert {key for key in losses if "loss" in key} == set(keys)
@@ -298,7 +302,8 @@ def test_published_net_has_the_published_size(num_classes, expected):
 
 
 def test_settings_that_do_not_work_are_refused(build):
-    with pytest.raises(ValueError, match="UniMatch.semi_train_cfg.partner_mode='x' is none of"):
-        build(partner_mode="x")
+    for key in ("partner_mode", "labeled_forward"):
+        with pytest.raises(ValueError, match=f"UniMatch.semi_train_cfg.{key}='x' is none of"):
+            build(**{key: "x"})
     with pytest.raises(ValueError, match="'labels_from' in UniMatch.semi_train_cfg"):
         build(labels_from="teacher")
