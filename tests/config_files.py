@@ -31,14 +31,24 @@ def load(name: str) -> Config:
 def on_meta(model: dict) -> torch.nn.Module:
     """A published net without its weights, and without memory for them."""
     model = copy.deepcopy(model)
-    model["segmentor"]["backbone"]["init_cfg"] = None
+    network = model["segmentor" if "segmentor" in model else "classifier"]
+    network["backbone"]["init_cfg"] = None
     return _on_meta(json.dumps(model))
 
 
 @functools.cache
 def _on_meta(model: str) -> torch.nn.Module:
+    model = ConfigDict(json.loads(model))
+    if "classifier" in model:  # mmpretrain reads values of tensors while it builds
+        return MODELS.build(model).to("meta")
     with torch.device("meta"):
-        return MODELS.build(ConfigDict(json.loads(model)))
+        return MODELS.build(model)
+
+
+def batch_sizes_hw(pipeline: list) -> list[tuple[int, int]]:
+    """Height and width that a training pipeline ends with: its crop, or the size of whole images."""
+    crops = [tuple(step.crop_size) for step in pipeline if step.type == "RandomCrop"]
+    return crops or [tuple(step.scale[::-1]) for step in pipeline if step.type == "Resize"]
 
 
 def header(name: str) -> str:

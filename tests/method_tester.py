@@ -87,7 +87,6 @@ class MethodTester:
         unsup_losses: Keys of the unsupervised losses, which must be more than 0.
         optim_wrapper: Keys added to ``optim_wrapper``: the constructor, and the optimisers of parts
             of the model besides the networks.
-        most_scalars: Most values in the log.
         golden_std: Deviation of the classifier's weights of the golden curve.
     """
 
@@ -99,7 +98,6 @@ class MethodTester:
     predict_on: Any = "student"
     unsup_losses: tuple[str, ...] = ()
     optim_wrapper: dict = {}
-    most_scalars = MOST_SCALARS
     golden_std = 1.0
 
     @property
@@ -121,6 +119,10 @@ class MethodTester:
             **copy.deepcopy(self.preprocessor),
         )
         return config
+
+    def golden_model(self, segmentor: dict) -> dict:
+        segmentor["decode_head"]["init_cfg"] = initial(self.golden_std)
+        return dict(self.model, segmentor=segmentor)
 
     def runner_config(self, work_dir: Path, max_iters: int = 4, **changes) -> dict:
         return dict(
@@ -197,7 +199,7 @@ class MethodTester:
         recorder, model = straight.recorder, straight.model
         assert list(recorder.values) == [1, 2, 3, 4]
         for values in recorder.values.values():
-            assert len(values) <= self.most_scalars, sorted(values)
+            assert len(values) <= MOST_SCALARS, sorted(values)
             assert all(math.isfinite(value) for value in values.values()), values
             assert all(values[key] > 0 for key in self.unsup_losses), values
         parameters = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -307,9 +309,10 @@ class MethodTester:
 
     def test_golden_curve(self, segmentor_config, preprocessor_config, semi_config, request):
         """A refactor that changes a method's numbers must say why; CPUs differ in the last bits."""
-        segmentor_config["decode_head"]["init_cfg"] = initial(self.golden_std)
-        model = dict(self.model, segmentor=segmentor_config)
+        model = self.golden_model(segmentor_config)
         model["data_preprocessor"] = {**preprocessor_config, **self.preprocessor}
+        if "gt" in self.counts:
+            semi_config["sources"] = dict(gt=dict(pool="labeled"))
         got = golden_curve(model, semi_config, self.counts, self.optim_wrapper)
         path = GOLDEN / f"{self.name}.json"
         if request.config.getoption("--write-golden"):

@@ -27,15 +27,18 @@ _counter = itertools.count()
 
 @DATASETS.register_module(force=True)  # the processes of the gloo pool read this file once a task
 class NoiseImages(Dataset):
-    """4 labelled and 8 unlabelled noise images; pixels, mask and height come from the draw's seed."""
+    """4 labelled, 8 unlabelled and 4 further labelled noise images for a source ``gt``.
+
+    Pixels, mask and height come from the draw's seed.
+    """
 
     metainfo = dict(classes=CLASSES, palette=[[0, 0, 0], [9, 9, 9], [99, 99, 99]])
 
     def __init__(self) -> None:
-        self.source_ranges = dict(labeled=range(4), unlabeled=range(4, 12))
+        self.source_ranges = dict(labeled=range(4), unlabeled=range(4, 12), gt=range(12, 16))
 
     def __len__(self) -> int:
-        return 12
+        return 16
 
     def __getitem__(self, draw) -> dict:
         generator = torch.Generator().manual_seed(draw.seed)
@@ -43,12 +46,13 @@ class NoiseImages(Dataset):
         mask = torch.randint(len(CLASSES), (1, height // 4, SIZE // 4), generator=generator)
         mask = mask.repeat_interleave(4, 1).repeat_interleave(4, 2).to(torch.uint8)
         noise = torch.randint(90, (3, height, SIZE), generator=generator)
-        source = "labeled" if draw.index < 4 else "unlabeled"
+        source = next(name for name, span in self.source_ranges.items() if draw.index in span)
         sample = SegDataSample(
             metainfo=dict(img_path=f"{draw.index}.png", source=source, draw_seed=draw.seed)
         )
-        if source == "labeled":
+        if source != "unlabeled":
             sample.gt_sem_seg = PixelData(data=mask)
+            sample.set_metainfo(dict(image_labels=tuple(mask.unique().tolist())))
         return dict(inputs=(60 * mask + noise).to(torch.uint8), data_samples=sample)
 
 

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from config_files import CONFIGS, FOLDERS, header, load, on_meta, read
+from config_files import CONFIGS, FOLDERS, batch_sizes_hw, header, load, on_meta, read
 from mmcv.transforms import Compose
 from mmengine.config import Config, DictAction
 from mmseg.registry import TASK_UTILS, TRANSFORMS
 
 from mmsemi.datasets.splits.protocols import get_protocol
 
+# The same for those of test_configs_adversarial.py.
+ADVERSARIAL = ("advsemiseg", "s4gan")
 # The sources' numbers, where they are at hand.
 METHODS = CONFIGS.parents[1] / "shared" / "methods"
 
@@ -63,13 +65,15 @@ def check_override(folder: str, row: str, config: Config) -> None:
     """Batch, split, crop and OHEM of an overridden config still fit together."""
     loader = config.train_dataloader
     assert loader.batch_size == sum(loader.sampler.num_per_source.values())
-    if loader.dataset.split.type == "PublishedSplit":
-        get_protocol(loader.dataset.split.name)
+    split = loader.dataset.split
+    if split is None:
+        assert "all labels" in row and loader.dataset.unlabeled.pool == "all"
+    elif split.type == "PublishedSplit":
+        get_protocol(split.name)
     else:
-        TASK_UTILS.build(loader.dataset.split)
+        TASK_UTILS.build(split)
     for part in (loader.dataset.labeled, loader.dataset.unlabeled):
-        crop = next(t for t in part.pipeline if t.type == "RandomCrop").crop_size
-        assert tuple(crop) == tuple(config.crop_size)
+        assert batch_sizes_hw(part.pipeline) == [tuple(config.crop_size)]
         Compose([TRANSFORMS.build(transform) for transform in part.pipeline])
     assert tuple(config.model.data_preprocessor.size) == tuple(config.crop_size)
     if "OHEM" in row:
@@ -80,7 +84,7 @@ def check_override(folder: str, row: str, config: Config) -> None:
 
 
 def test_the_metafiles_agree_with_their_configs():
-    for folder in (*FOLDERS, "supervised"):
+    for folder in (*FOLDERS, *ADVERSARIAL, "supervised"):
         metafile = yaml.safe_load((CONFIGS / folder / "metafile.yml").read_text())
         assert metafile["Collections"][0]["Name"] == metafile["Models"][0]["In Collection"]
         for entry in metafile["Models"]:
@@ -92,12 +96,12 @@ def test_the_metafiles_agree_with_their_configs():
                 base = config.get("auto_scale_lr", {}).get("base_batch_size")
                 assert data["Batch Size"] == (base or config.train_dataloader.batch_size), stem
             split = config.train_dataloader.dataset.split
-            if split.type == "PublishedSplit":
+            if split is not None and split.type == "PublishedSplit":
                 count = get_protocol(split.name).labeled.count
                 assert f", {count} labelled" in data["Training Data"], stem
 
 
-@pytest.mark.parametrize("folder", [*FOLDERS, "supervised"])
+@pytest.mark.parametrize("folder", [*FOLDERS, *ADVERSARIAL, "supervised"])
 def test_quoted_results_are_those_of_the_sources(folder):
     """Every mIoU of headers and README stands in the methods' documents, where these are at hand."""
     texts = {"README": (CONFIGS / folder / "README.md").read_text()}
@@ -111,7 +115,7 @@ def test_quoted_results_are_those_of_the_sources(folder):
     if folder != "supervised":
         assert len(quoted) > 10
     if METHODS.is_dir():
-        names = ("unimatch.md", "mean_teacher.md", "cps.md")
+        names = ("unimatch.md", "mean_teacher.md", "cps.md", "adversarial.md", "s4gan_mlmt.md")
         known = "\n".join((METHODS / name).read_text() for name in names)
         missing = {pair for pair in quoted if not re.search(rf"(?<![\d.]){pair[1]}(?!\d)", known)}
         assert not missing

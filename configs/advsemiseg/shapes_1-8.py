@@ -9,4 +9,8 @@ optim_wrapper = dict(
     constructor="JointOptimWrapperConstructor",
     discriminator=dict(optimizer=dict(type="Adam", lr=1e-4, betas=(0.9, 0.99))),
 )
-train_dataloader = dict(batch_size=16, sampler=dict(num_per_source=dict(unlabeled=8)))
+train_dataloader = dict(
+    batch_size=24,
+    sampler=dict(num_per_source=dict(unlabeled=8, gt=8)),
+    dataset=dict(sources=dict(gt=dict(pool="labeled", pipeline=_base_.gt_pipeline))),
+)

@@ -15,17 +15,19 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from ..datasets.sources import weak_pipeline
+
 Batch = dict[str, list]
 LoadSample = Callable[[str, int], Any]
 
 
 def set_crop(config: Config, size: int) -> None:
-    """Train on square crops of another size: preprocessor and every ``RandomCrop``."""
+    """Train on square crops of another size: preprocessor and every transform that crops."""
     config.model.data_preprocessor.size = (size, size)
     dataset = config.train_dataloader.dataset
     sources = [dataset.labeled, dataset.get("unlabeled"), *(dataset.get("sources") or {}).values()]
     for transform in [t for source in sources if source for t in source.get("pipeline", [])]:
-        if transform["type"] == "RandomCrop":
+        if "crop_size" in transform:
             transform["crop_size"] = (size, size)
 
 
@@ -72,9 +74,12 @@ def file_loader(config: Config, folder: str, image_hw: Sequence[int]) -> LoadSam
     dataset = config.train_dataloader.dataset
     sources = dict(labeled=dataset.labeled, unlabeled=dataset.get("unlabeled"))
     sources.update(dataset.get("sources") or {})
-    pipelines = {
-        name: Compose(source.pipeline) for name, source in sources.items() if source is not None
-    }
+    pipelines = {}
+    for name, source in sources.items():
+        if source is not None:
+            is_unlabeled = name == "unlabeled"
+            default = weak_pipeline(dataset.labeled) if is_unlabeled else dataset.labeled.pipeline
+            pipelines[name] = Compose(source.get("pipeline") or default)
     info = dict(img_path=f"{folder}/image.jpg", seg_map_path=f"{folder}/mask.png")
     info.update(label_map=None, reduce_zero_label=False)
     return lambda source, number: pipelines[source](dict(info, seg_fields=[]))

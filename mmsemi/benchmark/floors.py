@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 Floor = Callable[[nn.Module, dict, dict], Tensor]
@@ -210,6 +210,82 @@ def unimatch_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
     return cfg["sup_weight"] * sup + cfg["unsup_weight"] * model.rampup() * unsup
 
 
+def _gan_loss(logits: Tensor, real: bool, valid: Tensor | None = None) -> Tensor:
+    loss = F.softplus(-logits if real else logits)
+    return loss.mean() if valid is None else (loss * valid).sum() / valid.sum().clamp(min=1)
+
+
+def _one_hot(model: nn.Module, samples: dict) -> tuple[Tensor, Tensor]:
+    """Maps of the ground truth that the discriminator sees, and their labels."""
+    real = samples.get("gt") or samples["sup"]
+    labels = torch.cat([sample.gt_sem_seg.data for sample in real])
+    maps = torch.zeros(len(labels), model.num_classes, *labels.shape[1:])
+    valid = (labels != 255)[:, None]
+    return maps.to(labels.device).scatter_(1, labels[:, None] * valid, valid.float()), labels
+
+
+def advsemiseg_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
+    """AdvSemiSeg: adversarial.md section 2, with the discriminator frozen for the student."""
+    cfg, labels, net = model.semi_train_cfg, _labels(samples), model.discriminator
+    iteration = model.iteration()
+
+    def judge(maps: Tensor) -> Tensor:
+        return F.interpolate(
+            net(maps), maps.shape[-2:], mode="bilinear", align_corners=True
+        ).squeeze(1)
+
+    net.requires_grad_(False)
+    total, fakes, counted = 0, [], []
+    if "unsup_student" in inputs:
+        logits = _forward(model.student, inputs["unsup_student"])[1]
+        maps, valid = logits.softmax(1), inputs["valid"]
+        verdict = judge(maps)
+        target = _hard(logits)
+        target[(verdict.detach().sigmoid() < cfg["threshold"]) | ~valid] = 255
+        pixels = F.cross_entropy(logits, target, ignore_index=255, reduction="sum")
+        trusted = pixels / (target != 255).sum().clamp(min=1)
+        total = cfg["unsup_weight"] * (iteration >= cfg["unsup_start"]) * trusted
+        weight = cfg["unsup_adv_weight"] * (iteration >= cfg["unsup_adv_start"])
+        total = total + weight * _gan_loss(verdict, True, valid)
+        if cfg["judge_unlabeled"]:
+            fakes, counted = [maps.detach()], [valid]
+    supervised, logits = _supervised(model.student, inputs["sup"], labels)
+    maps, valid = logits.softmax(1), labels != 255
+    total = total + supervised + cfg["adv_weight"] * _gan_loss(judge(maps), True, valid)
+    net.requires_grad_(True)
+    fake = judge(torch.cat([*fakes, maps.detach()]))
+    one_hot, real_labels = _one_hot(model, samples)
+    on_fakes = _gan_loss(fake, False, torch.cat([*counted, valid]))
+    return total + (on_fakes + _gan_loss(judge(one_hot), True, real_labels != 255)) / 2
+
+
+def s4gan_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
+    """s4GAN: s4gan_mlmt.md section 2a, four passes of the discriminator."""
+    cfg, net, images = model.semi_train_cfg, model.discriminator, inputs["unsup_student"]
+
+    def with_image(maps: Tensor, x: Tensor) -> Tensor:
+        return torch.cat([maps, (x - x.min()) / (x.max() - x.min())], 1)
+
+    total = _supervised(model.student, inputs["sup"], _labels(samples))[0]
+    logits = _forward(model.student, images)[1]
+    fake = with_image(logits.softmax(1), images)
+    net.requires_grad_(False)
+    score, feature = net(fake)
+    target = _hard(logits)
+    target[(score.detach().sigmoid() <= cfg["threshold"])[:, :, None] | ~inputs["valid"]] = 255
+    pixels = F.cross_entropy(logits, target, ignore_index=255, reduction="sum")
+    own = pixels / (target != 255).sum().clamp(min=1)
+    real = with_image(_one_hot(model, samples)[0], inputs["gt" if "gt" in inputs else "sup"])
+    with torch.no_grad():
+        real_feature = net(real)[1]
+    matching = (real_feature.mean(0) - feature.mean(0)).abs().mean()
+    total = total + cfg["matching_weight"] * matching
+    total = total + cfg["unsup_weight"] * (model.iteration() >= cfg["unsup_start"]) * own
+    net.requires_grad_(True)
+    on_fakes, on_reals = net(fake.detach())[0], net(real)[0]
+    return total + (_gan_loss(on_fakes, False) + _gan_loss(on_reals, True)) / 2
+
+
 FLOORS: dict[str, Floor] = dict(
     Supervised=supervised_floor,
     CPS=cps_floor,
@@ -217,6 +293,8 @@ FLOORS: dict[str, Floor] = dict(
     CutMixMeanTeacher=mean_teacher_floor,
     FixMatch=fixmatch_floor,
     UniMatch=unimatch_floor,
+    AdvSemiSeg=advsemiseg_floor,
+    S4GAN=s4gan_floor,
 )
 
 # Settings with which a floor computes what the method does; others are left without a floor.
@@ -229,11 +307,20 @@ _KNOWN_SETTINGS: dict[str, dict[str, tuple]] = dict(
         confidence_mode=("mean",),
     ),
     FixMatch=dict(partner_mode=("eval",)),
-    UniMatch=dict(partner_mode=("eval",), joint_decoder=(False,)),
+    UniMatch=dict(partner_mode=("eval",), joint_decoder=(False,), labeled_forward=("weak",)),
+    AdvSemiSeg=dict(ignore_padding=(True,)),
+    S4GAN=dict(ignore_padding=(True,), score_mode=("train",)),
 )
 
 
-def find_floor(model: nn.Module, wrapper: OptimWrapper) -> tuple[Floor | None, str | None]:
+def members(wrapper: OptimWrapper | OptimWrapperDict) -> list[OptimWrapper]:
+    """The wrappers of single optimisers."""
+    return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+
+
+def find_floor(
+    model: nn.Module, wrapper: OptimWrapper | OptimWrapperDict
+) -> tuple[Floor | None, str | None]:
     """The floor of a model, or None and the reason in one line."""
     name = type(model).__name__
     if name not in FLOORS:
@@ -244,10 +331,9 @@ def find_floor(model: nn.Module, wrapper: OptimWrapper) -> tuple[Floor | None, s
             return None, f"no floor is known for {name} with {key}={value!r}, step times only"
     if any(isinstance(net.decode_head, nn.ModuleList) for net in model.networks()):
         return None, "no floor is known for a cascade of decode heads, step times only"
-    if (
-        type(wrapper) is not OptimWrapper
-        or wrapper._accumulative_counts != 1
-        or wrapper.clip_grad_kwargs
+    if any(
+        type(one) is not OptimWrapper or one._accumulative_counts != 1 or one.clip_grad_kwargs
+        for one in members(wrapper)
     ):
         return None, (
             "a floor is known for optim_wrapper.type='OptimWrapper' without accumulation and "
@@ -256,14 +342,17 @@ def find_floor(model: nn.Module, wrapper: OptimWrapper) -> tuple[Floor | None, s
     return FLOORS[name], None
 
 
-def plain_optimizer(wrapper: OptimWrapper) -> torch.optim.Optimizer:
-    """The wrapper's optimiser with as few parameter groups as its settings allow.
+def plain_optimizers(wrapper: OptimWrapper | OptimWrapperDict) -> list[torch.optim.Optimizer]:
+    """The wrapper's optimisers with as few parameter groups as their settings allow.
 
     mmengine makes a group of every parameter; a plain loop has one for each set of settings.
     """
-    groups: dict[str, dict] = {}
-    for group in wrapper.param_groups:
-        settings = {key: value for key, value in group.items() if key != "params"}
-        own = groups.setdefault(repr(sorted(settings.items())), dict(settings, params=[]))
-        own["params"] += group["params"]
-    return type(wrapper.optimizer)(list(groups.values()))
+    optimizers = []
+    for one in members(wrapper):
+        groups: dict[str, dict] = {}
+        for group in one.param_groups:
+            settings = {key: value for key, value in group.items() if key != "params"}
+            own = groups.setdefault(repr(sorted(settings.items())), dict(settings, params=[]))
+            own["params"] += group["params"]
+        optimizers.append(type(one.optimizer)(list(groups.values())))
+    return optimizers

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
-from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.optim import build_optim_wrapper
 from mmseg.registry import HOOKS, MODELS
 from torch import nn
 
 from .batches import LoadSample, file_loader, fresh, load_batch, make_batch
-from .floors import find_floor, plain_optimizer
+from .floors import find_floor, members, plain_optimizers
 
 
 def drop_pretrained(config: Any) -> Any:
@@ -158,7 +158,7 @@ def run_benchmark(
         torch.backends.cudnn.benchmark = bool(config.get("env_cfg", {}).get("cudnn_benchmark"))
     model = build_model(config, device)
     wrapper = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
-    for one in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+    for one in members(wrapper):
         for group in one.param_groups:
             group["lr"] = 0.0
     if data == "config":
@@ -169,13 +169,14 @@ def run_benchmark(
     # Ready tensors: the very branches that the step makes of this batch.
     ready = model.data_preprocessor(fresh(batch), training=True)
     floor_loss, note = find_floor(model, wrapper)
-    optimizer = plain_optimizer(wrapper) if floor_loss else None
+    optimizers = plain_optimizers(wrapper) if floor_loss else []
 
     def run_floor() -> torch.Tensor:
         loss = floor_loss(model, ready["inputs"], ready["data_samples"])
         loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
         return loss.detach()
 
     timings: dict[str, list[Timing]] = dict(step=[], floor=[], preprocessor=[])

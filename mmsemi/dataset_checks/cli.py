@@ -87,7 +87,10 @@ def check_config(config: Mapping, workers: int = 1, progress: ProgressBar | None
     result.seconds = time.perf_counter() - started
     for source in sources:
         result.stats[source.name], findings = check_source(source, found)
-        result.findings += findings
+        # A source that draws the labelled files once more only adds what its pipeline makes of them.
+        again = source.pool == "labeled"
+        known = {finding.code for finding in result.findings if finding.source == "labeled"}
+        result.findings += [one for one in findings if not (again and one.code in known)]
     train = (config.get("train_dataloader") or {}).get("dataset") or {}
     result.findings += check_folders(sources)
     result.findings += check_lists(collection.list_files, train.get("split"), sources)

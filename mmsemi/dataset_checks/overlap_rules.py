@@ -203,6 +203,9 @@ def check_overlap(sources: Sequence[Source], found: Found) -> list[Finding]:
     files, contents = {}, {}
     mask_paths = [item.mask_path for source in sources for item in source.items if item.mask_path]
     masks = set(_real_paths(mask_paths).values())
+    sources = [
+        source for source in sources if source.pool != "labeled"
+    ]  # its files are "labeled"'s
     for source in sources:
         files[source.name], contents[source.name] = _keys(source, found)
         findings += _duplicates(source, contents[source.name])

@@ -77,7 +77,8 @@ class Source:
         palette: Their colours.
         ignore_index: Value of pixels without a label.
         crop_hw: Training crop of images in their own size, None if there is none.
-        pool: Of the unlabelled source: 'rest', 'all' or None.
+        pool: Of the unlabelled source: 'rest', 'all' or None; 'labeled' for a source that draws
+            the labelled images once more.
         known_masks: Masks of the labelled data set, by real path; none of them is opened for it.
     """
 
@@ -169,7 +170,7 @@ def _crop(leaf: BaseDataset) -> tuple[int, int] | None:
         name = type(step).__name__
         if "Resize" in name and getattr(step, "scale", None):
             return None
-        if name == "RandomChoiceResize" or name == "ResizeShortestEdge":
+        if name in ("RandomChoiceResize", "ResizeShortestEdge", "RandomCoveringResize"):
             return None
         if name == "RandomCrop":
             size = step.crop_size
@@ -226,6 +227,8 @@ def _semi_sources(dataset: SemiDataset, config: dict) -> list[Source]:
             unlabeled = config.get("unlabeled") or {}
             default = None if unlabeled.get("img_dir") is not None else "rest"
             source.pool = unlabeled.get("pool", default)
+        elif source.name != "labeled":
+            source.pool = config["sources"][source.name].get("pool")
     return sources
 
 
@@ -298,6 +301,8 @@ def _take_apart(config: dict, where: str, found: Collection, whole: Finding) -> 
                 source.palette = [list(colour) for colour in meta.get("palette") or ()]
             found.sources.append(source)
     for name, part in (config.get("sources") or {}).items():
+        if "pool" in part:  # has the labelled files, whose faults are known by now
+            continue
         dataset, finding = _build(part, f"{where}.sources.{name}")
         if finding is not None:
             reasons.append(finding)

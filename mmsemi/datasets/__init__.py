@@ -6,10 +6,17 @@ from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
 from .shapes import ShapesDataset
 from .splits import CountSplit, ListSplit, PublishedSplit, RatioSplit
-from .transforms import LoadCheckedAnnotations, PackSemiInputs, RandomRelativeResize
+from .transforms import (
+    AddImageLabels,
+    LoadCheckedAnnotations,
+    PackSemiInputs,
+    RandomCoveringResize,
+    RandomRelativeResize,
+)
 from .unlabeled import UnlabeledDataset
 
 __all__ = [
+    "AddImageLabels",
     "COCO81Dataset",
     "CamVidDataset",
     "CountSplit",
@@ -19,6 +26,7 @@ __all__ = [
     "MultiSourceSampler",
     "PackSemiInputs",
     "PublishedSplit",
+    "RandomCoveringResize",
     "RandomRelativeResize",
     "RatioSplit",
     "SemiDataset",

@@ -18,7 +18,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 from torch.utils.data import Dataset
 
 from .files import resolve_files
-from .semi_dataset import SemiDataset, insert_mask_checks
+from .semi_dataset import SemiDataset
+from .sources import insert_mask_checks
 from .transforms import LoadCheckedAnnotations
 
 # Masks that the search for missing classes reads at most; it stops at once when none is missing.
@@ -108,6 +109,7 @@ def check_training_set(dataset: Dataset) -> None:
     if not isinstance(dataset, SemiDataset):
         return
     _check_files(dataset)
+    _report_hidden_masks(dataset)
     if is_main_process():
         _report_missing_classes(dataset)
 
@@ -123,7 +125,7 @@ def _is_local(dataset: Dataset) -> bool:
 
 
 def _check_files(dataset: SemiDataset) -> None:
-    missing: list[tuple[str, str]] = []
+    missing: dict[str, str] = {}  # path -> what it is to the first source that needs it
     real_images: dict[str, list[str]] = {}
     for source, span in dataset.source_ranges.items():
         if not span or not _is_local(dataset.locate(span[0])[1]):
@@ -135,11 +137,12 @@ def _check_files(dataset: SemiDataset) -> None:
             masks = []  # never opened
         for kind, paths in (("image", images), ("mask", masks)):
             found = resolve_files(paths)
-            missing += [(f"{source} {kind}", path) for path, real in found.items() if real is None]
+            for path in (path for path, real in found.items() if real is None):
+                missing.setdefault(path, f"{source} {kind}")
             if kind == "image":
                 real_images[source] = [real for real in found.values() if real is not None]
     if missing:
-        what, path = missing[0]
+        path, what = next(iter(missing.items()))
         text = f"{len(missing)} training files do not exist, the first is the {what} '{path}'"
         if len(missing) > dataset.max_unreadable:
             raise FileNotFoundError(
@@ -163,6 +166,27 @@ def _check_files(dataset: SemiDataset) -> None:
             "their masks, too",
             "current",
         )
+
+
+def _report_hidden_masks(dataset: SemiDataset) -> None:
+    """Say so if a further source reads masks that the split hides from the labelled one."""
+    further = [name for name in dataset.source_ranges if name not in ("labeled", "unlabeled")]
+    if not further:
+        return
+    hidden = set(resolve_files(_on_disk(dataset.hidden_masks())).values()) - {None}
+    for source in further:
+        span = dataset.source_ranges[source]
+        infos = (dataset.get_data_info(index) for index in span)
+        masks = _on_disk(info["seg_map_path"] for info in infos if info.get("seg_map_path"))
+        read = [path for path, real in resolve_files(masks).items() if real in hidden]
+        if read:
+            print_log(
+                f"the source '{source}' reads {len(read)} masks of images that the split leaves "
+                f"unlabelled, the first is '{read[0]}': set train_dataloader.dataset.sources."
+                f"{source}=dict(pool='labeled', pipeline=...) unless all of its labels may be used",
+                "current",
+                logging.WARNING,
+            )
 
 
 def _load_mask(dataset: Dataset, info: dict) -> np.ndarray | None:

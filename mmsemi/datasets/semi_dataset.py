@@ -1,14 +1,13 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """The training set of a semi-supervised run: several sources, each with a name.
 
-The name (``labeled``, ``unlabeled``, later ``gt``, ``pseudo``) is what sampler and preprocessor go
+The name (``labeled``, ``unlabeled``, ``gt``, ``pseudo``) is what sampler and preprocessor go
 by; whether a mask is present decides nothing.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 import os.path as osp
 import random
 import warnings
@@ -19,15 +18,13 @@ import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.logging import print_log
-from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS, TASK_UTILS
 from torch.utils.data import Dataset
 
-from ..launch import find_deliberate_message
 from .files import common_folder, relative_ids, resolve_files
 from .samplers import Draw
+from .sources import build_dataset, build_pooled, insert_mask_checks, weak_pipeline, where
 from .splits import LabeledUnlabeled, PublishedSplit, check_split, ids_sha256
-from .transforms import LoadCheckedAnnotations
 
 
 @contextmanager
@@ -49,89 +46,8 @@ def seeded(seed: int) -> Iterator[None]:
         torch.random.set_rng_state(states[2])
 
 
-def insert_mask_checks(dataset: BaseDataset) -> None:
-    """Replace each stock ``LoadAnnotations`` of a dataset's pipeline by the checked one."""
-    wrapped = getattr(dataset, "dataset", None)  # of a RepeatDataset; `datasets`: a ConcatDataset
-    for part in (*getattr(dataset, "datasets", ()), *((wrapped,) if wrapped is not None else ())):
-        insert_mask_checks(part)
-    pipeline = getattr(dataset, "pipeline", None)
-    if not isinstance(pipeline, Compose):
-        return
-    classes = dataset.metainfo.get("classes")
-    for position, transform in enumerate(pipeline.transforms):
-        if type(transform) is LoadAnnotations:
-            pipeline.transforms[position] = LoadCheckedAnnotations(
-                num_classes=len(classes) if classes else None,
-                ignore_index=getattr(dataset, "ignore_index", 255),
-                imdecode_backend=transform.imdecode_backend,
-                backend_args=transform.backend_args,
-            )
-
-
 # More broken images in a row than this are no accident.
 _MAX_REDRAWS = 100
-
-
-def weak_pipeline(labeled: dict) -> list[dict]:
-    """The labelled source's pipeline as far as it makes sense without a mask: geometry only.
-
-    ``LoadAnnotations`` and colour changes are left out (strong views are the preprocessor's), and
-    ``RandomCrop`` does not look for a crop with several classes.
-
-    Raises:
-        ValueError: The config has no pipeline of its own.
-    """
-    while "pipeline" not in labeled and (labeled.get("datasets") or labeled.get("dataset")):
-        labeled = labeled["datasets"][0] if labeled.get("datasets") else labeled["dataset"]
-    if not labeled.get("pipeline"):
-        raise ValueError(
-            f"{_where(labeled)} has no pipeline that unlabelled images could use: give "
-            "train_dataloader.dataset.unlabeled a pipeline"
-        )
-    pipeline = []
-    for transform in copy.deepcopy(labeled["pipeline"]):
-        if transform["type"] in ("LoadAnnotations", "PhotoMetricDistortion", "GenerateEdge"):
-            continue
-        if transform["type"] == "RandomCrop":
-            transform["cat_max_ratio"] = 1.0
-        pipeline.append(transform)
-    steps = ", ".join(str(transform["type"]) for transform in pipeline)
-    print_log(f"unlabelled images get the labelled pipeline without masks: {steps}", "current")
-    return pipeline
-
-
-def _where(config: dict) -> str:
-    prefix = config.get("data_prefix") or {}
-    folder = config.get("img_dir") or prefix.get("img_path") or ""
-    folder = osp.join(config.get("data_root") or "", folder)
-    return f"{config.get('type')} at '{folder}'"
-
-
-def _build_dataset(source: str, config: dict) -> BaseDataset:
-    """Build one source; stock complaints about its files become a line that names them."""
-    try:
-        dataset = DATASETS.build(config)
-        dataset.full_init()
-    except (AssertionError, FileNotFoundError, ValueError) as error:
-        if find_deliberate_message(error) is not None:
-            raise
-        where = f"the {source} data set {_where(config)}"
-        if isinstance(error, UnicodeDecodeError):
-            list_file = osp.join(config.get("data_root") or "", config.get("ann_file") or "")
-            raise ValueError(f"{where}: '{list_file}' is no text with one image a line") from error
-        if not isinstance(error, ValueError):  # mmseg asserts that ann_file exists
-            text = f"{where}: {error} (searched from '{os.getcwd()}')"
-            raise FileNotFoundError(text) from error
-        # What stock mmengine says when it packs an empty list.
-        if "at least one array" not in str(error):
-            raise ValueError(f"{where}: {error}") from error
-        dataset = ()
-    if not len(dataset):
-        raise ValueError(
-            f"the {source} data set {_where(config)} holds no image: check data_root, data_prefix, "
-            "img_suffix and ann_file"
-        )
-    return dataset
 
 
 @DATASETS.register_module()
@@ -150,7 +66,10 @@ class SemiDataset(Dataset):
               folder, without a pool unless ``pool`` is given too, then both.
         split: Config of the split that decides which images keep their masks, e.g.
             ``dict(type='RatioSplit', ratio=1/8, seed=0)``; ``None`` keeps all masks.
-        sources: Configs of further datasets by name, for methods that need them.
+        sources: Configs of further sources by name, for methods that need them. With
+            ``pool='labeled'`` a source draws the labelled images of the split once more, by its own
+            ``pipeline``, e.g. ``dict(gt=dict(pool='labeled', pipeline=[...]))``; any other config is
+            that of a data set of its own, which the split does not touch.
         max_unreadable: How many unreadable samples (missing or broken file, illegal mask) each
             loader worker may replace by another sample of the same source, with a warning that
             names the file. 0 stops at the first one.
@@ -171,7 +90,7 @@ class SemiDataset(Dataset):
         self._unreadable: set[str] = set()
         self._labeled_index: dict[str, int] | None = None
         self._split_info: dict[str, str | int] | None = None
-        labeled_set = _build_dataset("labelled", labeled)
+        labeled_set = build_dataset("labelled", labeled)
         self._metainfo = labeled_set.metainfo
         paths = [labeled_set.get_data_info(i)["img_path"] for i in range(len(labeled_set))]
         ids = relative_ids(paths)
@@ -180,7 +99,7 @@ class SemiDataset(Dataset):
         if len(index_of) < len(ids):
             twice = next(name for i, name in enumerate(ids) if index_of[name] != i)
             raise ValueError(
-                f"the labelled data set {_where(labeled)} lists '{twice}' twice: remove one of them"
+                f"the labelled data set {where(labeled)} lists '{twice}' twice: remove one of them"
             )
         self.labeled_ids, self.unlabeled_ids = self._split(
             split, [ids[i] for i in order], common_folder(paths)
@@ -197,8 +116,17 @@ class SemiDataset(Dataset):
             self._sources["unlabeled"] = (dataset, list(range(len(dataset or ()))))
             self._refuse_masks(labeled_set)
         for name, config in (sources or {}).items():
-            dataset = _build_dataset(name, config)
-            self._sources[name] = (dataset, list(range(len(dataset))))
+            if name in ("labeled", "unlabeled"):
+                raise ValueError(
+                    f"train_dataloader.dataset.sources.{name}: '{name}' is a source of its own, "
+                    f"write its settings into train_dataloader.dataset.{name}"
+                )
+            if "pool" in config:
+                dataset = build_pooled(name, config, labeled_set)
+                self._sources[name] = (dataset, self._sources["labeled"][1])
+            else:
+                dataset = build_dataset(name, config)
+                self._sources[name] = (dataset, list(range(len(dataset))))
         for dataset, _ in self._sources.values():
             if dataset is not None:
                 insert_mask_checks(dataset)
@@ -273,7 +201,7 @@ class SemiDataset(Dataset):
             for key in ("img_dir", "ann_file", "data_root"):
                 config.pop(key, None)
             config["img_paths"] = pooled
-        return _build_dataset("unlabelled", config)
+        return build_dataset("unlabelled", config)
 
     def _refuse_masks(self, labeled_set: BaseDataset) -> None:
         """A folder one level too high holds the masks too, which are no training images."""
@@ -325,6 +253,13 @@ class SemiDataset(Dataset):
             self._labeled_index = {info["img_path"]: i for i, info in enumerate(infos)}
         index = self._labeled_index.get(img_path)
         return None if index is None else dataset.get_data_info(index)
+
+    def hidden_masks(self) -> list[str]:
+        """Masks of the labelled data set whose images the split leaves unlabelled."""
+        dataset, labeled = self._sources["labeled"]
+        labeled = set(labeled)
+        infos = (dataset.get_data_info(i) for i in range(len(dataset)) if i not in labeled)
+        return [info["seg_map_path"] for info in infos if info.get("seg_map_path")]
 
     def pipeline(self, source: str) -> Compose:
         """The transforms of a source."""

@@ -8,6 +8,7 @@ from .hooks import (
     MeanTeacherHook,
     PseudoLabelVisHook,
     RandomStateHook,
+    ResumableEarlyStoppingHook,
 )
 from .loops import SemiIterBasedTrainLoop, TeacherStudentValLoop
 from .optim import JointOptimWrapper, JointOptimWrapperConstructor
@@ -21,6 +22,7 @@ __all__ = [
     "MeanTeacherHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
+    "ResumableEarlyStoppingHook",
     "SemiIterBasedTrainLoop",
     "TeacherStudentValLoop",
 ]

@@ -113,6 +113,11 @@ def export_segmentor(
     if config is None:
         config = read_stored_config(checkpoint, source)
     semi_model = config.get("model") or {}
+    if "classifier" in semi_model:
+        raise ValueError(
+            f"{source} is of {semi_model.get('type')}, and only segmentors are exported: its scores "
+            "leave it through test_evaluator=dict(type='ImageLevelMetric', out_file='scores.npz')"
+        )
     if "segmentor" not in semi_model:
         raise ValueError(f"the config of {source} has no model.segmentor: it is none of mmsemi's")
     init_default_scope("mmseg")

@@ -87,14 +87,15 @@ def select_weights(state_dict: dict[str, Any], prefix: str) -> OrderedDict[str, 
 
 
 def plain_meta(meta: dict[str, Any], config: dict) -> dict[str, Any]:
-    """The checkpoint's notes as plain types: classes and palette, and how long it was trained."""
+    """The checkpoint's notes as plain types: classes, palette, and on what it was trained how long."""
     dataset_meta = dict(meta.get("dataset_meta") or {})
     if not dataset_meta.get("classes"):
         loader = config.get("test_dataloader") or config.get("val_dataloader") or {}
         dataset = loader.get("dataset") or {}
         kind = DATASETS.get(dataset["type"]) if "type" in dataset else None
         dataset_meta = {**getattr(kind, "METAINFO", {}), **(dataset.get("metainfo") or {})}
-    kept = {key: meta[key] for key in ("epoch", "iter", "seed", "experiment_name") if key in meta}
+    names = ("epoch", "iter", "seed", "experiment_name", "split")
+    kept = {key: meta[key] for key in names if key in meta}
     return to_plain({**kept, "dataset_meta": dataset_meta})
 
 

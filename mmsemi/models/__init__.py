@@ -1,6 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .augment import CutMix, MixRecipe, SingleBoxCutMix, StrongPhotometric
 from .backbones import WiderResNet38
+from .classifiers import MLMTClassifier
 from .discriminators import FCDiscriminator, S4GANDiscriminator
 from .heads import DeepLabV2Head, DeepLabV3PlusHead, DeepLabV3PlusWRNHead
 from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
@@ -24,6 +25,7 @@ __all__ = [
     "DeepLabV3PlusWRNHead",
     "FCDiscriminator",
     "FixMatch",
+    "MLMTClassifier",
     "MeanTeacher",
     "MixRecipe",
     "PixelCrossEntropy",

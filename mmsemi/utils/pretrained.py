@@ -10,12 +10,15 @@ from mmengine.runner.checkpoint import get_external_models, get_torchvision_mode
 from torch import nn
 
 
-def missing_weights_message(net: nn.Module, error: Exception) -> str:
+def missing_weights_message(
+    net: nn.Module, error: Exception, setting: str = "model.segmentor"
+) -> str:
     """Which weight files a network asks for, and where each one must lie.
 
     Args:
         net: The network whose modules carry ``init_cfg``.
         error: What went wrong when the first of them was loaded.
+        setting: Where a config sets the network.
     """
     names = []
     for module in net.modules():
@@ -27,7 +30,7 @@ def missing_weights_message(net: nn.Module, error: Exception) -> str:
     places = "; ".join(_where_to_put(name) for name in dict.fromkeys(names))
     return (
         f"pre-trained weights could not be loaded ({reason}). {places}; or start from random "
-        "weights with --cfg-options model.segmentor.backbone.init_cfg=None"
+        f"weights with --cfg-options {setting}.backbone.init_cfg=None"
     )
 
 

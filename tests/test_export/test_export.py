@@ -275,3 +275,14 @@ def test_a_network_that_onnx_gets_wrong_is_not_written(tmp_path, segmentor_confi
     with pytest.raises(RuntimeError, match="no ONNX form at 32x32: its logits differ from torch's"):
         onnx_file.write_onnx(net, tmp_path / "net.onnx", (32, 32), {}, None)
     assert list(tmp_path.glob("*.onnx")) == []
+
+
+def test_the_split_stays_with_the_weights(make_run, tmp_path):
+    """A fusion with image-level scores compares it with the classifier's."""
+    path, _ = make_run()
+    checkpoint = torch.load(path, weights_only=True)
+    split = dict(name="mine", labeled=4, labeled_sha256="ab", unlabeled=8, unlabeled_sha256="cd")
+    checkpoint["meta"]["split"] = split
+    torch.save(checkpoint, path)
+    export_segmentor(path, tmp_path / "out")
+    assert torch.load(tmp_path / "out" / "weights.pth", weights_only=True)["meta"]["split"] == split

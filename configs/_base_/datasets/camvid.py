@@ -2,13 +2,13 @@
 #   data/camvid/images/{train,val}/*.jpg    data/camvid/labels/{train,val}/*.png
 data_root = "data/camvid"
 crop_size = (320, 320)
+factors = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 weak_pipeline = [
     dict(
         type="RandomChoice",
         transforms=[
-            [dict(type="Resize", scale_factor=factor, keep_ratio=True)]
-            for factor in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+            [dict(type="Resize", scale_factor=factor, keep_ratio=True)] for factor in factors
         ],
     ),
     dict(type="RandomCrop", crop_size=crop_size),
@@ -17,6 +17,13 @@ weak_pipeline = [
 ]
 sup_pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), *weak_pipeline]
 unsup_pipeline = [dict(type="LoadImageFromFile"), *weak_pipeline]
+# Ground truth for a discriminator (source `gt`): the same, never padded.
+gt_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomCoveringResize", ratios=factors, crop_size=crop_size),
+    *weak_pipeline[1:],
+]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),

@@ -1,14 +1,14 @@
 # The built-in set: generated on first use, 7 classes, images of 96-160 px.
 data_root = "data/shapes"
 crop_size = (80, 80)
+factors = (0.75, 1.0, 1.25)
 
 # Geometry only: photometric and mixed views are made on the device, by the preprocessor.
 weak_pipeline = [
     dict(
         type="RandomChoice",
         transforms=[
-            [dict(type="Resize", scale_factor=factor, keep_ratio=True)]
-            for factor in (0.75, 1.0, 1.25)
+            [dict(type="Resize", scale_factor=factor, keep_ratio=True)] for factor in factors
         ],
     ),
     dict(type="RandomCrop", crop_size=crop_size),
@@ -17,6 +17,13 @@ weak_pipeline = [
 ]
 sup_pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), *weak_pipeline]
 unsup_pipeline = [dict(type="LoadImageFromFile"), *weak_pipeline]
+# Ground truth for a discriminator (source `gt`): the same, never padded.
+gt_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomCoveringResize", ratios=factors, crop_size=crop_size),
+    *weak_pipeline[1:],
+]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),

@@ -1,6 +1,13 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .formatting import PackSemiInputs
+from .image_labels import AddImageLabels
 from .loading import LoadCheckedAnnotations
-from .resize import RandomRelativeResize
+from .resize import RandomCoveringResize, RandomRelativeResize
 
-__all__ = ["LoadCheckedAnnotations", "PackSemiInputs", "RandomRelativeResize"]
+__all__ = [
+    "AddImageLabels",
+    "LoadCheckedAnnotations",
+    "PackSemiInputs",
+    "RandomCoveringResize",
+    "RandomRelativeResize",
+]

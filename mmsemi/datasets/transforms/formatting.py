@@ -16,6 +16,8 @@ class PackSemiInputs(PackSegInputs):
 
     The stock transform ships int64 masks: eight times the bytes through the worker's pipe and to the
     device. The preprocessor casts on the device.
+
+    Image labels (:class:`~mmsemi.datasets.transforms.AddImageLabels`) become metainfo.
     """
 
     def transform(self, results: dict) -> dict:
@@ -25,4 +27,6 @@ class PackSemiInputs(PackSegInputs):
         if mask is not None:
             data = torch.from_numpy(np.ascontiguousarray(mask[None]))
             packed["data_samples"].gt_sem_seg = PixelData(data=data)
+        if "image_labels" in results:
+            packed["data_samples"].set_metainfo(dict(image_labels=results["image_labels"]))
         return packed

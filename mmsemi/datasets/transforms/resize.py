@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Random resizing relative to each image's own size."""
+"""Random resizing relative to each image's own size, or to the crop that it must fill."""
 
 from __future__ import annotations
 
@@ -75,4 +75,75 @@ class RandomRelativeResize(BaseTransform):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(ratio_range={self.ratio_range}, resize_cfg={self.resize_cfg})"
+        )
+
+
+@TRANSFORMS.register_module()
+class RandomCoveringResize(BaseTransform):
+    """Resize by a random factor with which the image covers the crop, so that nothing is padded.
+
+    Factors are drawn until one fits; after ``max_tries`` image and mask are resized straight to the
+    crop, which changes their aspect ratio. A side s becomes floor(factor s + 1/2). For the ground
+    truth that AdvSemiSeg shows its discriminator (arXiv 1802.07934, released code): padding would
+    tell it from a prediction.
+
+    Required keys: ``img``, ``img_shape``, and ``gt_seg_map`` with ``seg_fields`` if there is a
+    mask. Modified and added keys are those of ``Resize``; follow it with
+    ``RandomCrop(crop_size=crop_size)``.
+
+    Args:
+        ratios: Factors, equally likely.
+        crop_size: Height and width of the crop, or one number for both.
+        max_tries: Factors to draw at most.
+        resize_kwargs: Further arguments of ``Resize``, e.g. ``backend`` and ``interpolation``.
+
+    Raises:
+        ValueError: An argument is out of range, or decided here.
+    """
+
+    def __init__(
+        self,
+        ratios: Sequence[float],
+        crop_size: int | Sequence[int],
+        max_tries: int = 10,
+        **resize_kwargs,
+    ) -> None:
+        crop_size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
+        if not len(ratios) or min(ratios) <= 0:
+            raise ValueError(
+                f"RandomCoveringResize: ratios={ratios} must be one or more factors above 0"
+            )
+        if len(crop_size) != 2 or min(crop_size) < 1 or max_tries < 1:
+            raise ValueError(
+                f"RandomCoveringResize: crop_size={crop_size} must be (height, width) and "
+                f"max_tries={max_tries} at least 1"
+            )
+        for key in ("scale", "scale_factor", "keep_ratio"):
+            if key in resize_kwargs:
+                raise ValueError(
+                    f"RandomCoveringResize: {key} follows from the drawn factor, remove it"
+                )
+        self.ratios, self.crop_size, self.max_tries = list(ratios), crop_size, max_tries
+        self.resize = TRANSFORMS.build(
+            dict(type="Resize", scale=0, keep_ratio=False, **resize_kwargs)
+        )
+
+    @cache_randomness
+    def _draw_factors(self) -> list[float]:
+        return np.random.choice(self.ratios, self.max_tries).tolist()
+
+    def transform(self, results: dict) -> dict:
+        """Resize image and mask of a sample."""
+        height, width = results["img_shape"][:2]
+        sizes = [(int(f * height + 0.5), int(f * width + 0.5)) for f in self._draw_factors()]
+        crop_height, crop_width = self.crop_size
+        covering = (size for size in sizes if size[0] >= crop_height and size[1] >= crop_width)
+        new_height, new_width = next(covering, self.crop_size)
+        self.resize.scale = (new_width, new_height)
+        return self.resize(results)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(ratios={self.ratios}, crop_size={self.crop_size}, "
+            f"max_tries={self.max_tries})"
         )

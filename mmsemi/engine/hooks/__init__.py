@@ -5,6 +5,7 @@ from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
+from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -13,4 +14,5 @@ __all__ = [
     "MeanTeacherHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
+    "ResumableEarlyStoppingHook",
 ]

@@ -15,10 +15,13 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import HardDiskBackend, LocalBackend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook
 from mmseg.registry import HOOKS
 
 from ...datasets.checks import unwrap
+
+#: Where the message hub holds the split that the network at hand was trained on, None if unknown.
+SPLIT_KEY = "checkpoint_split"
 
 _SUFFIX = ".tmp"
 
@@ -41,6 +44,15 @@ def _split_info(runner) -> dict | None:
     return getattr(unwrap(getattr(loader, "dataset", None)), "split_info", None)
 
 
+def _follows_validation(runner) -> bool:
+    """Whether the course of the training depends on the metrics of its validations."""
+    schedulers = runner.param_schedulers or []
+    parts = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
+    return any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks) or any(
+        getattr(scheduler, "need_val_args", False) for part in parts for scheduler in part
+    )
+
+
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook`` that writes beside and renames; the same arguments.
@@ -54,6 +66,8 @@ class AtomicCheckpointHook(CheckpointHook):
         """Prepare the folder and remove the rests of an interrupted save."""
         super().before_train(runner)
         self._compare_split(runner)
+        # What a validation within this training measures was trained on this split.
+        runner.message_hub.update_info(SPLIT_KEY, _split_info(runner))
         # Stock: forgotten at resume, and with it the duty to store a new best score at once.
         self.last_ckpt = runner.message_hub.get_info("last_ckpt", None)
         if not (self._is_local() and is_main_process()):
@@ -71,8 +85,9 @@ class AtomicCheckpointHook(CheckpointHook):
             checkpoint["meta"]["split"] = info
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Keep the split until it is known whether the run resumes."""
+        """Keep the split for metrics, and until it is known whether the run resumes."""
         self._loaded_split = checkpoint.get("meta", {}).get("split")
+        runner.message_hub.update_info(SPLIT_KEY, self._loaded_split)
 
     def _compare_split(self, runner) -> None:
         stored, info = getattr(self, "_loaded_split", None), _split_info(runner)
@@ -166,16 +181,14 @@ class AtomicCheckpointHook(CheckpointHook):
         return runner.message_hub.get_info(f"best_score{suffix}", self.init_value_map[rule])
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
-        if not self.save_best:
-            return
-        if "auto" in self.key_indicators:
+        if self.save_best and "auto" in self.key_indicators:
             self._init_rule(self.rules, [next(iter(metrics))])
         position = runner.epoch if self.by_epoch else runner.iter
         unit = "epoch" if self.by_epoch else "iter"
         meta = {"epoch": runner.epoch, "iter": runner.iter}
         outdated: list[str] = []
         updated = False
-        for indicator, rule in zip(self.key_indicators, self.rules):
+        for indicator, rule in zip(self.key_indicators, self.rules) if self.save_best else ():
             if indicator not in metrics:
                 # A further network of TeacherStudentValLoop is not evaluated each time.
                 if "/" in indicator and indicator.split("/", 1)[1] in metrics:
@@ -207,8 +220,11 @@ class AtomicCheckpointHook(CheckpointHook):
             if previous and previous != path:
                 outdated.append(previous)
         # The checkpoint to resume from was written before this validation: write it again, so that
-        # it knows the new best one. The old best one goes only then.
-        if updated and self.last_ckpt is not None:
+        # it knows the new best one (the old best one goes only then), and what a schedule or early
+        # stopping made of the metrics.
+        latest = osp.join(str(self.out_dir), self.filename_tmpl.format(position))
+        outruns = str(self.last_ckpt) == latest and _follows_validation(runner)
+        if self.last_ckpt is not None and (updated or outruns):
             self._save_checkpoint_with_step(runner, position, meta)
         for path in outdated:
             self._remove(runner, path, "previous best checkpoint")

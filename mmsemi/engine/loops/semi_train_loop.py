@@ -11,7 +11,8 @@ Decisions:
 - Random states are restored after the workers have started and shielded from validations, so the
   numbers that a training step draws depend on nothing but the steps before it.
 - Hooks that the model needs are registered here: ``custom_hooks`` of a child config replaces that
-  of its base, and a teacher without its hook would silently stay where it is.
+  of its base, and a teacher without its hook would silently stay where it is. For the same reason
+  a model may check its optimisers (``check_optim_wrapper``).
 """
 
 from __future__ import annotations
@@ -93,6 +94,9 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         self._check_classes(metainfo or {}, model)
         for config in getattr(model, "required_hooks", list)():
             self._ensure_hook(config, model)
+        # Here and not in the model's train_step, which stock DDP does not call.
+        if hasattr(model, "check_optim_wrapper"):
+            model.check_optim_wrapper(runner.optim_wrapper)
 
     @property
     def sampler(self) -> Sampler:
@@ -120,9 +124,11 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     def _check_classes(metainfo: dict, model: nn.Module) -> None:
         classes, channels = metainfo.get("classes"), getattr(model, "num_classes", None)
         if classes and channels and len(classes) != channels:
+            setting = getattr(model, "classes_setting", "model.decode_head.num_classes")
+            head = setting.split(".")[-2].replace("_", " ")
             raise ValueError(
-                f"the data set has {len(classes)} classes, the decode head {channels}: set "
-                f"model.segmentor.decode_head.num_classes={len(classes)} (auxiliary heads too)"
+                f"the data set has {len(classes)} classes, the {head} {channels}: set "
+                f"{setting}={len(classes)} (auxiliary heads too)"
             )
 
     def _ensure_hook(self, config: dict, model: nn.Module | None = None) -> Hook:

@@ -19,6 +19,7 @@ from .cross_entropy import (
     cross_entropy,
     ohem_cross_entropy,
 )
+from .image_level import cosine_consistency, late_linear_weight, multilabel_bce
 from .rampup import sigmoid_rampup
 
 __all__ = [
@@ -27,10 +28,13 @@ __all__ = [
     "ProbOhemCrossEntropy",
     "confidence_weight",
     "consistency_loss",
+    "cosine_consistency",
     "cross_entropy",
     "feature_matching_loss",
     "full_precision",
+    "late_linear_weight",
     "masked_bce_with_logits",
+    "multilabel_bce",
     "ohem_cross_entropy",
     "one_hot_maps",
     "rescale_batch",

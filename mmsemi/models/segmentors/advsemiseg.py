@@ -70,7 +70,7 @@ class AdvSemiSeg(AdversarialSegmentor):
         """One iteration of section 3 of the paper.
 
         Returns:
-            ``sup.*``; ``adv.loss_labeled``, ``adv.loss_unlabeled``, ``unsup.loss_trusted``:
+            ``sup.*`` without the accuracy; ``adv.loss_labeled``, ``adv.loss_unlabeled``, ``unsup.loss_trusted``:
             weighted losses of the student; ``unsup.trusted``: share of trusted pixels;
             ``disc.loss``, ``disc.acc``: loss and accuracy (%) of the discriminator.
         """
@@ -81,6 +81,8 @@ class AdvSemiSeg(AdversarialSegmentor):
             unlabeled = forward_network(self.student, inputs["unsup_student"]).logits_NCHW
         labeled = forward_network(self.student, inputs["sup"])
         losses = self.supervise("sup", self.student, labeled, data_samples["sup"])
+        # The log holds eight values; this one says little that the loss beside it does not.
+        losses.pop("sup.decode.acc_seg", None)
         labels = stack_masks(data_samples["sup"])
         fakes, valid = [self._probabilities(labeled.logits_NCHW)], [labels != self.ignore_index]
         verdict = self._judge(fakes[0], frozen=True)

@@ -81,17 +81,8 @@ class MeanTeacher(SemiSegmentor):
         super().__init__(*args, **kwargs)
         self._check_choice("consistency", CONSISTENCY_FORMS)
         self._check_choice("confidence_mode", ("mean", "pixel"))
-        self._check_choice("teacher_mode", ("train", "eval"))
         self._check_choice("ema_when", ("mid", "after"))
-        if (
-            self.semi_train_cfg["teacher_mode"] == "eval"
-            and self.semi_train_cfg["buffers"] == "keep"
-        ):
-            raise ValueError(
-                f"{type(self).__name__}: teacher_mode='eval' with buffers='keep' leaves the "
-                "teacher's batch-norm statistics at their initial values for ever: use "
-                "buffers='copy' or 'ema'"
-            )
+        self._check_teacher_statistics()
 
     def required_hooks(self) -> list[dict]:
         """The average, as the settings of the method ask for."""

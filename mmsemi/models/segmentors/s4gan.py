@@ -58,8 +58,8 @@ class S4GAN(AdversarialSegmentor):
     )
     image_channels = 3
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def _check_settings(self) -> None:
+        super()._check_settings()
         self._check_choice("score_mode", ("train", "eval"))
 
     def loss(self, inputs: Inputs, data_samples: Samples) -> Losses:

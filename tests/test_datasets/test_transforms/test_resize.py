@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""RandomRelativeResize: sizes against the rule, pixels against the libraries."""
+"""Random resizing: sizes against the rule, pixels against the libraries."""
 
 from __future__ import annotations
 
@@ -76,3 +76,65 @@ def test_a_sample_without_mask_and_a_sliver_pass():
 def test_bad_arguments_are_refused(settings):
     with pytest.raises(ValueError, match="RandomRelativeResize"):
         build(**settings)
+
+
+# --- RandomCoveringResize -------------------------------------------------------------------------
+
+
+def covering(**settings):
+    options = dict(ratios=[0.5, 1.0, 1.5], crop_size=(20, 30))
+    return TRANSFORMS.build(dict(type="RandomCoveringResize", **{**options, **settings}))
+
+
+def test_factors_that_cover_the_crop_are_equally_likely():
+    """40x60 at 0.5 is exactly the crop; 39x60 would be a row short (19.5 rounds up to 20)."""
+    np.random.seed(0)
+    shapes = [covering()(sample(40, 60))["img_shape"] for _ in range(600)]
+    values, counts = np.unique(shapes, axis=0, return_counts=True)
+    assert values.tolist() == [[20, 30], [40, 60], [60, 90]] and counts.min() > 160
+    assert covering(ratios=[0.5])(sample(39, 60))["img_shape"] == (20, 30)
+    np.random.seed(0)
+    shapes = {covering()(sample(38, 60))["img_shape"] for _ in range(100)}
+    assert shapes == {(38, 60), (57, 90)}
+
+
+@pytest.mark.parametrize("size", [(19, 200), (200, 29), (10, 10)])
+def test_an_image_that_never_covers_is_resized_straight_to_the_crop(size):
+    """From the image itself, not from a scaled one; the mask by nearest neighbour."""
+    original = sample(*size)
+    image = cv2.resize(original["img"], (30, 20), interpolation=cv2.INTER_LINEAR)
+    mask = cv2.resize(original["gt_seg_map"], (30, 20), interpolation=cv2.INTER_NEAREST)
+    result = covering(ratios=[0.5, 1.0])(original)
+    assert result["img_shape"] == (20, 30)
+    np.testing.assert_array_equal(result["img"], image)
+    np.testing.assert_array_equal(result["gt_seg_map"], mask)
+
+
+def test_it_tries_so_often():
+    """Of two factors one covers: after n tries 2^-n of the images are resized to the crop."""
+    np.random.seed(0)
+    one = covering(ratios=[0.5, 2.0], max_tries=2)
+    shapes = [one(sample(15, 20))["img_shape"] for _ in range(400)]
+    assert set(shapes) == {(30, 40), (20, 30)}
+    assert 70 < shapes.count((20, 30)) < 130
+    ten = covering(ratios=[0.5, 2.0])
+    assert [ten(sample(15, 20))["img_shape"] for _ in range(50)].count((20, 30)) < 3
+
+
+def test_one_number_is_a_square_crop():
+    assert covering(crop_size=50)(sample(20, 40))["img_shape"] == (50, 50)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(ratios=[]), r"ratios=\[\] must be one or more factors above 0"),
+        (dict(ratios=[0, 1]), "factors above 0"),
+        (dict(crop_size=(20,)), r"crop_size=\(20,\) must be \(height, width\)"),
+        (dict(max_tries=0), "max_tries=0 at least 1"),
+        (dict(scale=(3, 4)), "scale follows from the drawn factor"),
+    ],
+)
+def test_bad_arguments_of_the_covering_resize_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"RandomCoveringResize: .*{message}"):
+        covering(**settings)

@@ -223,3 +223,29 @@ def test_checkpoints_know_their_images_and_a_run_on_others_is_told(
     told = [line for line in runner.log.lines if "the run resumes on other images" in line]
     assert len(told) == (name == "another")
     assert load(tmp_path / "iter_6.pth")["meta"]["split"]["name"] == name
+
+
+def test_metrics_find_the_split_of_the_network_at_hand(toy, tmp_path, monkeypatch) -> None:
+    """After loading: the checkpoint's. Within a training: that of the training."""
+    toy.runner(tmp_path / "old", max_iters=2, save_interval=2).train()
+    monkeypatch.setattr(toy.Dataset, "split_info", SPLIT, raising=False)
+    runner = toy.runner(tmp_path / "run", max_iters=2, save_interval=2, val_interval=2)
+    assert runner.message_hub.get_info("checkpoint_split", None) is None
+    runner.train()
+    assert runner.message_hub.get_info("checkpoint_split") == SPLIT
+    for folder, expected in (("run", SPLIT), ("old", None)):
+        weights = str(tmp_path / folder / "iter_2.pth")
+        tester = toy.runner(tmp_path / "test", val_interval=2, load_from=weights)
+        tester.load_or_resume()
+        assert tester.message_hub.get_info("checkpoint_split", "unset") == expected
+    other = {**SPLIT, "name": "another"}
+    monkeypatch.setattr(toy.Dataset, "split_info", other)
+    tuned = toy.runner(
+        tmp_path / "tuned", max_iters=2, load_from=str(tmp_path / "run" / "iter_2.pth")
+    )
+    tuned.train()
+    assert tuned.message_hub.get_info("checkpoint_split") == other
+    resumed = toy.runner(tmp_path / "run", max_iters=4, save_interval=4, resume=True)
+    resumed.train()
+    assert resumed.message_hub.get_info("checkpoint_split") == other
+    assert not [line for line in resumed.log.lines if "checkpoint_split" in line]

@@ -383,8 +383,6 @@ def test_inputs_that_do_not_work_are_refused(build, monkeypatch):
     inputs, samples = make_batch()
     with pytest.raises(ValueError, match="num_per_source.unlabeled to at least 1"):
         build().model.loss(dict(sup=inputs["sup"]), samples)
-    with pytest.raises(ValueError, match="threshold=60 is not a probability"):
-        build(threshold=60).model.loss(inputs, samples)
     add_gt_without_mask(inputs, samples)
     with pytest.raises(
         ValueError, match="'a.png' of the source 'gt' came without a mask: add Load"

@@ -1,0 +1,190 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Fusion of a segmentation with image-level scores: classes judged absent cannot win a pixel.
+
+The low-level branch (s4GAN, or any segmentor) and the high-level branch (MLMT) of Mittal et al.,
+"Semi-Supervised Semantic Segmentation With High- and Low-Level Consistency", TPAMI 2021, are trained
+apart and meet here, at test time.
+
+Decision: a gated class gets the logit -inf. The released code multiplies the logits by the gate, and
+a 0 beats the negative logits of present classes. With -inf the arg max is that of softmax times gate,
+which is what the paper means, and it neither underflows nor cares whether a model's ``seg_logits``
+are logits or probabilities.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from mmengine.logging import MessageHub, print_log
+from torch import Tensor
+
+from ..utils import check_keys, close_matches
+from .predictions import class_scores
+from .score_table import ScoreTable, image_id
+
+_DEFAULTS = dict(
+    scores=None, threshold=0.2, background="background", missing="error", check_split=True
+)
+
+
+def gated_labels(logits_CHW: Tensor, keep_C: Tensor) -> Tensor:
+    """Arg max over the classes that are kept; over all of them if none is.
+
+    Args:
+        logits_CHW: Scores of one image, any monotonic form (logits, log-probabilities, ...).
+        keep_C: Bool, which classes may win.
+
+    Returns:
+        (H, W) int64 class indices.
+    """
+    keep_C = keep_C | ~keep_C.any()
+    return logits_CHW.masked_fill(~keep_C[:, None, None], -torch.inf).argmax(0)
+
+
+class ImageLevelGate:
+    """Which classes may occur in an image, by a classifier's scores.
+
+    Args:
+        scores: Path of a :class:`ScoreTable`, relative to the working directory.
+        threshold: A class is kept where its score is at least this.
+        background: Name or index of the class that is never gated off, ``None`` for no such class.
+            The default is the class 'background' of data sets that have one.
+        missing: What to do with an image that the table lacks: 'error', or 'keep' its prediction.
+        check_split: Whether classifier and segmentor must have been trained on the same labels.
+
+    Raises:
+        FileNotFoundError: There is no such table.
+        ValueError: It is damaged, or an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        scores: str,
+        threshold: float = 0.2,
+        background: str | int | None = "background",
+        missing: str = "error",
+        check_split: bool = True,
+    ) -> None:
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"gate.threshold={threshold} must lie between 0 and 1")
+        if missing not in ("error", "keep"):
+            raise ValueError(f"gate.missing={missing!r} is none of 'error', 'keep'")
+        self.path, self.threshold = scores, threshold
+        self.background, self.missing, self.check_split = background, missing, check_split
+        try:
+            self.table = ScoreTable.load(scores)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}: make it with `python tools/test.py configs/mlmt/<config>.py "
+                "<checkpoint>`, whose ImageLevelMetric writes its out_file, and name that file in "
+                "gate.scores"
+            ) from None
+        self._classes: tuple[str, ...] = ()
+        self._split: Mapping | None = None
+        self._background: int | None = None
+
+    @classmethod
+    def build(cls, config: dict) -> ImageLevelGate:
+        """The gate of a metric's ``gate=dict(scores=..., ...)``; an unknown key is an error."""
+        settings = check_keys(config, _DEFAULTS, "gate")
+        if not settings["scores"]:
+            raise ValueError("gate.scores must name the file of a score table (.npz or .json)")
+        return cls(**settings)
+
+    def apply(self, samples: Sequence[Mapping], classes: Sequence[str]) -> list[dict]:
+        """Samples with gated predictions; the given ones, which other metrics read, stay as they are.
+
+        Args:
+            samples: Predicted samples as metrics get them.
+            classes: Class names of the data set.
+
+        Raises:
+            ValueError: The table does not fit the data set or the segmentor, or lacks an image.
+        """
+        self._check(tuple(classes))
+        gated = []
+        for sample in samples:
+            logits_CHW = class_scores(sample, classes, "the image-level gate")
+            labels_HW = gated_labels(
+                logits_CHW, self.keep(sample["img_path"]).to(logits_CHW.device)
+            )
+            gated.append({**sample, "pred_sem_seg": {"data": labels_HW[None]}})
+        return gated
+
+    def keep(self, img_path: str) -> Tensor:
+        """(C,) bool on the CPU: which classes may occur in an image."""
+        row = self.table.scores.get(image_id(img_path))
+        if row is None and self.missing == "error":
+            raise ValueError(
+                f"score table '{self.path}' has no row '{image_id(img_path)}' for image "
+                f"'{img_path}': write it for this data set, or set gate.missing='keep'"
+            )
+        kept = np.ones(len(self.table.classes), bool) if row is None else row >= self.threshold
+        if self._background is not None:
+            kept[self._background] = True
+        return torch.from_numpy(kept)
+
+    def _check(self, classes: tuple[str, ...]) -> None:
+        """Compare table, data set and segmentor; at once, and again when one of them changes."""
+        split = MessageHub.get_current_instance().get_info("checkpoint_split", None)
+        if classes == self._classes and split == self._split:
+            return
+        if classes != self.table.classes:
+            pairs = list(zip(classes, self.table.classes))
+            at = next((i for i, (a, b) in enumerate(pairs) if a != b), len(pairs))
+            named = [
+                names[at] if at < len(names) else None for names in (classes, self.table.classes)
+            ]
+            raise ValueError(
+                f"score table '{self.path}' has other classes than the data set "
+                f"({len(self.table.classes)} and {len(classes)}): class {at} is {named[1]!r} in the "
+                f"table and {named[0]!r} in the data set"
+            )
+        self._background = self._find_background(classes)
+        if self.check_split:
+            self._compare_splits(split)
+        self._classes, self._split = classes, split
+
+    def _find_background(self, classes: tuple[str, ...]) -> int | None:
+        if self.background in (None, *classes):
+            return None if self.background is None else classes.index(self.background)
+        if isinstance(self.background, int) and 0 <= self.background < len(classes):
+            return self.background
+        if self.background == _DEFAULTS["background"]:
+            return None
+        raise ValueError(
+            f"gate.background={self.background!r} is none of the {len(classes)} classes"
+            f"{close_matches(self.background, classes)}"
+        )
+
+    def _compare_splits(self, segmentor: Mapping | None) -> None:
+        classifier = self.table.split
+        key = "labeled_sha256"
+        unknown = [
+            name
+            for name, split in (
+                (f"score table '{self.path}'", classifier),
+                ("the segmentor's checkpoint", segmentor),
+            )
+            if not split or key not in split
+        ]
+        if unknown:
+            print_log(
+                f"{' and '.join(unknown)} do{'es' * (len(unknown) == 1)} not say which images had "
+                "labels: make sure that classifier and segmentor were trained on the same ones",
+                "current",
+                logging.WARNING,
+            )
+        elif classifier[key] != segmentor[key]:
+            described = [
+                f"split {split.get('name')} ({split.get('labeled')} labelled images)"
+                for split in (classifier, segmentor)
+            ]
+            raise ValueError(
+                f"score table '{self.path}' comes from a classifier trained on {described[0]}, the "
+                f"segmentor was trained on {described[1]}: train both on the same labels, or set "
+                "gate.check_split=False"
+            )
