@@ -7,7 +7,7 @@ _base_ = [
     "../_base_/schedules/mlmt.py",
     "../_base_/default_runtime.py",
 ]
-epochs, epoch_iters = 100, 4
+epochs, epoch_iters = 60, 4
 max_iters = epochs * epoch_iters
 model = dict(
     # No blur: the classes differ in textures of a few pixels, which it would wipe out.
@@ -51,14 +51,15 @@ val_evaluator = dict(
 )
 test_evaluator = val_evaluator
 
+# Trained longer or faster it learns the 32 images by heart, and its scores go to 0 and 1.
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="AdamW", lr=0.005, weight_decay=0.01),
+    optimizer=dict(_delete_=True, type="AdamW", lr=0.001, weight_decay=0.01),
 )
 param_scheduler = [
     dict(
         type="CosineAnnealingLR",
         T_max=max_iters,
-        eta_min=1e-4,
+        eta_min=1e-5,
         begin=0,
         end=max_iters + 1,
         by_epoch=False,

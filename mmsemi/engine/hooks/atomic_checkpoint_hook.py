@@ -44,7 +44,7 @@ def _split_info(runner) -> dict | None:
     return getattr(unwrap(getattr(loader, "dataset", None)), "split_info", None)
 
 
-def _follows_validation(runner) -> bool:
+def follows_validation(runner) -> bool:
     """Whether the course of the training depends on the metrics of its validations."""
     schedulers = runner.param_schedulers or []
     parts = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
@@ -223,7 +223,7 @@ class AtomicCheckpointHook(CheckpointHook):
         # it knows the new best one (the old best one goes only then), and what a schedule or early
         # stopping made of the metrics.
         latest = osp.join(str(self.out_dir), self.filename_tmpl.format(position))
-        outruns = str(self.last_ckpt) == latest and _follows_validation(runner)
+        outruns = str(self.last_ckpt) == latest and follows_validation(runner)
         if self.last_ckpt is not None and (updated or outruns):
             self._save_checkpoint_with_step(runner, position, meta)
         for path in outdated:

@@ -17,7 +17,8 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
     """mmengine's ``EarlyStoppingHook`` whose best score and wait count are in the checkpoint.
 
     The same arguments, but a ``monitor`` that the validation does not give is an error. A run that
-    was stopped early and is resumed ends at once, unless ``patience`` has grown.
+    was stopped early and is resumed ends at once, unless ``patience`` has grown or
+    ``stopping_threshold`` moved on.
     """
 
     # Before the checkpoint hook, which writes the state of this validation.
@@ -29,15 +30,25 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         if runner.iter == 0 or not state:
             return
         self.best_score, self.wait_count = state["best_score"], state["wait_count"]
-        if self.wait_count >= self.patience:
-            runner.train_loop.stop_training = True
-            print_log(
-                f"the run was stopped early after {self.wait_count} validations without a better "
-                f"{self.monitor} than {self.best_score:.4g}: give the early stopping hook a larger "
-                "patience to go on",
-                "current",
-                logging.WARNING,
+        is_better, limit = self.rule_map[self.rule], self.stopping_threshold
+        if limit is not None and is_better(self.best_score, limit):
+            reason = f"with {self.monitor} {self.best_score:.4g}"
+            self._stop(runner, reason, "another stopping_threshold")
+        elif self.wait_count >= self.patience:
+            reason = (
+                f"after {self.wait_count} validations without a better {self.monitor} than "
+                f"{self.best_score:.4g}"
             )
+            self._stop(runner, reason, "a larger patience")
+
+    @staticmethod
+    def _stop(runner, reason: str, remedy: str) -> None:
+        runner.train_loop.stop_training = True
+        print_log(
+            f"the run was stopped early {reason}: give the early stopping hook {remedy} to go on",
+            "current",
+            logging.WARNING,
+        )
 
     def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
         """Count the validation and store the state.

@@ -10,6 +10,8 @@ Decisions:
   advanced the stock way, with a warning.
 - Random states are restored after the workers have started and shielded from validations, so the
   numbers that a training step draws depend on nothing but the steps before it.
+- Where schedule or early stopping follow the metrics, each validation counts once: one that an
+  interruption cut off is made up for at resume, one that is in the checkpoint is not repeated.
 - Hooks that the model needs are registered here: ``custom_hooks`` of a child config replaces that
   of its base, and a teacher without its hook would silently stay where it is. For the same reason
   a model may check its optimisers (``check_optim_wrapper``).
@@ -32,8 +34,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from ...datasets.checks import check_leakage, check_training_set
+from ..hooks.atomic_checkpoint_hook import follows_validation
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
+
+#: Where the message hub holds the iteration of the last validation that began. A checkpoint that was
+#: written before the validation of its iteration holds an earlier one.
+_VALIDATED_KEY = "validated_iter"
 
 
 @LOOPS.register_module()
@@ -43,7 +50,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     Before training it refuses training images that are missing or validation images
     (:func:`~mmsemi.datasets.checks.check_training_set`,
     :func:`~mmsemi.datasets.checks.check_leakage`). A run resumed at its last iteration repeats the
-    final validation, which the interruption may have cut off.
+    final validation, which the interruption may have cut off, unless the checkpoint knows what a
+    schedule or early stopping made of it.
 
     Args:
         runner: The runner.
@@ -201,8 +209,35 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         # those of the main process, which are the ones that a checkpoint holds.
         for buffer in self.runner.model.buffers():
             broadcast(buffer)
+        self.runner.message_hub.update_info(_VALIDATED_KEY, self._iter)
         with self.random_state_hook.shielded():
             self.runner.val_loop.run()
+
+    def _validation_is_due(self) -> bool:
+        return (
+            self.runner.val_loop is not None
+            and self._iter >= self.val_begin
+            and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
+        )
+
+    def _resume_validation(self) -> None:
+        """At a resume: the validation of the checkpoint's iteration, if it may be missing."""
+        runner, is_finished = self.runner, self._iter >= self._max_iters
+        self._decide_current_val_interval()
+        if follows_validation(runner):
+            validated = runner.message_hub.get_info(_VALIDATED_KEY, 0) == self._iter
+            if validated or not self._validation_is_due():
+                return
+            runner.logger.info(
+                f"the validation of iteration {self._iter} was cut off: it is repeated"
+            )
+        elif is_finished and runner.val_loop is not None and self._iter >= self.val_begin:
+            runner.logger.info(
+                f"all {self._max_iters} iterations are done: only the final validation is repeated"
+            )
+        else:
+            return
+        self._validate()
 
     def run(self) -> nn.Module:
         """Train until ``max_iters`` or until a hook sets ``stop_training``."""
@@ -212,25 +247,16 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             check_leakage(self.dataloader.dataset, runner.val_loop.dataloader.dataset)
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
-        is_finished = self._iter >= self._max_iters
-        if not is_finished:
+        if self._iter < self._max_iters:
             self._start_loader()
         if self._iter > 0:
             self.random_state_hook.restore(runner)
-        if is_finished and runner.val_loop is not None and self._iter >= self.val_begin:
-            runner.logger.info(
-                f"all {self._max_iters} iterations are done: only the final validation is repeated"
-            )
-            self._validate()
+            self._resume_validation()
         while self._iter < self._max_iters and not self.stop_training:
             runner.model.train()
             self.run_iter(self._next_batch())
             self._decide_current_val_interval()
-            if (
-                runner.val_loop is not None
-                and self._iter >= self.val_begin
-                and (self._iter % self.val_interval == 0 or self._iter == self._max_iters)
-            ):
+            if self._validation_is_due():
                 self._validate()
         # Ends the workers, which would go on prefetching otherwise.
         self.dataloader_iterator = self.dataloader._iterator = None

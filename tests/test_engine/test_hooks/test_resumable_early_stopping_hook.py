@@ -55,7 +55,12 @@ def make_runner(toy, tmp_path):
                 results["loss_d"] = self.critic(prediction.detach()).square().mean()
             return results
 
-    def make(max_iters: int = 20, patience: int = PATIENCE, **settings) -> Runner:
+    def make(
+        max_iters: int = 20,
+        patience: int = PATIENCE,
+        stopping_threshold: float | None = None,
+        **settings,
+    ) -> Runner:
         rates = Rates()
         stop = dict(
             type="ResumableEarlyStoppingHook",
@@ -63,6 +68,7 @@ def make_runner(toy, tmp_path):
             rule="less",
             min_delta=0.0,
             patience=patience,
+            stopping_threshold=stopping_threshold,
         )
         apart = settings.pop("apart", True)
         runner = toy.runner(
@@ -138,6 +144,17 @@ def test_a_stopped_run_stays_stopped_unless_patience_grows(make_runner) -> None:
     assert longer.iter == STOP_AT + 2
 
 
+def test_a_run_that_was_good_enough_stays_stopped_unless_the_threshold_moves(make_runner) -> None:
+    make_runner(stopping_threshold=0.91).train()
+    again = make_runner(stopping_threshold=0.91, resume=True)
+    again.train()
+    assert again.iter == 4 and not again.recorder.losses
+    assert any("stopped early with val_loss 0.9:" in line for line in again.log.lines)
+    further = make_runner(6, stopping_threshold=0.5, resume=True)
+    further.train()
+    assert further.iter == 6
+
+
 def test_a_new_run_from_stopped_weights_starts_afresh(make_runner, tmp_path) -> None:
     make_runner().train()
     weights = str(tmp_path / f"iter_{STOP_AT}.pth")
@@ -153,3 +170,49 @@ def test_a_monitor_that_nothing_computes_is_an_error(make_runner) -> None:
         ValueError, match="monitors 'loss_val', the validation gives val_loss, mIoU"
     ):
         runner.train()
+
+
+class Killed(BaseException):
+    """Stands for ``kill -9``."""
+
+
+@pytest.mark.parametrize("cut", [6, 10])
+def test_a_validation_that_was_cut_off_is_made_up_for(
+    make_runner, tmp_path, monkeypatch, cut
+) -> None:
+    """The checkpoint of its iteration is older; without it a rate would fall too late."""
+    whole = make_runner(work_dir=tmp_path / "whole")
+    whole.train()
+    first = make_runner(work_dir=tmp_path / "cut")
+
+    def kill(self, results: list) -> dict:
+        metrics = compute_metrics(self, results)
+        if first.iter == cut:
+            raise Killed
+        return metrics
+
+    compute_metrics = ScriptedLoss.compute_metrics
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptedLoss, "compute_metrics", kill)
+        with pytest.raises(Killed):
+            first.train()
+    second = make_runner(work_dir=tmp_path / "cut", resume=True)
+    second.train()
+    assert min(second.recorder.metrics) == min(second.rates.seen) == cut
+    assert {**first.rates.seen, **second.rates.seen} == whole.rates.seen
+    assert {**first.recorder.losses, **second.recorder.losses} == whole.recorder.losses
+    assert second.message_hub.get_info("early_stopping") == dict(
+        best_score=0.9, wait_count=PATIENCE
+    )
+
+
+def test_a_validation_that_counted_is_not_repeated(make_runner) -> None:
+    """Neither within the run nor at its end, where other runs repeat theirs."""
+    make_runner(6).train()
+    ended = make_runner(6, resume=True)
+    ended.train()
+    assert not ended.recorder.metrics
+    assert ended.message_hub.get_info("early_stopping")["wait_count"] == 1
+    longer = make_runner(10, resume=True)
+    longer.train()
+    assert list(longer.recorder.metrics) == [8, 10]
