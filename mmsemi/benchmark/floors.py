@@ -189,17 +189,21 @@ def unimatch_floor(model: nn.Module, inputs: dict, samples: dict) -> Tensor:
     weak, size_hw, head = inputs["unsup_teacher"], x.shape[-2:], model.student.decode_head
     own = len(inputs["unsup_student"]) // model.num_views
     partner = _partner_belief(model, inputs, own)
-    feats = net.backbone(torch.cat([x, weak[:own]]))
+    alone = cfg["labeled_forward"] == "alone"
+    sup = _supervised(net, x, labels)[0] if alone else None
+    shared = x[:0] if alone else x
+    feats = net.backbone(torch.cat([shared, weak[:own]]))
     both = []
     for feat in feats:
-        dropped = F.dropout2d(feat[len(x) :], cfg["feature_dropout"])
-        both.append(torch.cat([feat[: len(x)], dropped]))
+        dropped = F.dropout2d(feat[len(shared) :], cfg["feature_dropout"])
+        both.append(torch.cat([feat[: len(shared)], dropped]))
     logits = _upsample(head(both), size_hw, head)
-    sup = _sup_loss(net, feats, logits, labels)
+    if not alone:
+        sup = _sup_loss(net, feats, logits, labels)
     with torch.no_grad():
-        own_feats = [feat[len(x) :] for feat in feats]
+        own_feats = [feat[len(shared) :] for feat in feats]
         belief = _upsample(head(own_feats), size_hw, head).softmax(1).max(1)
-    perturbed = F.cross_entropy(logits[len(x) :], belief[1], reduction="none")
+    perturbed = F.cross_entropy(logits[len(shared) :], belief[1], reduction="none")
     feature = (perturbed * (belief[0] >= cfg["threshold"])).mean()
     strong = _forward(net, inputs["unsup_student"])[1]
     if own < len(weak):
@@ -307,7 +311,7 @@ _KNOWN_SETTINGS: dict[str, dict[str, tuple]] = dict(
         confidence_mode=("mean",),
     ),
     FixMatch=dict(partner_mode=("eval",)),
-    UniMatch=dict(partner_mode=("eval",), joint_decoder=(False,), labeled_forward=("weak",)),
+    UniMatch=dict(partner_mode=("eval",), joint_decoder=(False,)),
     AdvSemiSeg=dict(ignore_padding=(True,)),
     S4GAN=dict(ignore_padding=(True,), score_mode=("train",)),
 )

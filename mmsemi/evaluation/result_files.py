@@ -94,7 +94,8 @@ class ResultFiles(IoUMetric):
             self._folder.mkdir(parents=True)
         picture = Image.fromarray(labels_HW.cpu().numpy().astype(np.uint8))
         picture.putpalette(self._palette())
-        path = self._folder / f"{len(self._pictures)}.png"
+        # An image may occur twice, in a list or where processes share a set that they cannot divide.
+        path = self._pictures.get(img_path) or self._folder / f"{len(self._pictures)}.png"
         picture.save(path)
         self._pictures[img_path] = path
 

@@ -79,6 +79,7 @@ STEPS = [(method, mixed, 1, {}) for method, mixed in METHODS] + [
     ("FixMatch", "halves", 1, dict(FIXMATCH, labels_from="student", labeled_forward="weak")),
     ("UniMatch", "permute", 2, UNIMATCH),
     ("UniMatch", "halves", 2, UNIMATCH),
+    ("UniMatch", "permute", 2, dict(UNIMATCH, labeled_forward="alone")),
 ]
 
 

@@ -127,6 +127,13 @@ def test_images_of_one_name_keep_a_picture_each(predict, tmp_path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "b", "result.txt"]
 
 
+def test_an_image_that_occurs_twice_takes_no_picture_of_another(predict, tmp_path) -> None:
+    values = dict(a=0, b=1, c=2)
+    write(tmp_path, [predict(torch.full((2, 2), values[n]), path=f"s/{n}.png") for n in "aabc"])
+    found = {p.stem: int(np.asarray(Image.open(p))[0, 0]) for p in tmp_path.glob("*.png")}
+    assert found == values
+
+
 def test_images_that_differ_in_their_suffix_are_refused(predict, tmp_path) -> None:
     samples = [predict(torch.zeros(2, 2, dtype=torch.long), path=p) for p in ("s/1.png", "s/1.jpg")]
     with pytest.raises(ValueError, match=r"'s/1.*' and 's/1.*' differ in their suffix only"):
