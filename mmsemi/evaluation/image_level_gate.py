@@ -68,8 +68,8 @@ class ImageLevelGate:
         missing: str = "error",
         check_split: bool = True,
     ) -> None:
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"gate.threshold={threshold} must lie between 0 and 1")
+        if not (isinstance(threshold, (int, float)) and 0 <= threshold <= 1):
+            raise ValueError(f"gate.threshold={threshold!r} must be a number from 0 to 1")
         if missing not in ("error", "keep"):
             raise ValueError(f"gate.missing={missing!r} is none of 'error', 'keep'")
         self.path, self.threshold = scores, threshold

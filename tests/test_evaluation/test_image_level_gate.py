@@ -114,7 +114,8 @@ def test_other_classes_are_refused(tmp_path, make_sample) -> None:
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (dict(threshold=20), "gate.threshold=20 must lie between 0 and 1"),
+        (dict(threshold=20), "gate.threshold=20 must be a number from 0 to 1"),
+        (dict(threshold="0.2"), "gate.threshold='0.2' must be a number from 0 to 1"),
         (dict(missing="skip"), "gate.missing='skip'"),
         (dict(treshold=0.2), "unknown key 'treshold' in gate; did you mean 'threshold'"),
         (dict(scores=None), "gate.scores must name the file"),

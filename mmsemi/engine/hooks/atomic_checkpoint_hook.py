@@ -15,10 +15,11 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.fileio import HardDiskBackend, LocalBackend
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook
+from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
 from ...datasets.checks import unwrap
+from ..plateau import follows_validation
 
 #: Where the message hub holds the split that the network at hand was trained on, None if unknown.
 SPLIT_KEY = "checkpoint_split"
@@ -42,15 +43,6 @@ def _split_info(runner) -> dict | None:
     """The training set's own account of its split, if it gives one."""
     loader = getattr(runner.train_loop, "dataloader", None)
     return getattr(unwrap(getattr(loader, "dataset", None)), "split_info", None)
-
-
-def follows_validation(runner) -> bool:
-    """Whether the course of the training depends on the metrics of its validations."""
-    schedulers = runner.param_schedulers or []
-    parts = schedulers.values() if isinstance(schedulers, dict) else [schedulers]
-    return any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks) or any(
-        getattr(scheduler, "need_val_args", False) for part in parts for scheduler in part
-    )
 
 
 @HOOKS.register_module()

@@ -34,9 +34,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from ...datasets.checks import check_leakage, check_training_set
-from ..hooks.atomic_checkpoint_hook import follows_validation
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
+from ..plateau import follows_validation
 
 #: Where the message hub holds the iteration of the last validation that began. A checkpoint that was
 #: written before the validation of its iteration holds an earlier one.

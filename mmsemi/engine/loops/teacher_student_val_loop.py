@@ -20,6 +20,8 @@ from mmseg.registry import LOOPS
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..plateau import check_monitored
+
 
 @LOOPS.register_module()
 class TeacherStudentValLoop(ValLoop):
@@ -119,6 +121,7 @@ class TeacherStudentValLoop(ValLoop):
         metrics = self._metrics()
         for name in self._others():
             metrics.update(self._evaluate_other(name))
+        check_monitored(runner, metrics)
         runner.call_hook("after_val_epoch", metrics=metrics)
         runner.call_hook("after_val")
         return metrics

@@ -172,6 +172,14 @@ def test_a_monitor_that_nothing_computes_is_an_error(make_runner) -> None:
         runner.train()
 
 
+def test_a_schedule_whose_metric_nothing_computes_is_an_error(make_runner) -> None:
+    runner = make_runner()
+    runner.param_schedulers["segmentor"][0]["monitor"] = "loss_val"
+    message = "ReduceOnPlateauLR monitors 'loss_val', the validation gives val_loss, mIoU"
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
 class Killed(BaseException):
     """Stands for ``kill -9``."""
 
