@@ -10,10 +10,9 @@
 _base_ = [
     "../_base_/models/deeplabv3plus_wrn38.py",
     "../_base_/datasets/s4gan_cityscapes.py",
-    "../_base_/schedules/sgd_poly.py",
+    "../_base_/schedules/deeplabv2.py",
     "../_base_/default_runtime.py",
 ]
-max_iters = 40000
 model = dict(data_preprocessor=dict(size=_base_.crop_size))
 train_dataloader = dict(
     batch_size=8,
@@ -21,13 +20,6 @@ train_dataloader = dict(
     dataset=dict(split=dict(_delete_=True, type="RatioSplit", ratio=0.1, seed=0)),
 )
 # Weight decay on everything that is trained.
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, weight_decay=5e-4),
-    paramwise_cfg=dict(_delete_=True, custom_keys=dict(decode_head=dict(lr_mult=10))),
-)
-param_scheduler = [
-    dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
-]
-train_cfg = dict(max_iters=max_iters, val_interval=5000)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 default_hooks = dict(checkpoint=dict(interval=5000))
 auto_scale_lr = dict(enable=False, base_batch_size=8)

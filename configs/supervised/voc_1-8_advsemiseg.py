@@ -12,7 +12,7 @@
 _base_ = [
     "../_base_/models/deeplabv2_r101.py",
     "../_base_/datasets/advsemiseg_voc.py",
-    "../_base_/schedules/sgd_poly.py",
+    "../_base_/schedules/deeplabv2.py",
     "../_base_/default_runtime.py",
 ]
 max_iters = 20000
@@ -34,14 +34,9 @@ train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=10)),
     dataset=dict(split=dict(_delete_=True, type="RatioSplit", ratio=1 / 8, seed=0)),
 )
-# Weight decay on everything that is trained.
-optim_wrapper = dict(
-    optimizer=dict(lr=2.5e-4, weight_decay=5e-4),
-    paramwise_cfg=dict(_delete_=True, custom_keys=dict(decode_head=dict(lr_mult=10))),
-)
 param_scheduler = [
     dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
 ]
-train_cfg = dict(max_iters=max_iters, val_interval=5000)
+train_cfg = dict(max_iters=max_iters)
 default_hooks = dict(checkpoint=dict(interval=5000))
 auto_scale_lr = dict(enable=False, base_batch_size=10)

@@ -13,10 +13,9 @@
 _base_ = [
     "../_base_/models/deeplabv2_r101_imagenet.py",
     "../_base_/datasets/advsemiseg_voc.py",
-    "../_base_/schedules/sgd_poly.py",
+    "../_base_/schedules/deeplabv2.py",
     "../_base_/default_runtime.py",
 ]
-max_iters = 40000
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size, test_cfg=dict(size=(505, 505))),
 )
@@ -25,14 +24,5 @@ train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=8)),
     dataset=dict(split=dict(name="s4gan_voc_1of8")),
 )
-# Weight decay on everything that is trained.
-optim_wrapper = dict(
-    optimizer=dict(lr=2.5e-4, weight_decay=5e-4),
-    paramwise_cfg=dict(_delete_=True, custom_keys=dict(decode_head=dict(lr_mult=10))),
-)
-param_scheduler = [
-    dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)
-]
-train_cfg = dict(max_iters=max_iters, val_interval=5000)
 default_hooks = dict(checkpoint=dict(interval=5000))
 auto_scale_lr = dict(enable=False, base_batch_size=8)
