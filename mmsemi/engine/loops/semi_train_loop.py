@@ -40,7 +40,7 @@ from ..plateau import follows_validation
 
 #: Where the message hub holds the iteration of the last validation that began. A checkpoint that was
 #: written before the validation of its iteration holds an earlier one.
-_VALIDATED_KEY = "validated_iter"
+_VALIDATED_KEY = "last_validated_iter"
 
 
 @LOOPS.register_module()
