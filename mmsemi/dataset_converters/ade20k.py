@@ -34,9 +34,7 @@ from .common import (
 
 NUM_VALUES = 151  # 0 = other, 150 classes
 PARTS = {
-    "training": IdList(
-        "training", 20210, "6bb3631cc6ddf61eca5a9427027776105361247c675064347e7d711dd847c408"
-    ),
+    "training": IdList.of_master("training", "ade"),
     "validation": IdList("validation", 2000),
 }
 

@@ -80,14 +80,10 @@ IDS_TO_TRAIN_IDS = np.full(256, IGNORE, np.uint8)
 IDS_TO_TRAIN_IDS[list(CLASSES.values())] = np.arange(len(CLASSES))
 
 PARTS = {
-    "train": IdList(
-        "train", 2975, "7f56ebec1d2eb8db59a3600206fcf7f05b53a7f3a8cf66381e6de73356b9eb7a"
-    ),
-    "val": IdList("val", 500, "73099b252b778d6fa89467ad05a7068b8a6a0f931693f909e1acbf189a36fb52"),
+    "train": IdList.of_master("train", "city"),
+    "val": IdList.of_master("val", "city_val"),
 }
-TRAIN_EXTRA = IdList(
-    "train_extra", 19998, "9963e889cefcfc861eb6c372214922d2440aafcd1d50911aa7478e315f173175"
-)
+TRAIN_EXTRA = IdList.of_master("train_extra", "city_extra")
 # Commonly reported as damaged in the official archive.
 SUSPECT = "troisdorf/troisdorf_000000_000073"
 IMAGE, MASK = "_leftImg8bit.png", "_gtFine_labelTrainIds.png"

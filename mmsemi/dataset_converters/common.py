@@ -20,7 +20,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..datasets.splits import ids_sha256, read_id_list
+from ..datasets.splits import MASTERS, ids_sha256, read_id_list
 from ..launch import UsageError, keep_traceback
 
 IGNORE = 255
@@ -194,6 +194,11 @@ class IdList:
     name: str
     count: int
     sha256: str | None = None
+
+    @classmethod
+    def of_master(cls, name: str, master: str) -> IdList:
+        """A list that splits are taken from, by its key in ``MASTERS``."""
+        return cls(name, MASTERS[master].count, MASTERS[master].sha256)
 
     def check(self, ids: Sequence[str], subset: bool = False) -> None:
         """Compare and print.

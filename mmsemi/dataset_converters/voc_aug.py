@@ -35,15 +35,9 @@ from .common import (
     write_mask,
 )
 
-TRAIN_AUG = IdList(
-    "train_aug (VOC train + SBD - VOC val)",
-    10582,
-    "d1326bd532648d73bc4b1bd275434eba81930982dc7401a65a8cecb26c028e24",
-)
-TRAIN = IdList(
-    "VOC train", 1464, "aa623bd2c8ce4443a8aaae51c524c0eb165e8e44caf6aa9e3ad33d7b75a3ef20"
-)
-VAL = IdList("VOC val", 1449, "cdc1326d12f69ce5153aa5da04a4d8783e146868d42d19f82f44e74b97ac907d")
+TRAIN_AUG = IdList.of_master("train_aug (VOC train + SBD - VOC val)", "voc_aug")
+TRAIN = IdList.of_master("VOC train", "voc_train")
+VAL = IdList.of_master("VOC val", "voc_val")
 PALETTE = PascalVOCDataset.METAINFO["palette"]
 NUM_CLASSES = 21
 
