@@ -5,8 +5,8 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 ONEDL := .venv-onedl
-# A few threads: the tests run tiny tensors, and more threads only wait for each other.
-TEST_ENV := OMP_NUM_THREADS=2 MKL_NUM_THREADS=2
+# One thread: the tests run tiny tensors, for which more threads only wait for each other.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all test-onedl lint format clean

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch starts its pool: tiny tensors are slower on many threads.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
