@@ -9,6 +9,7 @@ with close matches (exit code 2), and an error that mmsemi raised on purpose end
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import importlib.util
 import inspect
@@ -21,6 +22,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from mmsemi.utils import close_matches
 
@@ -68,7 +70,6 @@ def run_stock_tool(name: str) -> int:
 
         stock.parse_args = parse_args
         stock.main()
-        leave_process_group()
     except UsageError as error:
         print(f"{name}.py: error: {error}", file=sys.stderr)
         return 2
@@ -82,17 +83,24 @@ def run_stock_tool(name: str) -> int:
     return 0
 
 
-def leave_process_group() -> None:
-    """Ends the communication of several processes, which stock mmengine leaves to the interpreter.
+def exit_tool(code: int) -> NoReturn:
+    """Ends the process of a tool with an exit code.
 
-    gloo's threads may outlive the interpreter then and abort the process ("terminate called without
-    an active exception"), so that a run that has ended well is reported as failed.
+    One of several processes ends without the interpreter's teardown: the threads of gloo, which stock
+    mmengine leaves behind, may outlive it and abort the process ("terminate called without an active
+    exception"), so that a run that has ended well is reported as failed. What Python runs at exit,
+    such as ending loader workers, is run.
     """
     import torch.distributed as dist
 
-    if dist.is_available() and dist.is_initialized():
+    if not (dist.is_available() and dist.is_initialized()):
+        sys.exit(code)
+    if code == 0:
         dist.barrier()  # nobody leaves while another rank still waits for an answer
-        dist.destroy_process_group()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def default_work_dir(config: Path) -> str:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from mmseg.registry import DATASETS, MODELS, TASK_UTILS
 
@@ -61,10 +64,24 @@ def test_a_fault_inside_a_class_keeps_its_traceback():
     assert message_of(TASK_UTILS, dict(type="_Faulty")) is None
 
 
-def test_the_process_group_is_left(tmp_path):
-    import torch.distributed as dist
+@pytest.mark.parametrize("code", [0, 1])
+def test_one_of_several_processes_ends_without_the_teardown(tmp_path, code):
+    """Python's exit functions run; objects with threads of their own are not destroyed."""
+    program = f"""
+import atexit, torch.distributed as dist
+from mmsemi import launch
+class Destroyed:
+    def __del__(self):
+        print("destroyed")
+kept = Destroyed()
+atexit.register(print, "at exit")
+dist.init_process_group("gloo", init_method="file://{tmp_path}/store", rank=0, world_size=1)
+launch.exit_tool({code})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "at exit\n"), done.stderr
 
-    launch.leave_process_group()  # without one nothing happens
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    launch.leave_process_group()
-    assert not dist.is_initialized()
+
+def test_a_single_process_ends_as_usual():
+    with pytest.raises(SystemExit, match="2"):
+        launch.exit_tool(2)

@@ -16,7 +16,7 @@ if (CHECKOUT / "mmsemi" / "launch.py").is_file():
         0, str(CHECKOUT)
     )  # the checkout's tools run the checkout's code, installed or not
 
-from mmsemi.launch import run_stock_tool  # noqa: E402
+from mmsemi.launch import exit_tool, run_stock_tool  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(run_stock_tool("test"))
+    exit_tool(run_stock_tool("test"))
