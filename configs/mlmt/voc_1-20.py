@@ -7,18 +7,10 @@
 # images, Nesterov SGD lr 0.03, weight decay 1e-5, cosine to 1e-4, 3,400 iterations (100 passes of
 # 34 over the labelled images). The last validation writes the teacher's scores of the 1,449 val
 # images for configs/s4gan/voc_1-20_fused.py. No published number of the classifier alone is at hand.
-_base_ = [
-    "../_base_/models/mlmt_r101.py",
-    "../_base_/datasets/mlmt_voc.py",
-    "../_base_/schedules/mlmt.py",
-    "../_base_/default_runtime.py",
-]
+_base_ = "./voc_1-8.py"
 epochs, epoch_iters = 100, 34
 max_iters = epochs * epoch_iters
-model = dict(
-    data_preprocessor=dict(size=_base_.crop_size),
-    semi_train_cfg=dict(epochs=epochs, epoch_iters=epoch_iters),
-)
+model = dict(semi_train_cfg=dict(epoch_iters=epoch_iters))
 train_dataloader = dict(dataset=dict(split=dict(name="s4gan_voc_1of20")))
 val_evaluator = dict(out_file="work_dirs/mlmt/voc_1-20/scores.npz")
 test_evaluator = val_evaluator
@@ -33,5 +25,4 @@ param_scheduler = [
     )
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=5 * epoch_iters)
-default_hooks = dict(checkpoint=dict(interval=5 * epoch_iters, save_best="mAP"))
-auto_scale_lr = dict(enable=False, base_batch_size=96)
+default_hooks = dict(checkpoint=dict(interval=5 * epoch_iters))

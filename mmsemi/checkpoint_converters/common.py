@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import Tensor
 from ..compat import load_checkpoint_file
 from ..launch import UsageError, run_tool
 from ..utils import close_matches
+from ..utils.files import write_beside
 from ..version import __version__
 
 Shape = tuple[int, ...]
@@ -156,15 +155,7 @@ def save(path: Path, source: Path, state_dict: dict[str, Tensor], meta: dict[str
     content = dict(
         meta=dict(**meta, converted_from=origin, mmsemi_version=__version__), state_dict=state_dict
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        torch.save(content, name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    write_beside(path, lambda file: torch.save(content, file))
 
 
 def make_parser(description: str) -> argparse.ArgumentParser:

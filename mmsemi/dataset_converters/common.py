@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..datasets.splits import MASTERS, ids_sha256, read_id_list
 from ..launch import UsageError, keep_traceback
+from ..utils.files import write_beside
 
 IGNORE = 255
 Palette = Sequence[Sequence[int]]
@@ -123,17 +124,6 @@ def check_size(mask: np.ndarray, source: Path, image: Path) -> None:
         )
 
 
-def _write_beside(path: Path, save: Callable[[Path], None]) -> None:
-    """Write under another name, then rename: an interrupted run leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_mask(path: Path, mask: np.ndarray, palette: Palette | None = None) -> bool:
     """Write a (H, W) uint8 mask as PNG, or check the one that is there.
 
@@ -160,7 +150,7 @@ def write_mask(path: Path, mask: np.ndarray, palette: Palette | None = None) -> 
         colours[: len(palette)] = palette
         colours[IGNORE] = (224, 224, 192)  # VOC's border
         image.putpalette(colours.tobytes())
-    _write_beside(path, lambda part: image.save(part, "PNG"))
+    write_beside(path, lambda file: image.save(file, "PNG"))
     return True
 
 
@@ -174,7 +164,7 @@ def write_image(path: Path, image: Image.Image, **options) -> bool:
             )
         return False
     kind = "JPEG" if path.suffix == ".jpg" else "PNG"
-    _write_beside(path, lambda part: image.save(part, kind, **options))
+    write_beside(path, lambda file: image.save(file, kind, **options))
     return True
 
 
@@ -273,7 +263,7 @@ def write_list(path: Path, ids: Sequence[str]) -> None:
         print(f"{path}: {len(ids)} images, kept{order}")
         return
     text = "\n".join(ids) + "\n"
-    _write_beside(path, lambda part: part.write_text(text))
+    write_beside(path, lambda file: file.write(text.encode()))
     print(f"{path}: {len(ids)} images, written")
 
 

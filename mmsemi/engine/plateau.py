@@ -26,16 +26,20 @@ def follows_validation(runner) -> bool:
     return stops_early or bool(plateau_schedulers(runner))
 
 
-def check_monitored(runner, metrics: Mapping[str, Any]) -> None:
-    """Refuse a plateau scheduler whose metric the validation does not give.
+def check_monitored(user: str, monitor: str, metrics: Mapping[str, Any] | None) -> None:
+    """Refuse to follow a metric that the validation does not give.
+
+    Args:
+        user: What follows it, for the message.
+        monitor: Name of the metric.
+        metrics: What the validation gives.
 
     Raises:
         ValueError: The metric is missing.
     """
-    for scheduler in plateau_schedulers(runner):
-        if scheduler.monitor not in metrics:
-            raise ValueError(
-                f"param_scheduler: {type(scheduler).__name__} monitors '{scheduler.monitor}', the "
-                f"validation gives {', '.join(metrics) or 'nothing'}: add the metric to "
-                "val_evaluator, for val_loss dict(type='SegmentationLoss')"
-            )
+    if monitor not in (metrics or ()):
+        raise ValueError(
+            f"{user} monitors '{monitor}', the validation gives "
+            f"{', '.join(metrics or ()) or 'nothing'}: add the metric to val_evaluator, for "
+            "val_loss dict(type='SegmentationLoss')"
+        )

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ...utils.files import write_beside
 from ...version import __version__
 from .ids import Ids, canonical_id, ids_sha256, read_id_list
 from .protocols import PROTOCOLS, find_by_hash
@@ -20,10 +21,7 @@ def format_line(name: str, dataset: str | None) -> str:
 
 def write_list(path: Path, lines: Ids) -> None:
     """One id a line, LF, with a final newline; complete or not there at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(("\n".join(lines) + "\n").encode())
-    os.replace(temporary, path)
+    write_beside(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
 
 
 def describe(ids: Ids) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from mmengine.hooks import EarlyStoppingHook
 from mmengine.logging import print_log
 from mmseg.registry import HOOKS
 
+from ..plateau import check_monitored
+
 _KEY = "early_stopping"
 
 
@@ -56,12 +58,7 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         Raises:
             ValueError: The metrics lack the monitored one.
         """
-        if metrics is None or self.monitor not in metrics:
-            raise ValueError(
-                f"early stopping monitors '{self.monitor}', the validation gives "
-                f"{', '.join(metrics or ()) or 'nothing'}: add the metric to val_evaluator, for "
-                "val_loss dict(type='SegmentationLoss')"
-            )
+        check_monitored("early stopping", self.monitor, metrics)
         super().after_val_epoch(runner, metrics)
         state = dict(best_score=float(self.best_score), wait_count=int(self.wait_count))
         runner.message_hub.update_info(_KEY, state)

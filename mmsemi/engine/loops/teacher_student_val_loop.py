@@ -20,7 +20,7 @@ from mmseg.registry import LOOPS
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..plateau import check_monitored
+from ..plateau import check_monitored, plateau_schedulers
 
 
 @LOOPS.register_module()
@@ -121,7 +121,8 @@ class TeacherStudentValLoop(ValLoop):
         metrics = self._metrics()
         for name in self._others():
             metrics.update(self._evaluate_other(name))
-        check_monitored(runner, metrics)
+        for one in plateau_schedulers(runner):
+            check_monitored(f"param_scheduler: {type(one).__name__}", one.monitor, metrics)
         runner.call_hook("after_val_epoch", metrics=metrics)
         runner.call_hook("after_val")
         return metrics

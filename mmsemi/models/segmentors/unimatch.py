@@ -98,21 +98,21 @@ class UniMatch(FixMatch):
     def _forward_views(self, inputs: Inputs) -> Views:
         net, labeled_x, own = self.student, inputs["sup"], self._own_images(inputs)
         size_hw = labeled_x.shape[-2:]
-        # What shares a forward with the weak views; the images of an own forward come out first.
-        shared = labeled_x if self.semi_train_cfg["labeled_forward"] == "weak" else labeled_x[:0]
-        labeled = None if len(shared) else forward_network(net, labeled_x)
-        sizes = [len(shared), len(own)]
-        feats = net.extract_feat(torch.cat([shared, own]))
-        shared_feats, weak_feats = split_nested(feats, sizes)
+        alone = self.semi_train_cfg["labeled_forward"] == "alone"
+        separate = forward_network(net, labeled_x) if alone else None
+        joined = labeled_x[:0] if alone else labeled_x  # what shares a forward with the weak views
+        sizes = [len(joined), len(own)]
+        feats = net.extract_feat(torch.cat([joined, own]))
+        joined_feats, weak_feats = split_nested(feats, sizes)
         if self.semi_train_cfg["joint_decoder"]:
             both = map_nested(_cat, feats, self._perturb(feats))
-            shared, weak, _, perturbed = decode(net, both, size_hw).split(sizes * 2)
+            labeled, weak, _, perturbed = decode(net, both, size_hw).split(sizes * 2)
         else:
-            both = map_nested(_cat, shared_feats, self._perturb(weak_feats))
-            shared, perturbed = decode(net, both, size_hw).split(sizes)
+            both = map_nested(_cat, joined_feats, self._perturb(weak_feats))
+            labeled, perturbed = decode(net, both, size_hw).split(sizes)
             with torch.no_grad():
                 weak = decode(net, weak_feats, size_hw)
-        labeled = labeled or shared
+        labeled = separate if alone else labeled
         belief = self._belief(weak.logits_NCHW)
         strong = forward_network(net, inputs["unsup_student"])
         return Views(labeled, strong.logits_NCHW, belief, perturbed.logits_NCHW)
