@@ -84,7 +84,9 @@ class Recorded:
         return MixRecipe.concatenate(self.recipes).apply(valid)
 
 
-def make_images(pixels: Tensor, labels: Tensor | None = None, valid: Tensor | None = None) -> Images:
+def make_images(
+    pixels: Tensor, labels: Tensor | None = None, valid: Tensor | None = None
+) -> Images:
     """Images of one source; without ``valid`` none is padded."""
     samples = [SegDataSample(metainfo=dict(img_path=f"{i}.png")) for i in range(len(pixels))]
     if labels is not None:
@@ -202,7 +204,9 @@ def check_step(
     for key, value in expected.items():
         parts = [ours.pop(k) for k in list(ours) if k == key or k.startswith(f"{key}.")]
         assert parts, key
-        torch.testing.assert_close(sum(parts).double(), value.double(), rtol=1e-6, atol=1e-9, msg=key)
+        torch.testing.assert_close(
+            sum(parts).double(), value.double(), rtol=1e-6, atol=1e-9, msg=key
+        )
     assert not ours, f"losses without a reference: {list(ours)}"
     total(losses).backward()
     sum(expected.values()).backward()
