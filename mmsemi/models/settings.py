@@ -95,6 +95,16 @@ class MethodSettings:
         """
         raise ConfigError(f"{self._method}.{name}={getattr(self, name)!r}: {reason}")
 
+    def refuse_unused(self, *names: str, reason: str) -> None:
+        """Refuse settings that are given another value than their default although nothing reads them.
+
+        Raises:
+            ConfigError: One of them is.
+        """
+        for item in fields(self):
+            if item.name in names and getattr(self, item.name) != item.default:
+                self.refuse(item.name, f"it is not used, {reason}")
+
 
 @dataclass(frozen=True)
 class ViewSettings(MethodSettings):

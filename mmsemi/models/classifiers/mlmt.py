@@ -30,12 +30,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ...errors import ConfigError, DataError
+from ...errors import ConfigError
 from ...structures import SemiBatch
 from ..ema import EMATeacher
 from ..losses import cosine_consistency, late_linear_weight, multilabel_bce
 from ..semi_model import Losses, SemiModel
 from ..settings import ViewSettings, setting
+from .image_targets import image_targets
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class MLMTClassifier(SemiModel, BaseModel):
             weighted distance to the teacher; ``unsup.distance``: the same without its weight.
         """
         x, u = batch.labeled.pixels_NCHW, batch.unlabeled
-        target, known = self._targets(batch.labeled.samples)
+        target, known = image_targets(batch.labeled.samples, self.num_classes, x.device)
         losses = {"sup.loss_cls": multilabel_bce(self.student(x), target, known)}
         with torch.no_grad():
             if self.teacher.training:
@@ -187,29 +188,6 @@ class MLMTClassifier(SemiModel, BaseModel):
             losses["unsup.loss_consistency"] = self.consistency_weight() * distance
             losses["unsup.distance"] = distance.detach()
         return losses
-
-    def _targets(self, samples: list[SegDataSample]) -> tuple[Tensor, Tensor]:
-        """Classes of each image as 0 and 1 (N, C), and whether the image has any label (N,)."""
-        target_NC = torch.zeros(len(samples), self.num_classes)
-        for row, sample in zip(target_NC, samples):
-            labels = sample.metainfo.get("image_labels")
-            path = sample.metainfo.get("img_path")
-            if labels is None:
-                raise DataError(
-                    f"labelled image '{path}' came without image_labels: put "
-                    "dict(type='AddImageLabels') behind LoadAnnotations and end the labelled "
-                    "pipeline with PackSemiInputs"
-                )
-            if max(labels, default=0) >= self.num_classes:
-                raise DataError(
-                    f"labelled image '{path}' has the class {max(labels)}, the classifier has "
-                    f"{self.num_classes} classes: set {self.classes_setting}"
-                )
-            row[list(labels)] = 1
-        # Known before the batch is sent: an image whose pixels are all ignored has no class at all.
-        known_N = target_NC.any(1)
-        device = self.data_preprocessor.device
-        return target_NC.to(device, non_blocking=True), known_N.to(device, non_blocking=True)
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None

@@ -5,8 +5,7 @@ Decisions:
 
 - One batch, one ``forward(mode='loss')``, one dict of losses, one backward: stock train step, DDP,
   AMP and accumulation work unchanged.
-- To mmseg's tools the model looks like the network that predicts (``predict_on``): it proxies
-  ``decode_head``, ``backbone``, ``num_classes``, ``out_channels``, ``align_corners``, ``test_cfg``.
+- To mmseg's tools the model looks like the network that predicts (:class:`PredictingSegmentor`).
 - A plain mmseg checkpoint, or one of another method, loads into every network; a checkpoint that
   matches nothing is an error instead of silent random weights.
 """
@@ -14,12 +13,10 @@ Decisions:
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
-from mmseg.models import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
@@ -30,11 +27,12 @@ from ...structures import Images, PseudoLabels, SemiBatch, Shown
 from ..forward import Outputs, check_per_pixel_logits, pseudo_labels, supervised_losses
 from ..losses import sigmoid_rampup
 from ..preprocessor import merge_preprocessors
-from ..semi_model import Losses, SemiModel
+from ..semi_model import Losses
 from ..views import MixRecipe, PairedMix
+from .predicting import PredictingSegmentor
 
 
-class SemiSegmentor(SemiModel, BaseSegmentor):
+class SemiSegmentor(PredictingSegmentor):
     """Base of all methods: networks, checked settings, prediction. A method is its :meth:`loss`.
 
     Args:
@@ -186,81 +184,3 @@ class SemiSegmentor(SemiModel, BaseSegmentor):
             kept = target.confidence_NHW >= self.settings.threshold
             label = torch.where(kept, target.label_NHW, self.ignore_index)
             self.show(images, pseudo, views_BCHW, label, first_B)
-
-    # ---------------------------------------------------------------- the network that predicts
-
-    @property
-    def backbone(self) -> nn.Module:
-        return self.network().backbone
-
-    @property
-    def decode_head(self) -> nn.Module:
-        return self.network().decode_head
-
-    @property
-    def num_classes(self) -> int:
-        return self.network().num_classes
-
-    @property
-    def out_channels(self) -> int:
-        return self.network().out_channels
-
-    @property
-    def align_corners(self) -> bool:
-        return self.network().align_corners
-
-    @property
-    def test_cfg(self) -> Any:
-        return self.network().test_cfg
-
-    @property
-    def ignore_index(self) -> int:
-        """Label value without a class, that of the decode head."""
-        head = self.network().decode_head
-        return (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
-
-    def extract_feat(self, inputs: Tensor) -> Any:
-        """Features of the network that predicts."""
-        return self.network().extract_feat(inputs)
-
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Logits (N, C, H, W) of the network that predicts."""
-        return self._ensemble(lambda net: net.encode_decode(inputs, batch_img_metas))
-
-    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
-        return self._ensemble(lambda net: net._forward(inputs, data_samples))
-
-    def _ensemble(self, run: Callable[[nn.Module], Tensor]) -> Tensor:
-        if self.predict_on != "ensemble":
-            return run(self.network())
-        return mean_logits([run(net) for net in self.networks()])
-
-    def predict(
-        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
-        """Segment images with the network of ``predict_on``, by its own ``test_cfg``.
-
-        ``'ensemble'`` averages the networks' probabilities; its ``seg_logits`` are the logarithm of
-        that mean (for one output channel: the mean probability, as mmseg stores it).
-        """
-        if self.predict_on != "ensemble":
-            return self.network().predict(inputs, data_samples)
-        logits: list[list[Tensor]] = []
-        for net in self.networks():
-            results = net.predict(inputs, data_samples)
-            logits.append([sample.seg_logits.data for sample in results])
-        for sample, *parts in zip(results, *logits):
-            if parts[0].shape[0] == 1:  # already probabilities
-                mean = torch.stack(parts).mean(0)
-                label = (mean > self.decode_head.threshold).to(mean)
-            else:
-                mean = mean_logits([part[None] for part in parts])[0]
-                label = mean.argmax(0, keepdim=True)
-            sample.seg_logits.data, sample.pred_sem_seg.data = mean, label
-        return results
-
-
-def mean_logits(logits: list[Tensor]) -> Tensor:
-    """Logits (N, C, H, W) whose softmax is the mean of the given logits' softmax."""
-    stacked = torch.stack([one.float().log_softmax(1) for one in logits])
-    return stacked.logsumexp(0) - torch.log(torch.tensor(float(len(logits))))

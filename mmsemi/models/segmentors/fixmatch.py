@@ -75,10 +75,13 @@ class FixMatchSettings(MixSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.labeled_forward == "weak" and self.labels_from == "teacher":
-            self.refuse(
-                "labeled_forward", "with labels_from='teacher' the student never sees the weak view"
-            )
+        if self.labels_from == "teacher":
+            if self.labeled_forward == "weak":
+                self.refuse("labeled_forward", "the student of a teacher never sees the weak view")
+            self.refuse_unused("pasted_mode", reason="the teacher labels pasted pixels")
+        else:
+            names = ("momentum", "ema_warmup", "buffers")
+            self.refuse_unused(*names, reason="with labels_from='student' there is no teacher")
 
 
 @MODELS.register_module()
