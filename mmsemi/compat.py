@@ -1,7 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """What stock OpenMMLab lacks on today's torch, numpy and setuptools. Nothing else lives here.
 
-:func:`apply` is called once by ``import mmsemi`` and does four things:
+:func:`apply` is called once by ``import mmsemi`` and does five things:
 
 1. Checkpoints are read with ``weights_only=True`` on every path, through an allow-list of what
    mmengine writes beside the weights. Any other pickled object is refused before it can run.
@@ -10,6 +10,7 @@
 3. Package-name configs (``_base_ = 'mmseg::...'``, ``'mmsemi::...'``, ``mmengine.hub.get_config``)
    are resolved with ``importlib`` instead of ``pkg_resources``, which setuptools dropped.
 4. Several processes work without CUDA; see :mod:`mmsemi.compat_cpu_distributed`.
+5. Logs have no line for each parameter; see :mod:`mmsemi.quiet`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import os
 import pickle
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmsemi import compat_cpu_distributed
+from mmsemi import compat_cpu_distributed, quiet
 from mmsemi.errors import CheckpointError, InstallationError
 from mmsemi.utils import close_matches
 
@@ -50,12 +50,11 @@ _applied = False
 
 
 def apply() -> None:
-    """Applies all four parts; calling it again does nothing."""
+    """Applies all five parts; calling it again does nothing."""
     global _applied
     if _applied:
         return
-    # mmcv-lite says this at every start; only Mask2Former needs the class, and asks for it itself.
-    warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+    quiet.apply()
     install_ops_stand_in()
     allow_mmengine_types()
     patch_checkpoint_loading()

@@ -10,18 +10,18 @@ from .utils.config_files import default_work_dir, find_config, load_config, set_
 __all__ = ["UsageError", "default_work_dir", "find_config", "load_config"]
 
 
-def check_option(key, config, path):  # noqa: D103
+def check_option(key, config, path):
     set_options(config, {key: config.get(key)})
 
 
-def keep_traceback() -> bool:  # noqa: D103
+def keep_traceback() -> bool:
     return False
 
 
-def find_deliberate_message(error):  # noqa: D103
+def find_deliberate_message(error):
     found = user_error(error)
     return None if found is None else str(found)
 
 
-def run_tool(name, work):  # noqa: D103
+def run_tool(name, work):
     return work()

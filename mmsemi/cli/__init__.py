@@ -80,6 +80,9 @@ def run(module: str, arguments: Sequence[str], program: str) -> int:
     sys.argv = [program, *arguments]
     try:
         return import_module(module).main(arguments) or 0
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Exception as error:
         refused = error if isinstance(error, OSError) and error.filename is not None else None
         mistake = user_error(error) or refused

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -229,8 +228,6 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
     Raises:
         RunFailed: A run left no checkpoint or no logged mIoU.
     """
-    # Once for each image size, and meant for other networks: the sizes need not be odd here.
-    warnings.filterwarnings("ignore", message="When align_corners=True")
     init_default_scope("mmseg")
     columns, models, losses, scores, results = {}, {}, {}, {}, {}
     for run in runs:

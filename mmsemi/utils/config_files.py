@@ -77,6 +77,15 @@ def _known_names(like: str) -> set[str]:
     return names | {str(path.with_suffix(suffix)) for path in folder.glob("*.py")}
 
 
+def short_path(path: str) -> str:
+    """A path as a user would give it: from the working directory, or from the project's root."""
+    resolved = Path(path).resolve()
+    for root in _roots():
+        if resolved.is_relative_to(root.resolve()):
+            return str(resolved.relative_to(root.resolve()))
+    return path
+
+
 def load_config(path: str) -> Config:
     """Load a config file.
 
