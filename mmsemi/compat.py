@@ -42,6 +42,7 @@ HISTORY_STATISTICS = ("min", "max", "current", "mean")
 # Number, bool and text arrays; not objects and structures, which may hold anything.
 ARRAY_TYPE_CODES = "?bhilqBHILQefdgFDGSU"
 
+
 class MissingCheckpointError(CheckpointError, FileNotFoundError):
     """A weight file that is not on this machine, which code around the loaders may expect."""
 

@@ -22,8 +22,8 @@ def describe_networks(model: nn.Module) -> str:
     """Each network with its parameters, and how many of its tensors a file gave.
 
     Args:
-        model: Its attribute ``loaded``, if it has one, is network name -> (tensors found in the file,
-            tensors of the network, file).
+        model: Its attribute ``loaded``, if it has one, is name of the network in the state dict
+            (``student``, ``branches.0``) -> (its tensors that the file had, its tensors, file).
     """
     loaded = getattr(model, "loaded", {})
     texts = []
@@ -37,10 +37,12 @@ def describe_networks(model: nn.Module) -> str:
 
 
 def _networks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The parts of a model that have parameters; those of a list are named by their number."""
+    """The parts of a model that have parameters, those of a list one by one."""
     for name, child in model.named_children():
-        parts = child.named_children() if isinstance(child, nn.ModuleList) else [(name, child)]
-        yield from (part for part in parts if any(True for _ in part[1].parameters()))
+        if isinstance(child, nn.ModuleList):
+            yield from ((f"{name}.{number}", part) for number, part in child.named_children())
+        elif any(True for _ in child.parameters()):
+            yield name, child
 
 
 def describe_data(dataset: Dataset) -> str:
