@@ -51,7 +51,7 @@ def test_the_whole_trunk_is_found(tmp_path, capsys, wrapped):
     }
     source, out = tmp_path / "ported.pth.tar", tmp_path / "trunk.pth"
     torch.save(dict(state_dict={f"module.{k}": v for k, v in tensors.items()}, epoch=90), source)
-    wider_resnet38.main([str(source), str(out)])
+    wider_resnet38.convert(source, out)
     count = len(tensors) - 6  # without the last norm and the classifier
     text = capsys.readouterr().out
     assert f"matched {count} of the network's {count} tensors" in text
@@ -78,4 +78,4 @@ def test_another_net_is_refused(tmp_path):
     source = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(64, 3, 3, 3)}, source)
     with pytest.raises(CheckpointError, match=r"other\.pth' has 0 "):
-        wider_resnet38.main([str(source), str(tmp_path / "out.pth")])
+        wider_resnet38.convert(source, tmp_path / "out.pth")
