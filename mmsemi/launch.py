@@ -24,6 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
+from mmsemi.errors import UserError
 from mmsemi.utils import close_matches
 
 PACKAGE = Path(__file__).resolve().parent
@@ -280,6 +281,8 @@ def find_deliberate_message(error: BaseException) -> str | None:
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
+        if isinstance(current, UserError):
+            return str(current)
         if isinstance(
             current, (ValueError, OSError, RuntimeError, TypeError, KeyError, ImportError)
         ):

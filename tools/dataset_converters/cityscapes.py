@@ -19,7 +19,7 @@ if (CHECKOUT / "mmsemi" / "launch.py").is_file():
         0, str(CHECKOUT)
     )  # the checkout's tools run the checkout's code, installed or not
 
-from mmsemi.dataset_converters.cityscapes import main  # noqa: E402
+from mmsemi.cli.convert_dataset import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["cityscapes", *sys.argv[1:]]))

@@ -7,7 +7,6 @@ where only these exist. The coarse masks of train_extra are left alone: its imag
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,20 +15,18 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ...errors import DataError
 from .common import (
     IGNORE,
-    ConversionError,
     IdList,
     Outcome,
     check_size,
     check_values,
     convert_masks,
     find_in_cities,
-    make_parser,
     need_all,
     need_folder,
     read_mask,
-    run,
     write_list,
     write_mask,
 )
@@ -102,7 +99,7 @@ def draw_polygons(path: Path) -> np.ndarray:
     """Draw a polygon file, later objects over earlier ones, as (H, W) uint8 training ids.
 
     Raises:
-        ConversionError: The file is broken or has a label that Cityscapes has not.
+        DataError: The file is broken or has a label that Cityscapes has not.
     """
     try:
         content = json.loads(path.read_text())
@@ -113,7 +110,7 @@ def draw_polygons(path: Path) -> np.ndarray:
             if not item.get("deleted")
         ]
     except (ValueError, KeyError, TypeError) as error:
-        raise ConversionError(f"'{path}' is not a Cityscapes polygon file: {error!r}") from None
+        raise DataError(f"'{path}' is not a Cityscapes polygon file: {error!r}") from None
     image = Image.new("L", (width, height), IGNORE)
     draw = ImageDraw.Draw(image)
     for label, points in shapes:
@@ -123,7 +120,7 @@ def draw_polygons(path: Path) -> np.ndarray:
         if label == "license plate" or len(points) < 3:
             continue
         if label not in VOID and label not in TRAIN_ID:
-            raise ConversionError(f"'{path}' has the unknown label '{label}'")
+            raise DataError(f"'{path}' has the unknown label '{label}'")
         draw.polygon(points, fill=TRAIN_ID.get(label, IGNORE))
     return np.array(image)
 
@@ -183,41 +180,25 @@ def list_extra(root: Path, subset: bool) -> None:
     TRAIN_EXTRA.check(ids, subset)
     empty = [name for name in ids if not (folder / f"{name}{IMAGE}").stat().st_size]
     if empty:
-        raise ConversionError(f"{len(empty)} images of '{folder}' are empty, first '{empty[0]}'")
+        raise DataError(f"{len(empty)} images of '{folder}' are empty, first '{empty[0]}'")
     if SUSPECT in ids and is_damaged(folder / f"{SUSPECT}{IMAGE}"):
         print(f"train_extra: '{SUSPECT}{IMAGE}' is damaged, left out of the list")
         ids.remove(SUSPECT)
     write_list(root / "train_extra.txt", [f"{name}{IMAGE}" for name in ids])
 
 
-def convert(args: argparse.Namespace) -> None:
+def convert(cityscapes: Path, source: str = "auto", subset: bool = False, nproc: int = 1) -> None:
     """Make masks and lists, see the module's text."""
-    root = args.cityscapes
+    root = cityscapes
     need_folder(root / "leftImg8bit" / "train", "the images, leftImg8bit_trainvaltest.zip")
     jobs: list[Job] = []
     found: dict[str, list[str]] = {}
     for part, expected in PARTS.items():
         images = need_folder(root / "leftImg8bit" / part, "images")
         found[part] = find_in_cities(images, IMAGE)
-        expected.check(found[part], args.subset)
-        jobs += make_jobs(images, root / "gtFine" / part, found[part], args.source)
-    convert_masks(convert_one, jobs, args.nproc, root / "gtFine")
+        expected.check(found[part], subset)
+        jobs += make_jobs(images, root / "gtFine" / part, found[part], source)
+    convert_masks(convert_one, jobs, nproc, root / "gtFine")
     for part, ids in found.items():
         write_list(root / f"{part}.txt", ids)
-    list_extra(root, args.subset)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/dataset_converters/cityscapes.py``."""
-    parser = make_parser(
-        "Write *_gtFine_labelTrainIds.png beside the official annotations, and the lists train.txt, "
-        "val.txt and train_extra.txt."
-    )
-    parser.add_argument("cityscapes", type=Path, help="folder with leftImg8bit and gtFine")
-    parser.add_argument(
-        "--source",
-        choices=["auto", "ids", "polygons"],
-        default="auto",
-        help="what to make the masks from (default: labelIds, else polygons)",
-    )
-    return run("cityscapes", convert, parser.parse_args(arguments))
+    list_extra(root, subset)

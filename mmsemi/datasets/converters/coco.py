@@ -12,7 +12,6 @@ authors offer such masks but not the program that made them, so these two rules 
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -21,21 +20,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..datasets.coco import COCO81Dataset
+from ...errors import DataError
+from ..coco import COCO81Dataset
 from .common import (
     IGNORE,
-    ConversionError,
     IdList,
     Outcome,
     check_size,
     check_values,
     list_stems,
     list_values,
-    make_parser,
     map_files,
     need_all,
     read_mask,
-    run,
     write_mask,
 )
 from .rasterize import decode_runs, fill_polygon
@@ -98,7 +95,7 @@ def convert_one(job: Job) -> Outcome:
     try:
         mask = draw_regions(job.regions, job.height, job.width)
     except (ValueError, KeyError, TypeError) as error:
-        raise ConversionError(f"annotation of '{job.image}' is broken: {error}") from None
+        raise DataError(f"annotation of '{job.image}' is broken: {error}") from None
     check_size(mask, job.target, job.image)
     present = check_values(mask, len(CLASSES), job.target)
     return Outcome(write_mask(job.target, mask, PALETTE), present)
@@ -131,16 +128,16 @@ class Annotations:
                 region = Region(value, item["area"], item["segmentation"])
                 self.by_image.setdefault(item["image_id"], []).append(region)
         except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, ConversionError):
+            if isinstance(error, DataError):
                 raise
-            raise ConversionError(f"'{path}' is no COCO instance file: {error!r}") from None
+            raise DataError(f"'{path}' is no COCO instance file: {error!r}") from None
 
     @staticmethod
     def _values(path: Path, categories: list[dict]) -> dict[int, int]:
         ordered = sorted(categories, key=lambda item: item["id"])
         names = tuple(item["name"] for item in ordered)
         if names != CLASSES[1:]:
-            raise ConversionError(
+            raise DataError(
                 f"'{path}' has {len(names)} categories ({', '.join(names[:3])}, ...), not the 80 "
                 "of COCO's instance annotations"
             )
@@ -159,26 +156,34 @@ def annotation_file(root: Path, part: str) -> Path:
     return root / "annotations" / f"instances_{part}.json"
 
 
-def convert(args: argparse.Namespace) -> None:
+def convert(
+    coco: Path,
+    parts: Sequence[str] = tuple(PARTS),
+    out: Path | None = None,
+    crowd: str = "ignore",
+    check: bool = False,
+    subset: bool = False,
+    nproc: int = 1,
+) -> None:
     """Make or check the masks, see the module's text."""
-    out = args.out or args.coco / "masks"
+    out = out or coco / "masks"
     images_of = {}
-    for part in args.parts:  # all of them before the first is drawn
-        images_of[part] = list_stems(args.coco / part, ".jpg", f"the images, {part}.zip")
-        PARTS[part].check(images_of[part], args.subset)
-        path = annotation_file(args.coco, part)
-        if not args.check and not path.is_file():
-            raise ConversionError(f"'{path}' does not exist (annotations_trainval2017.zip)")
+    for part in parts:  # all of them before the first is drawn
+        images_of[part] = list_stems(coco / part, ".jpg", f"the images, {part}.zip")
+        PARTS[part].check(images_of[part], subset)
+        path = annotation_file(coco, part)
+        if not check and not path.is_file():
+            raise DataError(f"'{path}' does not exist (annotations_trainval2017.zip)")
     for part, found in images_of.items():
-        images = args.coco / part
-        if args.check:
+        images = coco / part
+        if check:
             need_all(
                 found, list_stems(out, ".png", "masks"), f"{{}} images have no mask in '{out}'"
             )
             jobs = (Job(images / f"{s}.jpg", out / f"{s}.png", 0, 0, []) for s in found)
-            outcomes = map_files(check_one, jobs, len(found), args.nproc, f"{part}: check")
+            outcomes = map_files(check_one, jobs, len(found), nproc, f"{part}: check")
         else:
-            annotations = Annotations(annotation_file(args.coco, part), args.crowd)
+            annotations = Annotations(annotation_file(coco, part), crowd)
             need_all(annotations.sizes, found, f"{{}} annotated images are missing in '{images}'")
             need_all(found, annotations.sizes, f"{{}} images of '{images}' are not annotated")
             # Masks made elsewhere are noticed at once, not at the end of the hour.
@@ -186,26 +191,8 @@ def convert(args: argparse.Namespace) -> None:
             for job in islice(there, 20):
                 convert_one(job)
             jobs = annotations.jobs(images, out)
-            outcomes = map_files(convert_one, jobs, len(found), args.nproc, f"{part}: masks")
+            outcomes = map_files(convert_one, jobs, len(found), nproc, f"{part}: masks")
         written = sum(outcome.is_new for outcome in outcomes)
         present = np.logical_or.reduce([outcome.present for outcome in outcomes])
         state = f"{written} written, {len(outcomes) - written} there already"
         print(f"{part}: masks in '{out}': {state}; values {list_values(present)}")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/dataset_converters/coco.py``."""
-    parser = make_parser("Draw COCO's 80 object classes as masks (0 = background).")
-    parser.add_argument("coco", type=Path, help="folder with train2017, val2017, annotations")
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
-    parser.add_argument("--out", type=Path, help="default: COCO/masks, one folder for all parts")
-    parser.add_argument(
-        "--crowd",
-        choices=["ignore", "class"],
-        default="ignore",
-        help="crowd regions become 255 or their class (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="only check masks that are there, such as UniMatch's"
-    )
-    return run("coco", convert, parser.parse_args(arguments))

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsemi.dataset_converters import common
-from mmsemi.dataset_converters.common import ConversionError, IdList, Outcome
+from mmsemi.datasets.converters import common
+from mmsemi.datasets.converters.common import IdList, Outcome, TargetDiffersError
 from mmsemi.datasets.splits import ids_sha256
-from mmsemi.launch import UsageError
+from mmsemi.errors import DataError
 
 MASK = np.array([[0, 1], [2, 255]], np.uint8)
 
@@ -39,7 +39,7 @@ def test_other_content_is_not_overwritten(tmp_path):
     path = tmp_path / "a.png"
     common.write_mask(path, MASK)
     before = path.read_bytes()
-    with pytest.raises(ConversionError, match="a.png' exists with other values.*not overwritten"):
+    with pytest.raises(TargetDiffersError, match="a.png"):
         common.write_mask(path, MASK[::-1].copy())
     assert path.read_bytes() == before
 
@@ -60,24 +60,19 @@ def test_masks_that_are_none(tmp_path):
     (tmp_path / "empty.png").touch()
     common.write_mask(tmp_path / "cut.png", np.arange(2500, dtype=np.uint8).reshape(50, 50))
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:80])
-    for name, message in {
-        "rgb": "mode RGB: a mask has one 8-bit index",
-        "deep": "mode I;16",
-        "empty": "cannot be read",
-        "cut": "cannot be read",
-    }.items():
-        with pytest.raises(ConversionError, match=f"{name}.png'.*{message}"):
+    for name, value in dict(rgb="RGB", deep="I;16", empty="", cut="").items():
+        with pytest.raises(DataError, match=f"{name}.png'.*{value}"):
             common.read_mask(tmp_path / f"{name}.png")
 
 
 def test_values_and_size_are_checked(tmp_path):
     assert common.check_values(MASK, 3, Path("a.png"))[[0, 1, 2, 255]].all()
-    with pytest.raises(ConversionError, match="'a.png' has the values 2; legal are 0-1 and 255"):
+    with pytest.raises(DataError, match="'a.png'.* 2; .* 0-1 and 255"):
         common.check_values(MASK, 2, Path("a.png"))
-    with pytest.raises(ConversionError, match="has the values 255; legal are 0-2$"):
+    with pytest.raises(DataError, match="'a.png'.* 255; .* 0-2$"):
         common.check_values(MASK, 3, Path("a.png"), ignore=None)
     Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg")
-    with pytest.raises(ConversionError, match="'m.png' is 2x2 pixels, its image '.*a.jpg' 3x2"):
+    with pytest.raises(DataError, match="'m.png'.* 2x2 .*a.jpg' 3x2"):
         common.check_size(MASK, Path("m.png"), tmp_path / "a.jpg")
 
 
@@ -86,14 +81,14 @@ def test_counts_and_hashes(capsys):
     good = IdList("train", 2, ids_sha256(ids))
     good.check(ids)
     assert "2 images, ids sha256" in capsys.readouterr().out
-    with pytest.raises(ConversionError, match="train: 1 images, the complete list has 2.*--subset"):
+    with pytest.raises(DataError, match="train.* 1 .* 2;.*--subset"):
         good.check(ids[:1])
-    with pytest.raises(ConversionError, match="train: 2 images, but other ones"):
+    with pytest.raises(DataError, match=f"train.* 2 .*{ids_sha256(['a', 'c'])[:16]}"):
         good.check(["a", "c"])
     good.check(["a", "c"], subset=True)
     IdList("train", 2).check(["a", "c"])
     assert "no hash is known" in capsys.readouterr().out
-    with pytest.raises(ConversionError, match="no image"):
+    with pytest.raises(DataError, match="train"):
         good.check([], subset=True)
 
 
@@ -104,7 +99,7 @@ def test_lists_are_kept_in_any_order(tmp_path, capsys):
     path.write_text("b\na")
     common.write_list(path, ["a", "b"])
     assert path.read_text() == "b\na" and "kept in another order" in capsys.readouterr().out
-    with pytest.raises(ConversionError, match="lists other images"):
+    with pytest.raises(DataError, match="train.txt"):
         common.write_list(path, ["a", "c"])
 
 
@@ -113,7 +108,7 @@ def test_every_failure_is_counted(tmp_path, nproc):
     paths = [tmp_path / f"{i}.png" for i in range(6)]
     for path in paths[::2]:
         common.write_mask(path, MASK)
-    with pytest.raises(ConversionError, match=r"1.png' cannot be read.*\(3 such files\)"):
+    with pytest.raises(DataError, match=r"1.png'.*\(3 "):
         common.map_files(common.read_mask, paths, len(paths), nproc, "masks")
     masks = common.map_files(common.read_mask, iter(paths[::2]), 3, nproc, "masks")
     assert len(masks) == 3 and all(np.array_equal(mask, MASK) for mask in masks)
@@ -128,27 +123,6 @@ def test_conflicts_are_found_before_anything_is_written(tmp_path):
 
     jobs = [Job(target=tmp_path / f"{name}.png") for name in "abc"]
     common.write_mask(jobs[2].target, MASK[::-1].copy())
-    with pytest.raises(ConversionError, match="c.png' exists"):
+    with pytest.raises(TargetDiffersError, match="c.png"):
         common.convert_masks(convert, jobs, 1, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["c.png"]
-
-
-def test_exit_codes(capsys):
-    def fail(error):
-        def convert(args):
-            raise error
-
-        return convert
-
-    args = Namespace(nproc=1)
-    assert common.run("tool", lambda args: None, args) == 0
-    assert common.run("tool", fail(ConversionError("bad data")), args) == 1
-    assert common.run("tool", fail(UsageError("bad argument")), args) == 2
-    assert common.run("tool", lambda args: None, Namespace(nproc=0)) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "tool.py: error: bad data",
-        "tool.py: error: bad argument",
-        "tool.py: error: --nproc 0 must be at least 1",
-    ]
-    with pytest.raises(RuntimeError):
-        common.run("tool", fail(RuntimeError("a bug keeps its traceback")), args)

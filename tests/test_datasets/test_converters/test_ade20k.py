@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmsemi.dataset_converters import ade20k
+from mmsemi.datasets.converters import ade20k
+from mmsemi.errors import DataError
 
 ROOT = "ADEChallengeData2016"
 
@@ -22,17 +23,18 @@ def ade(files):
     return files
 
 
-def check(files, *arguments: str) -> int:
-    return ade20k.main([str(files.root), "--nproc", "1", *(arguments or ("--subset",))])
+def check(files, subset: bool = True) -> None:
+    ade20k.convert(files.root, subset=subset)
 
 
 def test_a_clean_set(ade, snapshot, build_config, capsys):
     before = snapshot()
-    assert check(ade) == 0
+    check(ade)
     assert "5 checked; values 0-3, 150" in capsys.readouterr().out
     after = snapshot()
     assert set(after) - set(before) == {f"{ROOT}/training.txt", f"{ROOT}/validation.txt"}
-    assert check(ade) == 0 and snapshot() == after
+    check(ade)
+    assert snapshot() == after
     root = ade.root / ROOT
     assert (root / "validation.txt").read_text().split() == ["ADE_val_00000001", "ADE_val_00000002"]
     train, val = build_config("ade20k", "data/ade/ADEChallengeData2016", root, split=None)
@@ -41,36 +43,36 @@ def test_a_clean_set(ade, snapshot, build_config, capsys):
     assert values == [0, 149, 255], "1 and 150 moved down, 0 is ignored"
 
 
-def test_faults(ade, capsys):
-    def refused(message: str, *arguments: str) -> None:
-        assert check(ade, *arguments) == 1
-        assert message in capsys.readouterr().err
+def test_faults(ade):
+    def refused(value: str, subset: bool = True) -> None:
+        with pytest.raises(DataError, match=value):
+            check(ade, subset)
 
-    refused("training: 3 images, the complete list has 20210", "--nproc", "1")
+    refused("training.* 3 .* 20210", subset=False)
     path = ade.root / ROOT / "annotations/training/ADE_train_00000002.png"
     content = path.read_bytes()
     ade.mask(f"{ROOT}/annotations/training/{path.name}", [0, 149, 255])
-    refused("somebody moved 0 (other) to 255")
+    refused(f"{ROOT}.* 255")
     ade.mask(f"{ROOT}/annotations/training/{path.name}", [151])
-    refused("has the values 151; legal are 0-150")
+    refused("ADE_train_00000002.* 151.* 0-150")
     Image.new("RGB", (40, 30)).save(path)
-    refused("mode RGB")
+    refused("ADE_train_00000002.* RGB")
     path.write_bytes(content[:60])
-    refused("cannot be read")
+    refused("ADE_train_00000002")
     path.unlink()
-    refused("1 images have no mask")
+    refused("images .*ADE_train_00000002")
     path.write_bytes(content)
     ade.mask(f"{ROOT}/annotations/training/extra.png", [0])
-    refused("1 masks have no image")
+    refused("masks .*extra")
 
 
-def test_moved_classes_are_noticed_by_the_values(ade, monkeypatch, capsys):
+def test_moved_classes_are_noticed_by_the_values(ade, monkeypatch):
     """Without 255 too: a complete set in which 150 never occurs is not the official one."""
     for part, count in (("training", 3), ("validation", 2)):
         expected = ade20k.IdList(part, count)
         monkeypatch.setitem(ade20k.PARTS, part, expected)
-    assert check(ade, "--nproc", "1") == 0
+    check(ade, subset=False)
     for path in (ade.root / ROOT / "annotations").rglob("*.png"):
         ade.mask(str(path.relative_to(ade.root)), [0, 149])
-    assert check(ade, "--nproc", "1") == 1
-    assert "no mask" in capsys.readouterr().err
+    with pytest.raises(DataError, match=f"{ROOT}.* 150"):
+        check(ade, subset=False)

@@ -11,29 +11,25 @@
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from ..datasets.camvid import CamVidDataset
+from ...errors import DataError
+from ..camvid import CamVidDataset
 from .common import (
     IGNORE,
-    ConversionError,
     IdList,
     Outcome,
     check_size,
     check_values,
     convert_masks,
     list_stems,
-    make_parser,
     need_all,
     read_mask,
-    run,
     write_image,
     write_mask,
 )
@@ -100,7 +96,7 @@ def group_colours(colours_HW3: np.ndarray, path: Path) -> np.ndarray:
     """A mask in the 32 colours as (H, W) uint8 of the 11 classes and 255.
 
     Raises:
-        ConversionError: More than ``MAX_STRAY`` of the pixels have another colour.
+        DataError: More than ``MAX_STRAY`` of the pixels have another colour.
     """
     codes = colours_HW3.astype(np.int64) @ np.array([65536, 256, 1])
     known = {r * 65536 + g * 256 + b: name for (r, g, b), name in ORIGINAL.values()}
@@ -112,7 +108,7 @@ def group_colours(colours_HW3: np.ndarray, path: Path) -> np.ndarray:
     is_known = ordered[place] == codes
     if (~is_known).mean() > MAX_STRAY:
         stray = colours_HW3[~is_known][0].tolist()
-        raise ConversionError(
+        raise DataError(
             f"'{path}' has the colour {stray}, which is none of CamVid's 32 ({(~is_known).mean():.1%} "
             "of its pixels are unknown): masks must be the original *_L.png"
         )
@@ -125,7 +121,7 @@ def read_colours(path: Path) -> Image.Image:
         with Image.open(path) as picture:
             return picture.convert("RGB")
     except (OSError, SyntaxError) as error:  # what Pillow raises for broken PNG chunks
-        raise ConversionError(f"'{path}' cannot be read: {error}") from None
+        raise DataError(f"'{path}' cannot be read: {error}") from None
 
 
 def convert_one(job: Job) -> Outcome:
@@ -153,13 +149,11 @@ def part_of(name: str) -> str:
     Train, val and test are those of Sturgess et al. (2009), which SegNet uses.
 
     Raises:
-        ConversionError: The name is none of CamVid's.
+        DataError: The name is none of CamVid's.
     """
     match = re.fullmatch(r"(0001TP|0006R0|0016E5|Seq05VD)_f?(\d+)", name)
     if match is None:
-        raise ConversionError(
-            f"'{name}' is no image of CamVid (0001TP_*, 0006R0_*, 0016E5_*, Seq05VD_*)"
-        )
+        raise DataError(f"'{name}' is no image of CamVid (0001TP_*, 0006R0_*, 0016E5_*, Seq05VD_*)")
     sequence, frame = match[1], int(match[2])
     if sequence == "Seq05VD" or (sequence == "0001TP" and frame > 8520):
         return "test"
@@ -176,7 +170,7 @@ def find_original(folder: Path) -> tuple[Path, Path] | None:
         return None
     for kind, found in (("masks (*_L.png)", labels), ("images (0001TP_*.png)", images)):
         if len(found) > 1:
-            raise ConversionError(
+            raise DataError(
                 f"several folders hold {kind}: {', '.join(map(str, found))}; pass a folder with one"
             )
     return images[0], labels[0]
@@ -186,7 +180,7 @@ def find_pairs(folder: Path) -> tuple[dict[str, list[tuple[Path, Path]]], bool]:
     """Image and mask paths by part, and whether it is the original layout.
 
     Raises:
-        ConversionError: It is neither layout, or an image or a mask has no partner.
+        DataError: It is neither layout, or an image or a mask has no partner.
     """
     for root in (folder, folder / "CamVid"):
         if (root / "trainannot").is_dir():
@@ -204,7 +198,7 @@ def find_pairs(folder: Path) -> tuple[dict[str, list[tuple[Path, Path]]], bool]:
             return pairs, False
     original = find_original(folder) if folder.is_dir() else None
     if original is None:
-        raise ConversionError(
+        raise DataError(
             f"'{folder}' is no CamVid folder: expected SegNet's train, trainannot, val, ... or the "
             "original images (0001TP_006690.png, ...) and masks (0001TP_006690_L.png, ...)"
         )
@@ -219,42 +213,32 @@ def find_pairs(folder: Path) -> tuple[dict[str, list[tuple[Path, Path]]], bool]:
     return {part: items for part, items in pairs.items() if items}, True
 
 
-def convert(args: argparse.Namespace) -> None:
+def convert(
+    camvid: Path,
+    out: Path = Path("data/camvid"),
+    image_format: str = "jpg",
+    full_size: bool = False,
+    subset: bool = False,
+    nproc: int = 1,
+) -> None:
     """Make the plain layout, see the module's text."""
-    pairs, is_original = find_pairs(args.camvid)
-    print(f"'{args.camvid}': {'original' if is_original else 'SegNet'} layout")
-    need_all(("train", "val"), pairs, f"{{}} of the parts train and val are not in '{args.camvid}'")
+    pairs, is_original = find_pairs(camvid)
+    print(f"'{camvid}': {'original' if is_original else 'SegNet'} layout")
+    need_all(("train", "val"), pairs, f"{{}} of the parts train and val are not in '{camvid}'")
     jobs = []
     for part, items in pairs.items():
-        PARTS[part].check([image.stem for image, _ in items], args.subset)
+        PARTS[part].check([image.stem for image, _ in items], subset)
         jobs += [
             Job(
                 image,
                 mask,
-                args.out / "images" / part / f"{image.stem}.{args.image_format}",
-                args.out / "labels" / part / f"{image.stem}.png",
+                out / "images" / part / f"{image.stem}.{image_format}",
+                out / "labels" / part / f"{image.stem}.png",
                 is_original,
-                is_original and not args.full_size,
+                is_original and not full_size,
             )
             for image, mask in items
         ]
-    convert_masks(convert_one, jobs, args.nproc, args.out)
-    if args.image_format != "jpg":
-        print(f"the images are PNG: set img_suffix='.{args.image_format}' in the data sets")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/dataset_converters/camvid.py``."""
-    parser = make_parser("Bring CamVid (SegNet's or the original layout) into plain folders.")
-    parser.add_argument("camvid", type=Path, help="folder of the download")
-    parser.add_argument("--out", type=Path, default=Path("data/camvid"), help="%(default)s")
-    parser.add_argument(
-        "--image-format",
-        choices=["jpg", "png"],
-        default="jpg",
-        help="jpg (quality 95) is what the configs read; png is lossless (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--full-size", action="store_true", help="keep the 960x720 pixels of the original"
-    )
-    return run("camvid", convert, parser.parse_args(arguments))
+    convert_masks(convert_one, jobs, nproc, out)
+    if image_format != "jpg":
+        print(f"the images are PNG: set img_suffix='.{image_format}' in the data sets")

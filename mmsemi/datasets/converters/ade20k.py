@@ -7,28 +7,24 @@ moved to 0-149 beforehand lose their first class in a data set with ``reduce_zer
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ...errors import DataError
 from .common import (
     IGNORE,
-    ConversionError,
     IdList,
     Outcome,
     check_size,
     check_values,
     list_stems,
     list_values,
-    make_parser,
     map_files,
     need_all,
     need_folder,
     read_mask,
-    run,
     write_list,
 )
 
@@ -55,9 +51,9 @@ def check_one(pair: Pair) -> Outcome:
     return Outcome(False, present)
 
 
-def convert(args: argparse.Namespace) -> None:
+def convert(ade: Path, subset: bool = False, nproc: int = 1) -> None:
     """Check the folders and write the lists, see the module's text."""
-    root = args.ade
+    root = ade
     if not (root / "images").is_dir() and (root / "ADEChallengeData2016").is_dir():
         root = root / "ADEChallengeData2016"
     need_folder(root / "images", "of ADEChallengeData2016.zip, not of the full ADE20K")
@@ -67,29 +63,22 @@ def convert(args: argparse.Namespace) -> None:
         images, masks = root / "images" / part, root / "annotations" / part
         parts[part] = ids = list_stems(images, ".jpg", "images")
         with_mask = list_stems(masks, ".png", "masks")
-        expected.check(ids, args.subset)
+        expected.check(ids, subset)
         need_all(ids, with_mask, f"{{}} images have no mask in '{masks}'")
         need_all(with_mask, ids, f"{{}} masks have no image in '{images}'")
         pairs += [Pair(images / f"{name}.jpg", masks / f"{name}.png") for name in ids]
-    outcomes = map_files(check_one, pairs, len(pairs), args.nproc, "masks")
+    outcomes = map_files(check_one, pairs, len(pairs), nproc, "masks")
     present = np.logical_or.reduce([outcome.present for outcome in outcomes])
     print(f"masks: {len(pairs)} checked; values {list_values(present)}")
     if present[IGNORE]:
-        raise ConversionError(
+        raise DataError(
             f"masks of '{root}' have the value 255: somebody moved 0 (other) to 255 and the classes "
             "to 0-149; take the masks of the official archive, or set reduce_zero_label=False"
         )
-    if not args.subset and not (present[0] and present[NUM_VALUES - 1]):
-        raise ConversionError(
+    if not subset and not (present[0] and present[NUM_VALUES - 1]):
+        raise DataError(
             f"no mask of '{root}' has the value {0 if not present[0] else NUM_VALUES - 1}: these are "
             "not the masks of the official archive (0 = other, 1-150 = classes)"
         )
     for part, ids in parts.items():
         write_list(root / f"{part}.txt", ids)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/dataset_converters/ade20k.py``."""
-    parser = make_parser("Check ADE20K (ADEChallengeData2016); write training.txt, validation.txt.")
-    parser.add_argument("ade", type=Path, help="ADEChallengeData2016, or the folder that holds it")
-    return run("ade20k", convert, parser.parse_args(arguments))

@@ -8,8 +8,6 @@ kinds in two folders, and its own holds SBD's coarser masks of VOC images beside
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,20 +15,19 @@ import numpy as np
 from mmseg.datasets import PascalVOCDataset
 from scipy.io import loadmat
 
+from ...errors import DataError
+from ..splits import read_id_list
 from .common import (
-    ConversionError,
     IdList,
     Outcome,
+    TargetDiffersError,
     check_size,
     check_values,
     convert_masks,
     list_stems,
-    make_parser,
     need_all,
     need_folder,
-    read_list,
     read_mask,
-    run,
     write_list,
     write_mask,
 )
@@ -56,14 +53,14 @@ def read_sbd(path: Path) -> np.ndarray:
         content = loadmat(path, squeeze_me=True, struct_as_record=False)
         mask = np.asarray(content["GTcls"].Segmentation)
     except (KeyError, AttributeError):
-        raise ConversionError(
+        raise DataError(
             f"'{path}' has no GTcls.Segmentation: the class masks of SBD are in its folder 'cls', "
             "not 'inst'"
         ) from None
     except Exception as error:  # scipy raises many kinds for broken files
-        raise ConversionError(f"'{path}' cannot be read: {error}") from None
+        raise DataError(f"'{path}' cannot be read: {error}") from None
     if mask.ndim != 2 or mask.dtype != np.uint8:
-        raise ConversionError(f"'{path}' holds {mask.dtype} of shape {mask.shape}, not a mask")
+        raise DataError(f"'{path}' holds {mask.dtype} of shape {mask.shape}, not a mask")
     return mask
 
 
@@ -80,7 +77,7 @@ def find_voc(folder: Path) -> Path:
     for root in (folder, folder / "VOC2012", folder / "VOCdevkit" / "VOC2012"):
         if (root / "JPEGImages").is_dir():
             return root
-    raise ConversionError(
+    raise DataError(
         f"'{folder}' is no VOC 2012 folder: it has no JPEGImages, VOC2012/JPEGImages or "
         "VOCdevkit/VOC2012/JPEGImages"
     )
@@ -91,32 +88,39 @@ def find_sbd(folder: Path) -> tuple[dict[str, Path], set[str]]:
     candidates = (folder, folder / "dataset", folder / "benchmark_RELEASE" / "dataset")
     root = next((root for root in candidates if (root / "cls").is_dir()), None)
     if root is None:
-        raise ConversionError(
+        raise DataError(
             f"'{folder}' is no SBD folder: there is no cls, dataset/cls or "
             "benchmark_RELEASE/dataset/cls in it"
         )
     ids = list_stems(root / "cls", ".mat", "SBD's class masks")
-    listed = {name for part in ("train", "val") for name in read_list(root / f"{part}.txt")}
+    listed = {name for part in ("train", "val") for name in read_id_list(root / f"{part}.txt")}
     need_all(listed, ids, f"{{}} images of SBD's lists have no file in '{root / 'cls'}'")
     return {name: root / "cls" / f"{name}.mat" for name in ids}, listed
 
 
-def convert(args: argparse.Namespace) -> None:
+def convert(
+    voc: Path,
+    sbd: Path | None = None,
+    masks: Path | None = None,
+    out: Path | None = None,
+    subset: bool = False,
+    nproc: int = 1,
+) -> None:
     """Make the merged folder and the list, see the module's text."""
-    root = find_voc(args.voc)
+    root = find_voc(voc)
     lists = root / "ImageSets" / "Segmentation"
-    out = args.out or root / "SegmentationClassAug"
-    train, val = (read_list(lists / f"{part}.txt") for part in ("train", "val"))
-    TRAIN.check(train, args.subset)
-    VAL.check(val, args.subset)
+    out = out or root / "SegmentationClassAug"
+    train, val = (read_id_list(lists / f"{part}.txt") for part in ("train", "val"))
+    TRAIN.check(train, subset)
+    VAL.check(val, subset)
 
-    if args.sbd:
-        sources, extra = find_sbd(args.sbd)
+    if sbd:
+        sources, extra = find_sbd(sbd)
     else:
-        ids = list_stems(args.masks, ".png", "masks of the images that VOC has none of")
-        sources, extra = {name: args.masks / f"{name}.png" for name in ids}, set(ids)
+        ids = list_stems(masks, ".png", "masks of the images that VOC has none of")
+        sources, extra = {name: masks / f"{name}.png" for name in ids}, set(ids)
     train_aug = sorted({*train, *extra} - {*val})
-    TRAIN_AUG.check(train_aug, args.subset)
+    TRAIN_AUG.check(train_aug, subset)
     wanted = sorted({*train_aug, *val})
     images = root / "JPEGImages"
     need_all(
@@ -131,30 +135,12 @@ def convert(args: argparse.Namespace) -> None:
     sources.update({name: official / f"{name}.png" for name in (*train, *val)})
     jobs = [Job(sources[name], images / f"{name}.jpg", out / f"{name}.png") for name in wanted]
     try:
-        convert_masks(convert_one, jobs, args.nproc, out)
-    except ConversionError as error:
-        if "exists with other values" not in str(error):
-            raise
-        raise ConversionError(
+        convert_masks(convert_one, jobs, nproc, out)
+    except TargetDiffersError as error:
+        raise TargetDiffersError(
             f"{error}. If '{out}' is what mmseg's converter wrote (SBD's masks of VOC images "
             "too), rename that folder and pass its new name as --masks, or give another --out"
         ) from None
     write_list(lists / "trainaug.txt", train_aug)
     if out.resolve() != (root / "SegmentationClassAug").resolve():
         print(f"masks are in '{out}': set data_prefix.seg_map_path to it")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/dataset_converters/voc_aug.py``."""
-    parser = make_parser("Merge the masks of PASCAL VOC 2012 and SBD; write trainaug.txt.")
-    parser.add_argument("voc", type=Path, help="VOCdevkit/VOC2012")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--sbd", type=Path, help="SBD: benchmark_RELEASE, or its dataset folder")
-    source.add_argument(
-        "--masks",
-        type=Path,
-        help="a folder of converted masks: DeepLab's SegmentationClassAug, UniMatch's "
-        "SegmentationClass, or what mmseg's converter wrote",
-    )
-    parser.add_argument("--out", type=Path, help="default: VOC2012/SegmentationClassAug")
-    return run("voc_aug", convert, parser.parse_args(arguments))

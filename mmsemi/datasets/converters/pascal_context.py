@@ -8,9 +8,7 @@ The lists are VOC 2010's own train and val, which the release covers completely.
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,18 +16,16 @@ import numpy as np
 from mmseg.datasets import PascalContextDataset
 from scipy.io import loadmat
 
+from ...errors import DataError
+from ..splits import read_id_list
 from .common import (
-    ConversionError,
     IdList,
     Outcome,
     check_size,
     convert_masks,
     list_stems,
-    make_parser,
     need_all,
     present_values,
-    read_list,
-    run,
     write_list,
     write_mask,
 )
@@ -62,13 +58,13 @@ def read_label_map(path: Path) -> np.ndarray:
     try:
         raw = np.asarray(loadmat(path)["LabelMap"])
     except KeyError:
-        raise ConversionError(
+        raise DataError(
             f"'{path}' has no matrix LabelMap: it is no file of PASCAL-Context"
         ) from None
     except Exception as error:  # scipy raises many kinds for broken files
-        raise ConversionError(f"'{path}' cannot be read: {error}") from None
+        raise DataError(f"'{path}' cannot be read: {error}") from None
     if raw.ndim != 2 or raw.size == 0 or raw.min() < 0 or raw.max() >= NUM_RAW:
-        raise ConversionError(
+        raise DataError(
             f"'{path}': LabelMap has shape {raw.shape}"
             + (f" and values {raw.min()}-{raw.max()}" if raw.size else "")
             + f", expected a (H, W) matrix of 0-{NUM_RAW - 1}"
@@ -87,7 +83,7 @@ def check_labels(path: Path) -> None:
     """Compare a name list of the release (``labels.txt``, ``59_labels.txt``: ``id: name``).
 
     Raises:
-        ConversionError: A line is no such pair, or a class has another id.
+        DataError: A line is no such pair, or a class has another id.
     """
     ids = dict(zip(RAW_IDS, CLASSES[1:]))
     names = set()
@@ -96,12 +92,12 @@ def check_labels(path: Path) -> None:
             continue
         match = re.fullmatch(r"\s*(\d+)\s*:\s*(.+?)\s*", line)
         if match is None:
-            raise ConversionError(f"'{path}': '{line}' is not of the form 'id: name'")
+            raise DataError(f"'{path}': '{line}' is not of the form 'id: name'")
         number, name = int(match[1]), match[2]
         if number in ids:
             # The release spells some names with spaces or more words, such as "potted plant".
             if re.sub(r"[^a-z]", "", name.lower()) != ids[number]:
-                raise ConversionError(
+                raise DataError(
                     f"'{path}' calls id {number} '{name}', the conversion '{ids[number]}'"
                 )
             names.add(number)
@@ -114,25 +110,27 @@ def find_voc(folder: Path) -> Path:
     for root in (folder, folder / "VOC2010", folder / "VOCdevkit" / "VOC2010"):
         if (root / "JPEGImages").is_dir():
             return root
-    raise ConversionError(
+    raise DataError(
         f"'{folder}' is no VOC 2010 folder: it has no JPEGImages, VOC2010/JPEGImages or "
         "VOCdevkit/VOC2010/JPEGImages"
     )
 
 
-def convert(args: argparse.Namespace) -> None:
+def convert(
+    voc: Path, context: Path, labels: Path | None = None, subset: bool = False, nproc: int = 1
+) -> None:
     """Make masks and lists, see the module's text."""
-    root = find_voc(args.voc)
-    mats = args.context / "trainval" if (args.context / "trainval").is_dir() else args.context
-    if args.labels:
-        check_labels(args.labels)
+    root = find_voc(voc)
+    mats = context / "trainval" if (context / "trainval").is_dir() else context
+    if labels:
+        check_labels(labels)
     jobs: list[Job] = []
     parts: dict[str, list[str]] = {}
     has_mat = list_stems(mats, ".mat", "the files of trainval.tar.gz")
     has_image = list_stems(root / "JPEGImages", ".jpg", "images")
     for part, expected in PARTS.items():
-        parts[part] = ids = sorted(read_list(root / "ImageSets" / "Main" / f"{part}.txt"))
-        expected.check(ids, args.subset)
+        parts[part] = ids = sorted(read_id_list(root / "ImageSets" / "Main" / f"{part}.txt"))
+        expected.check(ids, subset)
         need_all(ids, has_mat, f"{{}} {part} images have no .mat file in '{mats}'")
         need_all(ids, has_image, f"{{}} {part} images are missing in '{root / 'JPEGImages'}'")
         jobs += [
@@ -143,17 +141,6 @@ def convert(args: argparse.Namespace) -> None:
             )
             for name in ids
         ]
-    convert_masks(convert_one, jobs, args.nproc, jobs[0].target.parent)
+    convert_masks(convert_one, jobs, nproc, jobs[0].target.parent)
     for part, ids in parts.items():
         write_list(root / "ImageSets" / "SegmentationContext" / f"{part}.txt", ids)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/dataset_converters/pascal_context.py``."""
-    parser = make_parser("Make PASCAL-Context masks of 60 classes from the released .mat files.")
-    parser.add_argument("voc", type=Path, help="VOCdevkit/VOC2010")
-    parser.add_argument("context", type=Path, help="folder with the .mat files (trainval)")
-    parser.add_argument(
-        "--labels", type=Path, help="the release's labels.txt or 59_labels.txt, to check the names"
-    )
-    return run("pascal_context", convert, parser.parse_args(arguments))

@@ -1,11 +1,9 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""What the converters share: masks, lists, counts, worker processes, the command line."""
+"""What the converters share: masks, lists, counts, worker processes."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,16 +18,16 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..datasets.splits import MASTERS, ids_sha256, read_id_list
-from ..launch import UsageError, keep_traceback
-from ..utils.files import write_beside
+from ...errors import DataError
+from ...utils.files import write_beside
+from ..splits import MASTERS, ids_sha256, read_id_list
 
 IGNORE = 255
 Palette = Sequence[Sequence[int]]
 
 
-class ConversionError(ValueError):
-    """Something about the data is wrong; its text is the line that the user sees."""
+class TargetDiffersError(DataError):
+    """A file that would be written exists with other content, which is never overwritten."""
 
 
 class Outcome(NamedTuple):
@@ -68,17 +66,17 @@ def read_mask(path: Path) -> np.ndarray:
     """The indices of a grey or palette PNG, (H, W) uint8.
 
     Raises:
-        ConversionError: The file is broken, or a colour or 16-bit picture.
+        DataError: The file is broken, or a colour or 16-bit picture.
     """
     try:
         with Image.open(path) as image:
             if image.mode not in ("L", "P", "1"):
-                raise ConversionError(
+                raise DataError(
                     f"'{path}' is a picture of mode {image.mode}: a mask has one 8-bit index a pixel"
                 )
             return np.array(image, dtype=np.uint8)
     except (OSError, SyntaxError) as error:  # what Pillow raises for broken PNG chunks
-        raise ConversionError(f"mask '{path}' cannot be read: {error}") from None
+        raise DataError(f"mask '{path}' cannot be read: {error}") from None
 
 
 def check_values(
@@ -90,7 +88,7 @@ def check_values(
         (256,) bool, as :func:`present_values`.
 
     Raises:
-        ConversionError: The mask has another value.
+        DataError: The mask has another value.
     """
     present = present_values(mask)
     illegal = present.copy()
@@ -98,7 +96,7 @@ def check_values(
     if ignore is not None:
         illegal[ignore] = False
     if illegal.any():
-        raise ConversionError(
+        raise DataError(
             f"'{path}' has the values {list_values(illegal)}; legal are 0-{num_classes - 1}"
             f"{'' if ignore is None else f' and {ignore}'}"
         )
@@ -111,14 +109,14 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except OSError as error:
-        raise ConversionError(f"image '{path}' cannot be read: {error}") from None
+        raise DataError(f"image '{path}' cannot be read: {error}") from None
 
 
 def check_size(mask: np.ndarray, source: Path, image: Path) -> None:
     """Refuse a (H, W) mask of another size than its image."""
     size = image_size(image)
     if mask.shape[::-1] != size:
-        raise ConversionError(
+        raise DataError(
             f"mask '{source}' is {mask.shape[1]}x{mask.shape[0]} pixels, its image '{image}' "
             f"{size[0]}x{size[1]}"
         )
@@ -135,11 +133,11 @@ def write_mask(path: Path, mask: np.ndarray, palette: Palette | None = None) -> 
         Whether it was written.
 
     Raises:
-        ConversionError: A file of that name has other values.
+        TargetDiffersError: A file of that name has other values.
     """
     if path.exists():
         if not np.array_equal(read_mask(path), mask):
-            raise ConversionError(
+            raise TargetDiffersError(
                 f"'{path}' exists with other values than its source gives; it is not overwritten: "
                 "rename or remove it"
             )
@@ -158,7 +156,7 @@ def write_image(path: Path, image: Image.Image, **options) -> bool:
     """Write an image unless it is there; returns whether it was written."""
     if path.exists():
         if image_size(path) != image.size:
-            raise ConversionError(
+            raise TargetDiffersError(
                 f"'{path}' exists with another size than its source gives; it is not overwritten: "
                 "rename or remove it"
             )
@@ -194,10 +192,10 @@ class IdList:
         """Compare and print.
 
         Raises:
-            ConversionError: Another count or, with ``subset=False``, another hash.
+            DataError: Another count or, with ``subset=False``, another hash.
         """
         if not ids:
-            raise ConversionError(f"{self.name}: no image")
+            raise DataError(f"{self.name}: no image")
         sha256 = ids_sha256(ids)
         difference = ""
         if len(ids) != self.count:
@@ -205,7 +203,7 @@ class IdList:
         elif self.sha256 not in (None, sha256):
             difference = f", but other ones: ids sha256 {sha256[:16]} instead of {self.sha256[:16]}"
         if difference and not subset:
-            raise ConversionError(
+            raise DataError(
                 f"{self.name}: {len(ids)} images{difference}; complete the download, or pass "
                 "--subset if a part of the data set is meant"
             )
@@ -216,7 +214,7 @@ class IdList:
 def need_folder(path: Path, what: str) -> Path:
     """The folder, or a message that says what is expected there."""
     if not path.is_dir():
-        raise ConversionError(f"there is no folder '{path}' ({what})")
+        raise DataError(f"there is no folder '{path}' ({what})")
     return path
 
 
@@ -239,23 +237,15 @@ def need_all(wanted: Iterable[str], found: Iterable[str], what: str) -> None:
     """Refuse if one of ``wanted`` is not in ``found``; ``what`` has a place ``{}`` for the count."""
     missing = sorted(set(wanted) - set(found))
     if missing:
-        raise ConversionError(f"{what.format(len(missing))}, the first is '{missing[0]}'")
-
-
-def read_list(path: Path) -> list[str]:
-    """The ids of a list file of the data set."""
-    try:
-        return read_id_list(path)
-    except (OSError, ValueError) as error:
-        raise ConversionError(str(error)) from None
+        raise DataError(f"{what.format(len(missing))}, the first is '{missing[0]}'")
 
 
 def write_list(path: Path, ids: Sequence[str]) -> None:
     """Write a list file, one id a line, or check the one that is there (its order may differ)."""
     if path.is_file():
-        there = read_list(path)
+        there = read_id_list(path)
         if sorted(there) != sorted(ids):
-            raise ConversionError(
+            raise TargetDiffersError(
                 f"'{path}' exists and lists other images ({len(there)} instead of {len(ids)}): "
                 "rename it, it is not overwritten"
             )
@@ -270,15 +260,17 @@ def write_list(path: Path, ids: Sequence[str]) -> None:
 # --- Work -----------------------------------------------------------------------------------------
 
 
-def _attempt(function: Callable, task: object) -> tuple[object, str | None]:
-    """Run one task; an error about the data becomes text, so that the others still run."""
+def _attempt(function: Callable, task: object) -> object:
+    """Run one task; an error about the data becomes its result, so that the others still run."""
     try:
-        return function(task), None
-    except (ConversionError, OSError) as error:
-        return None, str(error)
+        return function(task)
+    except DataError as error:
+        return error
+    except OSError as error:
+        return DataError(str(error))
 
 
-def _results(function: Callable, tasks: Iterable, nproc: int) -> Iterator[tuple]:
+def _results(function: Callable, tasks: Iterable, nproc: int) -> Iterator[object]:
     attempt = partial(_attempt, function)
     if nproc == 1:
         yield from map(attempt, tasks)
@@ -297,25 +289,25 @@ def map_files(function: Callable, tasks: Iterable, total: int, nproc: int, label
         The results, in the order of the tasks.
 
     Raises:
-        ConversionError: One or more tasks failed; the message has their number and the first one.
+        DataError: One or more tasks failed; of the kind of the first one, with their number.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     console = Console(stderr=True)
-    results, errors = [], []
+    results = []
     try:
         with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
             bar = progress.add_task(label, total=total)
-            for result, error in _results(function, tasks, nproc):
+            for result in _results(function, tasks, nproc):
                 results.append(result)
-                errors += [error] if error else []
                 progress.advance(bar)
     except BrokenProcessPool:
-        raise ConversionError(
+        raise DataError(
             f"{label}: a worker process was killed, probably for memory; use a smaller --nproc"
         ) from None
+    errors = [result for result in results if isinstance(result, DataError)]
     if errors:
         more = f" ({len(errors)} such files)" if len(errors) > 1 else ""
-        raise ConversionError(f"{errors[0]}{more}")
+        raise type(errors[0])(f"{errors[0]}{more}")
     return results
 
 
@@ -343,42 +335,3 @@ def convert_masks(
         f"values {list_values(present)}"
     )
     return present
-
-
-# --- Command line ---------------------------------------------------------------------------------
-
-
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the arguments of every converter."""
-    parser = argparse.ArgumentParser(
-        description=description, epilog="docs/datasets.md shows every layout."
-    )
-    parser.add_argument(
-        "--nproc",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="worker processes (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--subset",
-        action="store_true",
-        help="the input is a part of the data set: report counts and hashes, do not require them",
-    )
-    return parser
-
-
-def run(name: str, convert: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    """Run a converter; returns 0, 1 for wrong data, 2 for wrong arguments."""
-    try:
-        if args.nproc < 1:
-            raise UsageError(f"--nproc {args.nproc} must be at least 1")
-        convert(args)
-    except UsageError as error:
-        print(f"{name}.py: error: {error}", file=sys.stderr)
-        return 2
-    except (ConversionError, OSError) as error:
-        if keep_traceback():
-            raise
-        print(f"{name}.py: error: {error}", file=sys.stderr)
-        return 1
-    return 0

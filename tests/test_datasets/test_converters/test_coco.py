@@ -8,8 +8,10 @@ import json
 import numpy as np
 import pytest
 
-from mmsemi.dataset_converters import coco
 from mmsemi.datasets.coco import COCO81Dataset, voc_palette
+from mmsemi.datasets.converters import coco
+from mmsemi.datasets.converters.common import TargetDiffersError
+from mmsemi.errors import DataError
 
 NAMES = COCO81Dataset.METAINFO["classes"][1:]
 # COCO's ids have gaps; here every id is three times the class.
@@ -55,8 +57,8 @@ def annotated(files):
     return files
 
 
-def convert(files, *arguments: str) -> int:
-    return coco.main([str(files.root), "--nproc", "1", "--subset", *arguments])
+def convert(files, **settings) -> None:
+    coco.convert(files.root, **{"subset": True, **settings})
 
 
 def test_classes_and_palette():
@@ -71,7 +73,7 @@ def test_classes_and_palette():
 
 def test_masks(annotated, indices, snapshot, build_config, capsys):
     before = snapshot()
-    assert convert(annotated) == 0
+    convert(annotated)
     mask = indices(annotated.root / "masks/000000000007.png")
     expected = np.zeros((30, 40), np.uint8)
     expected[:, 2:4] = 255
@@ -83,7 +85,8 @@ def test_masks(annotated, indices, snapshot, build_config, capsys):
     assert not indices(annotated.root / "masks/000000000009.png").any()
     after = snapshot()
     assert {key: after[key] for key in before} == before
-    assert convert(annotated) == 0 and convert(annotated, "--check") == 0
+    convert(annotated)
+    convert(annotated, check=True)
     assert snapshot() == after
     assert "0 written, 2 there already; values 0-2, 80, 255" in capsys.readouterr().out
     train, val = build_config("coco81", "data/coco", annotated.root, split=None)
@@ -105,65 +108,65 @@ def test_drawing_a_part_of_the_image_is_the_same():
 
 
 def test_crowds_may_have_their_class(annotated, indices):
-    assert convert(annotated, "--crowd", "class", "--out", str(annotated.root / "other")) == 0
+    convert(annotated, crowd="class", out=annotated.root / "other")
     mask = indices(annotated.root / "other/000000000007.png")
     assert (mask[5:, 2:4] == 5).all() and (mask[0:2, 3] == 2).all() and 255 not in mask
 
 
-def test_masks_made_elsewhere(annotated, snapshot, capsys):
+def test_masks_made_elsewhere(annotated, snapshot):
     """Such as UniMatch's: checked, never replaced."""
     for name in ("000000000007", "000000000009", "000000000001"):
         annotated.mask(f"masks/{name}.png", [0, 80])
     before = snapshot()
-    assert convert(annotated) == 1
-    assert "exists with other values" in capsys.readouterr().err
-    assert convert(annotated, "--check") == 0 and snapshot() == before
+    with pytest.raises(TargetDiffersError, match="000000000007.png"):
+        convert(annotated)
+    convert(annotated, check=True)
+    assert snapshot() == before
     annotated.mask("masks/000000000009.png", [90])
-    assert convert(annotated, "--check") == 1
-    assert "has the values 90; legal are 0-80 and 255" in capsys.readouterr().err
+    with pytest.raises(DataError, match="000000000009.png.* 90.* 0-80 and 255"):
+        convert(annotated, check=True)
     (annotated.root / "masks/000000000009.png").unlink()
-    assert convert(annotated, "--check") == 1
-    assert "1 images have no mask" in capsys.readouterr().err
+    with pytest.raises(DataError, match="masks.*000000000009"):
+        convert(annotated, check=True)
 
 
 def test_two_processes_give_the_same(annotated):
-    assert convert(annotated) == 0
-    assert convert(annotated, "--out", str(annotated.root / "two"), "--nproc", "2") == 0
+    convert(annotated)
+    convert(annotated, out=annotated.root / "two", nproc=2)
     for path in (annotated.root / "masks").iterdir():
         assert path.read_bytes() == (annotated.root / "two" / path.name).read_bytes()
 
 
-def test_half_made_input(annotated, snapshot, capsys):
+def test_half_made_input(annotated, snapshot):
     path = annotated.root / "annotations/instances_train2017.json"
     content = json.loads(path.read_text())
 
-    def refused(message: str, **changes) -> None:
+    def refused(value: str, early: bool = True, **changes) -> None:
         path.write_text(json.dumps({**content, **changes}))
         before = snapshot()
-        assert convert(annotated, "--parts", "train2017") == 1
-        error = capsys.readouterr().err
-        assert message in error, error
+        with pytest.raises(DataError, match=value):
+            convert(annotated, parts=["train2017"])
         path.write_text(json.dumps(content))
-        if "is broken" not in message and "pixels" not in message:
-            assert set(snapshot()) == set(before)
+        assert not early or set(snapshot()) == set(before)
 
-    assert coco.main([str(annotated.root), "--nproc", "1"]) == 1
-    assert "train2017: 2 images, the complete list has 118287" in capsys.readouterr().err
-    refused("has 1 categories (person, ...)", categories=CATEGORIES[:1])
-    refused("is no COCO instance file: KeyError('file_name')", images=[{}])
-    refused("images of '", images=content["images"][:1])
+    with pytest.raises(DataError, match="train2017.* 2 .* 118287"):
+        convert(annotated, subset=False)
+    refused(r"instances_train2017.json.* 1 .*person", categories=CATEGORIES[:1])
+    refused("instances_train2017.json.*file_name", images=[{}])
+    refused("train2017.*000000000009", images=content["images"][:1])
     extra = dict(id=8, file_name="000000000008.jpg", height=30, width=40)
-    refused("1 annotated images are missing", images=[*content["images"], extra])
+    refused("train2017.*000000000008", images=[*content["images"], extra])
     wrong_size = [{**content["images"][0], "width": 41}, content["images"][1]]
-    refused("is broken: run lengths that do not add up to 41x30", images=wrong_size)
-    refused("pixels, its image", images=wrong_size, annotations=[])
+    refused("000000000007.jpg.*41x30", early=False, images=wrong_size)
+    refused("000000000007.*41x30.*40x30", early=False, images=wrong_size, annotations=[])
     broken = region(7, 1, [[1, 2, 3]], 16)
-    refused("annotation of '", annotations=[broken])
+    refused("000000000007.jpg", early=False, annotations=[broken])
     path.write_text("{")
-    assert convert(annotated) == 1
-    assert "is no COCO instance file" in capsys.readouterr().err
+    with pytest.raises(DataError, match="instances_train2017.json"):
+        convert(annotated)
     path.unlink()
     path.with_name("instances_val2017.json").rename(path)
     before = snapshot()
-    assert convert(annotated) == 1 and snapshot() == before
-    assert "does not exist" in capsys.readouterr().err
+    with pytest.raises(DataError, match="instances_val2017.json"):
+        convert(annotated)
+    assert snapshot() == before

@@ -1,0 +1,1 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
