@@ -18,7 +18,7 @@ if (CHECKOUT / "mmsemi" / "launch.py").is_file():
         0, str(CHECKOUT)
     )  # the checkout's tools run the checkout's code, installed or not
 
-from mmsemi.datasets.splits.cli import main  # noqa: E402
+from mmsemi.cli.splits import main  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,12 +25,18 @@ from mmsemi.datasets.splits import (
     read_id_list,
 )
 from mmsemi.datasets.splits import protocols as table
-from mmsemi.datasets.splits.masters import MasterLists, build_masters, check_master
+from mmsemi.datasets.splits.masters import (
+    MasterLists,
+    MissingListError,
+    build_masters,
+    check_master,
+)
 from mmsemi.datasets.splits.protocols import MasterList, Part, PublishedFile, SplitProtocol
 from mmsemi.datasets.splits.published import regenerate
 from mmsemi.datasets.splits.table import format_table
+from mmsemi.errors import ConfigError, DataError
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SHARED = REPOSITORY.parent / "shared" / "reference_splits"
 ADE = [f"ADE_train_{number:08d}" for number in range(1, 20211)]
 COMPUTED = [name for name, protocol in PROTOCOLS.items() if protocol.generator]
@@ -111,17 +117,17 @@ def test_folds_are_chosen_by_name_or_number(name, fold, found):
 
 
 @pytest.mark.parametrize(
-    ("name", "fold", "message"),
+    ("name", "fold", "value"),
     [
-        ("cps_voc_1of9", None, "unknown published split 'cps_voc_1of9'; did you mean 'cps_voc_1of"),
-        ("cps_voc_1of8", 1, "has no folds: remove split.fold=1"),
-        ("dstcbc_voc_1of8_f0", 1, "set split.name='dstcbc_voc_1of8'"),
-        ("dstcbc_voc_1of8", 3, r"has no fold 3 \(its folds: 0, 1, 2\)"),
-        ("dstcbc_voc_1of8", "1", "split.fold must be a whole number, got '1'"),
+        ("cps_voc_1of9", None, "'cps_voc_1of9'.*'cps_voc_1of"),
+        ("cps_voc_1of8", 1, "split.fold=1"),
+        ("dstcbc_voc_1of8_f0", 1, "split.name='dstcbc_voc_1of8'"),
+        ("dstcbc_voc_1of8", 3, " 3 .*0, 1, 2"),
+        ("dstcbc_voc_1of8", "1", "split.fold .*'1'"),
     ],
 )
-def test_wrong_names_and_folds_are_refused(name, fold, message):
-    with pytest.raises(ValueError, match=message):
+def test_wrong_names_and_folds_are_refused(name, fold, value):
+    with pytest.raises(ConfigError, match=value):
         PublishedSplit(name, fold)
 
 
@@ -151,25 +157,24 @@ def test_ade_splits_are_computed_from_the_ids_alone():
 
 
 def test_another_data_set_is_refused_and_the_difference_named():
-    with pytest.raises(ValueError, match="20210 images of ADE20K.*'ADE_train_00000007' is missing"):
+    with pytest.raises(DataError, match="'v2_ade_1of8'.* 20210 .*'ADE_train_00000007'"):
         PublishedSplit("v2_ade_1of8")([item for item in ADE if item != "ADE_train_00000007"])
-    with pytest.raises(ValueError, match="'cps_voc_1of8': the data set does not hold the 10582"):
+    with pytest.raises(DataError, match="'cps_voc_1of8'.* 10582 "):
         PublishedSplit("cps_voc_1of8")(["2007_000001"])
-    with pytest.raises(ValueError, match="citx: 1 instead of 0, e.g. 'citx_0.*RatioSplit"):
+    with pytest.raises(DataError, match="'dstcbc_city_1of8.*citx: 1 .* 0, .*'citx_0.*RatioSplit"):
         PublishedSplit("dstcbc_city_1of8")(["citx_000000_000019"])
 
 
 def test_a_rule_that_gives_another_list_is_caught():
     wrong = {**PROTOCOLS["v2_ade_1of64"].__dict__}
     wrong["generator"] = dict(wrong["generator"], seed=1)
-    with pytest.raises(RuntimeError, match="did not reproduce its published hash"):
+    with pytest.raises(RuntimeError, match="v2_ade_1of64"):
         regenerate(SplitProtocol(**wrong), MasterLists("/nowhere", {"ade": ADE}))
 
 
 def test_every_computed_split_on_the_published_master_lists():
-    """Runs only where the authors' lists are at hand."""
     if not SHARED.is_dir():
-        return
+        pytest.skip(f"the authors' lists are not part of the repository ({SHARED})")
     cps, unimatch = SHARED / "cps/city/config_new/train.txt", SHARED / "unimatch/pascal/1464"
     sources = dict(
         voc_aug=SHARED / "advsemiseg/train_aug.txt",
@@ -191,16 +196,14 @@ def test_every_computed_split_on_the_published_master_lists():
 
 
 def test_a_missing_import_names_its_command(toy, tmp_path):
-    with pytest.raises(FileNotFoundError) as error:
+    with pytest.raises(DataError) as error:
         PublishedSplit("toy_1of3", fold=1, split_dir=tmp_path)(["t00"])
-    assert (
-        "python tools/splits.py import --protocol toy_1of3_f1 --file-labeled toy.txt, where toy.txt "
-        "is lists/toy.txt of github.com/charlesCXK/TorchSemiSeg (commit" in str(error.value)
-    )
-    assert "\n" not in str(error.value)
-    with pytest.raises(FileNotFoundError, match=r"Or, .*import --master city_cps train.txt, where"):
+    text = str(error.value)
+    assert "python tools/splits.py import --protocol toy_1of3_f1 --file-labeled toy.txt" in text
+    assert "lists/toy.txt of github.com/charlesCXK/TorchSemiSeg" in text and "\n" not in text
+    with pytest.raises(DataError, match="import --master city_cps train.txt"):
         PublishedSplit("cps_city_1of8", split_dir=tmp_path)(["t00"])
-    with pytest.raises(FileNotFoundError, match="splits.py masters --dataset voc --data-root"):
+    with pytest.raises(MissingListError, match="splits.py masters --dataset voc --data-root"):
         MasterLists(tmp_path).get("voc_train")
 
 
@@ -228,16 +231,16 @@ def test_changed_imported_lists_are_refused(toy, tmp_path):
     split = PublishedSplit(toy.name, split_dir=tmp_path)
     ids = [f"t{number:02d}" for number in range(12)]
     path = write(tmp_path / toy.name / "labeled.txt", ["t00", "t01", "t06", "t09"])
-    with pytest.raises(ValueError, match=r"labeled.txt' \(4 images\) is not split 'toy_1of3_f1'"):
+    with pytest.raises(DataError, match=r"labeled.txt' \(4 .*'toy_1of3_f1'"):
         split(ids)
     write(path, ["t00", "t03", "t06", "t09"])
-    with pytest.raises(ValueError, match="the rest of the data set .7 images. is not the unlabel"):
+    with pytest.raises(DataError, match=r"\(7 .*'toy_1of3_f1' \(8 "):
         split(ids[:-1])
     rest = write(tmp_path / toy.name / "unlabeled.txt", ["t01", "t02"])
-    with pytest.raises(ValueError, match="unlabeled.txt' .2 images. is not the unlabelled part"):
+    with pytest.raises(DataError, match=r"unlabeled.txt' \(2 .*'toy_1of3_f1'"):
         split(ids)
     write(rest, [item for item in ids if int(item[1:]) % 3])
-    with pytest.raises(ValueError, match="1 images of split .* not in the data set of 11 .*'t11'"):
+    with pytest.raises(DataError, match="1 .*'toy_1of3_f1'.* 11 .*'t11'"):
         split(ids[:-1])
 
 
@@ -255,9 +258,9 @@ def test_a_rest_without_known_hash_is_checked_by_its_count(monkeypatch, tmp_path
     write(tmp_path / "toy" / "labeled.txt", [f"train2017/{i}.jpg masks/{i}.png" for i in ids[:2]])
     split = PublishedSplit("toy", split_dir=tmp_path)
     assert split(ids) == (ids[:2], ids[2:])
-    with pytest.raises(ValueError, match="the rest of the data set .9 images. is not"):
+    with pytest.raises(DataError, match=r"\(9 .*'toy' \(10 "):
         split(ids[:-1])
-    with pytest.raises(ValueError, match="2 images of the data set have the name of another one"):
+    with pytest.raises(DataError, match="'toy' .* 2 images"):
         split([*ids, f"a/{ids[0]}", f"b/{ids[0]}"])
 
 
@@ -291,7 +294,7 @@ def test_a_split_computed_from_an_imported_master_list(monkeypatch, tmp_path):
     path = write(tmp_path / "masters" / "toy_mixed.txt", mixed)
     assert split(ids) == (["t03", "t04", "t05"], ["t00", "t01", "t02"])
     write(path, ids)
-    with pytest.raises(ValueError, match="in another order, and the order decides"):
+    with pytest.raises(DataError, match="toy_mixed.txt.*the toys in their authors' order"):
         split(ids)
 
 
@@ -314,26 +317,26 @@ def test_master_lists_come_from_the_data_sets_files(tmp_path, monkeypatch):
         small = MasterList(name, "voc", name, len(ids), ids_sha256(ids), part(ids).order_sha256, "")
         monkeypatch.setitem(MASTERS, name, small)
     assert build_masters("voc", tmp_path / "VOC2012", sbd) == expected
-    with pytest.raises(FileNotFoundError, match="trainaug.txt' exist: give --sbd-root"):
+    with pytest.raises(DataError, match="trainaug.txt' .*--sbd-root"):
         build_masters("voc", tmp_path / "VOC2012")
     write(sets / "trainaug.txt", ["2009_01", *train, *more[:2], "2009_02"])
     assert build_masters("voc", tmp_path / "VOC2012") == expected
     write(sets / "trainaug.txt", [*train, *more, "2007_02"])
-    with pytest.raises(ValueError, match="holds 1 images of VOC val, e.g. '2007_02'"):
+    with pytest.raises(DataError, match="trainaug.txt' .*1 .*'2007_02'"):
         build_masters("voc", tmp_path / "VOC2012")
 
 
 def test_wrong_data_roots_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="the data root '.*nowhere' does not exist"):
+    with pytest.raises(DataError, match="nowhere'"):
         build_masters("voc", tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="no VOC devkit"):
+    with pytest.raises(DataError, match="ImageSets/Segmentation/train.txt'"):
         build_masters("voc", tmp_path)
-    with pytest.raises(FileNotFoundError, match="leftImg8bit/train' does not exist"):
+    with pytest.raises(DataError, match="leftImg8bit/train'"):
         build_masters("cityscapes", tmp_path)
     image = tmp_path / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png"
     image.parent.mkdir(parents=True)
     image.touch()
-    with pytest.raises(ValueError, match="it has 1 .aachen: 1 instead of 174; bochum: 0 instead"):
+    with pytest.raises(DataError, match="2975 .* 1 .*aachen: 1 .* 174; bochum: 0 "):
         build_masters("cityscapes", tmp_path)
-    with pytest.raises(ValueError, match="no master lists for 'coco'"):
+    with pytest.raises(ConfigError, match="'coco'"):
         build_masters("coco", tmp_path)

@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""The command line of ``tools/splits.py``."""
+"""``mmsemi splits`` and ``tools/splits.py``: labelled subsets of data sets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...launch import UsageError, run_tool
-from ..files import relative_ids
-from .folders import format_line, verify_split, write_list, write_split
-from .ids import read_id_list, without_suffix
-from .importing import import_master, import_split
-from .masters import MasterLists, build_masters
-from .protocols import BASE_MASTER, MASTERS, SplitProtocol, get_protocol
-from .published import regenerate
-from .seeded import CountSplit, RatioSplit
-from .table import DATASETS, describe_protocol, format_table
+from ..datasets.files import relative_ids
+from ..datasets.splits import (
+    MASTERS,
+    CountSplit,
+    RatioSplit,
+    SplitProtocol,
+    get_protocol,
+    read_id_list,
+)
+from ..datasets.splits.folders import format_line, verify_split, write_list, write_split
+from ..datasets.splits.ids import without_suffix
+from ..datasets.splits.importing import import_master, import_split
+from ..datasets.splits.masters import MasterLists, build_masters
+from ..datasets.splits.protocols import BASE_MASTER
+from ..datasets.splits.published import regenerate
+from ..datasets.splits.table import DATASETS, describe_protocol, format_table
+from ..datasets.unlabeled import UnlabeledDataset
+from ..launch import UsageError, run_tool
 
 
 def _masters(args: argparse.Namespace, dataset: str) -> MasterLists:
@@ -103,8 +111,6 @@ def run_import(args: argparse.Namespace) -> int:
 
 
 def _sample_ids(args: argparse.Namespace) -> list[str]:
-    from ..unlabeled import UnlabeledDataset
-
     if (args.data_root is None) == (args.list is None):
         raise UsageError("sample needs either --data-root FOLDER (of images) or --list FILE")
     if args.list is not None:
@@ -249,7 +255,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/splits.py``."""
+    """The command line; returns the exit code."""
     args = build_parser().parse_args(arguments)
 
     def run() -> int:

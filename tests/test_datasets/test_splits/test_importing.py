@@ -21,8 +21,9 @@ from mmsemi.datasets.splits.importing import import_master, import_split
 from mmsemi.datasets.splits.masters import MasterLists, check_master
 from mmsemi.datasets.splits.pickles import read_permutation
 from mmsemi.datasets.splits.protocols import MasterList, Part, PublishedFile, SplitProtocol
+from mmsemi.errors import DataError
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "reference_splits"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "reference_splits"
 IDS = [f"2007_{number:06d}" for number in range(20)]
 LABELED = [IDS[7], IDS[2], IDS[11], IDS[5]]
 REST = [item for item in IDS if item not in LABELED]
@@ -122,23 +123,20 @@ def test_a_wrong_file_is_told_what_it_is(toy, masters, tmp_path, monkeypatch):
     other = make_protocol("other", labeled=part(IDS[:4]), unlabeled=part(IDS[4:]))
     monkeypatch.setitem(PROTOCOLS, "other", other)
     right = write(tmp_path / "l.txt", LABELED)
-    for lines, message in (
-        (
-            IDS[:4],
-            "not the labelled list of split 'toy' .4 images.: it is the labelled list of oth",
-        ),
-        (REST, "it is the unlabelled list of toy"),
-        (IDS[:3], "it is no published list known here"),
-        ([*IDS[:3], f"x/{IDS[0]}.jpg"], "names 1 images twice"),
+    for lines, value in (
+        (IDS[:4], r"\(4 .* labelled .*'toy' .* labelled list of other"),
+        (REST, "'toy' .* unlabelled list of toy"),
+        (IDS[:3], r"\(3 .*'toy'"),
+        ([*IDS[:3], f"x/{IDS[0]}.jpg"], " 1 images"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(DataError, match=f"w.txt'.*{value}"):
             import_split(toy, write(tmp_path / "w.txt", lines), None, masters)
-    with pytest.raises(ValueError, match="not the unlabelled list of split 'toy'"):
+    with pytest.raises(DataError, match="w.txt'.* unlabelled .*'toy'"):
         import_split(toy, right, write(tmp_path / "w.txt", IDS[4:]), masters)
-    with pytest.raises(FileNotFoundError, match="'.*nowhere.txt' does not exist"):
+    with pytest.raises(DataError, match="nowhere.txt'"):
         import_split(toy, tmp_path / "nowhere.txt", None, masters)
     old = make_protocol(superseded={ids_sha256(IDS[:3]): "the list of before May"})
-    with pytest.raises(ValueError, match="it is the list of before May"):
+    with pytest.raises(DataError, match="w.txt'.*the list of before May"):
         import_split(old, write(tmp_path / "w.txt", IDS[:3]), None, masters)
 
 
@@ -152,9 +150,9 @@ def test_master_lists_are_imported_whole_or_as_a_pair(monkeypatch, tmp_path):
         for n, ids in (("all", mixed), ("even", mixed[::2]), ("odd", mixed[1::2]))
     ]
     assert import_master("mixed", files[:1]) == import_master("mixed", files[1:]) == mixed
-    with pytest.raises(ValueError, match="are no halves of one list"):
+    with pytest.raises(DataError, match="all.txt' .*even.txt'"):
         import_master("mixed", files[:2])
-    with pytest.raises(ValueError, match="in another order"):
+    with pytest.raises(DataError, match="odd.txt' .*even.txt'"):
         import_master("mixed", files[:0:-1])
 
 
@@ -184,49 +182,50 @@ class Evil:
 
 def test_nothing_that_a_pickle_names_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for number, content in enumerate(
-        (Evil(), [Evil()], np.array([Evil()], dtype=object), {"a": print})
+    for content, value in (
+        (Evil(), "posix.system"),
+        ([Evil()], "posix.system"),
+        (np.array([Evil()], dtype=object), "object"),
+        ({"a": print}, "print"),
     ):
-        with pytest.raises(
-            ValueError, match="is refused, only whole numbers .* '.*'|array of object"
-        ):
-            read_permutation(dump(tmp_path / f"{number}.pkl", content))
+        with pytest.raises(DataError, match=f"evil.pkl'.*{value}"):
+            read_permutation(dump(tmp_path / "evil.pkl", content))
     assert not Path("evil").exists()
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "value"),
     [
-        (np.array([0.0, 1.0]), "array of float64"),
-        (np.zeros((2, 2), int), "no list of whole numbers"),
-        ("text", "no list of whole numbers"),
-        ([0, 2], r"no permutation of 0..1"),
-        ([0, 0], r"no permutation of 0..1"),
+        (np.array([0.0, 1.0]), "float64"),
+        (np.zeros((2, 2), int), ""),
+        ("text", ""),
+        ([0, 2], r"0\.\.1"),
+        ([0, 0], r"0\.\.1"),
     ],
 )
-def test_other_contents_are_refused(tmp_path, content, message):
-    with pytest.raises(ValueError, match=message):
+def test_other_contents_are_refused(tmp_path, content, value):
+    with pytest.raises(DataError, match=f"x.pkl'.*{value}"):
         read_permutation(dump(tmp_path / "x.pkl", content))
 
 
 def test_damaged_missing_and_unfit_pickles(toy, masters, tmp_path, monkeypatch):
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(list(range(20)))[:-9])
-    with pytest.raises(ValueError, match="x.pkl' is refused"):
+    with pytest.raises(DataError, match="x.pkl'"):
         read_permutation(tmp_path / "x.pkl")
-    with pytest.raises(FileNotFoundError, match="y.pkl' does not exist"):
+    with pytest.raises(DataError, match="y.pkl'"):
         read_permutation(tmp_path / "y.pkl")
-    with pytest.raises(ValueError, match="numbers 3 images, but split 'toy' is drawn from 20"):
+    with pytest.raises(DataError, match="z.pkl' .* 3 .*'toy' .* 20"):
         import_split(toy, dump(tmp_path / "z.pkl", [0, 1, 2]), None, masters)
     refused = {hashlib.sha256(b"2,0,1").hexdigest(): "the order of another disk"}
     monkeypatch.setattr(pickles_module, "REFUSED_PERMUTATIONS", refused)
-    with pytest.raises(ValueError, match="k.pkl' is the order of another disk"):
+    with pytest.raises(DataError, match="k.pkl' .*the order of another disk"):
         read_permutation(dump(tmp_path / "k.pkl", [2, 0, 1]))
 
 
 def test_another_permutation_is_refused(toy, masters, tmp_path):
     order = list(range(20))
     random.Random(0).shuffle(order)
-    with pytest.raises(ValueError, match="not the labelled list of split 'toy'"):
+    with pytest.raises(DataError, match="x.pkl' .* labelled .*'toy'"):
         import_split(toy, dump(tmp_path / "x.pkl", order), None, masters)
 
 
@@ -248,7 +247,7 @@ def test_written_folders_verify_and_name_their_split(toy, tmp_path):
     write_split(tmp_path / "b", LABELED, REST[1:])
     assert "the same labelled, other unlabelled images: toy" in verify_split(tmp_path / "b")[0]
     (tmp_path / "c").mkdir()
-    with pytest.raises(FileNotFoundError, match="c/labeled.txt' does not exist"):
+    with pytest.raises(DataError, match="c/labeled.txt'"):
         verify_split(tmp_path / "c")
 
 
@@ -287,7 +286,7 @@ def local(source: str, file: str | None) -> Path | None:
 
 def test_every_published_file_at_hand_imports_in_its_order():
     if not SHARED.is_dir():
-        return
+        pytest.skip(f"the authors' lists are not part of the repository ({SHARED})")
     aug, train = SHARED / "advsemiseg/train_aug.txt", SHARED / "unimatch/pascal/1464/labeled.txt"
     known = dict(
         voc_aug=check_master("voc_aug", read_id_list(aug), "aug"),
@@ -313,8 +312,8 @@ def test_every_published_file_at_hand_imports_in_its_order():
     pair = [str(SHARED / f"unimatch/cityscapes/1_2/{n}labeled.txt") for n in ("", "un")]
     import_master("city_cps", pair)
     for wrong in ("city", "pc"):
-        with pytest.raises(ValueError, match="s4GAN's .* permutation"):
+        with pytest.raises(DataError, match="split_0.pkl"):
             read_permutation(SHARED / "s4gan" / wrong / "split_0.pkl")
-    with pytest.raises(ValueError, match="it is the labelled list of cps_voc_pseudoseg_1of2"):
+    with pytest.raises(DataError, match="cps_voc_pseudoseg_1of2"):
         file = local("cps", PROTOCOLS["cps_voc_pseudoseg_1of2"].files[0].labeled)
         import_split(PROTOCOLS["classic_voc_732"], file, None, masters)
