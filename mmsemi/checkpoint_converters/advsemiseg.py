@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from mmseg.datasets import PascalVOCDataset
 
+from ..errors import CheckpointError
 from ..utils.literals import to_plain
 from .common import (
-    ConversionError,
     cfg_options,
     make_parser,
     match,
+    parse_args,
     read_tensors,
-    run,
     save,
 )
 from .deeplabv2 import PREFIXES, count_classes, network_shapes, preprocessor, rename
@@ -34,7 +34,7 @@ def convert(args: argparse.Namespace) -> None:
     tensors = read_tensors(args.source, PREFIXES)
     num_classes = count_classes(args.source, tensors)
     if num_classes is None:
-        raise ConversionError(
+        raise CheckpointError(
             f"'{args.source}' has no layer5.conv2d_list: it is no net of AdvSemiSeg or s4GAN "
             "(a discriminator's file ends in _D)"
         )
@@ -63,8 +63,8 @@ def convert(args: argparse.Namespace) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/checkpoint_converters/advsemiseg.py``."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line of ``mmsemi convert-checkpoint advsemiseg``."""
     parser = make_parser("Convert a segmentation net of AdvSemiSeg's or s4GAN's released code.")
     parser.add_argument(
         "--branches",
@@ -74,4 +74,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="branches that were summed in training: 2 in the released code (default), 4 where "
         "its head was corrected",
     )
-    return run("advsemiseg", convert, parser.parse_args(arguments))
+    convert(parse_args(parser, arguments))

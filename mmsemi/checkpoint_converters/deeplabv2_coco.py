@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from .common import make_parser, match, read_tensors, run, save
+from .common import make_parser, match, parse_args, read_tensors, save
 from .deeplabv2 import PREFIXES, count_classes, network_shapes, preprocessor, rename
 
 
@@ -33,8 +33,8 @@ def convert(args: argparse.Namespace) -> None:
     print("configs/_base_/models/deeplabv2_r101.py is set so")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/checkpoint_converters/deeplabv2_coco.py``."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line of ``mmsemi convert-checkpoint deeplabv2_coco``."""
     parser = make_parser("Convert the MS-COCO DeepLabv2 ResNet-101 that AdvSemiSeg starts from.")
     parser.add_argument(
         "--num-classes",
@@ -43,4 +43,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="classes of your data set; with another number than the file's the head is left out "
         "(default: %(default)s)",
     )
-    return run("deeplabv2_coco", convert, parser.parse_args(arguments))
+    convert(parse_args(parser, arguments))

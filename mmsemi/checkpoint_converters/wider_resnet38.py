@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 
 from ..models.backbones import WiderResNet38
-from .common import make_parser, match, read_tensors, run, save, shapes_of
+from .common import make_parser, match, parse_args, read_tensors, save, shapes_of
 
 _BLOCK = re.compile(r"(mod\d)\.block(\d+)\.(?:convs\.)?(bn|conv)(\d)(?:\.0)?\.(\w+)")
 _PROJECTION = re.compile(r"(mod\d)\.block(\d+)\.proj_conv\.(\w+)")
@@ -48,7 +48,7 @@ def convert(args: argparse.Namespace) -> None:
     print(f"wrote {args.out}, where configs/_base_/models/deeplabv3plus_wrn38.py may look for it")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/checkpoint_converters/wider_resnet38.py``."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line of ``mmsemi convert-checkpoint wider_resnet38``."""
     parser = make_parser("Convert ImageNet weights of Wide ResNet-38.")
-    return run("wider_resnet38", convert, parser.parse_args(arguments))
+    convert(parse_args(parser, arguments))

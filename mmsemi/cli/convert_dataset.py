@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""``mmsemi convert-dataset`` and the scripts of ``tools/dataset_converters``."""
+"""``mmsemi convert-dataset NAME``: public data sets in the layouts that the configs read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from ..launch import UsageError, run_tool
+from ..errors import ConfigError
 
 
 def add_ade20k(parser: argparse.ArgumentParser) -> None:
@@ -121,14 +121,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
     settings = vars(build_parser().parse_args(arguments))
-    name = settings.pop("name")
-
-    def run() -> None:
-        if settings["nproc"] < 1:
-            raise UsageError(f"--nproc {settings['nproc']} must be at least 1")
-        import_module(f"mmsemi.datasets.converters.{name}").convert(**settings)
-
-    return run_tool(name, run)
+    if settings["nproc"] < 1:
+        raise ConfigError(f"--nproc {settings['nproc']} must be at least 1")
+    import_module(f"mmsemi.datasets.converters.{settings.pop('name')}").convert(**settings)

@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""``mmsemi splits`` and ``tools/splits.py``: labelled subsets of data sets."""
+"""``mmsemi splits``: labelled subsets, published ones by name and random ones of any data set."""
 
 from __future__ import annotations
 
@@ -9,24 +9,17 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..datasets import UnlabeledDataset
 from ..datasets.files import relative_ids
-from ..datasets.splits import (
-    MASTERS,
-    CountSplit,
-    RatioSplit,
-    SplitProtocol,
-    get_protocol,
-    read_id_list,
-)
 from ..datasets.splits.folders import format_line, verify_split, write_list, write_split
-from ..datasets.splits.ids import without_suffix
+from ..datasets.splits.ids import read_id_list, without_suffix
 from ..datasets.splits.importing import import_master, import_split
 from ..datasets.splits.masters import MasterLists, build_masters
-from ..datasets.splits.protocols import BASE_MASTER
+from ..datasets.splits.protocols import BASE_MASTER, MASTERS, SplitProtocol, get_protocol
 from ..datasets.splits.published import regenerate
+from ..datasets.splits.seeded import CountSplit, RatioSplit
 from ..datasets.splits.table import DATASETS, describe_protocol, format_table
-from ..datasets.unlabeled import UnlabeledDataset
-from ..launch import UsageError, run_tool
+from ..errors import ConfigError
 
 
 def _masters(args: argparse.Namespace, dataset: str) -> MasterLists:
@@ -54,6 +47,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 def run_masters(args: argparse.Namespace) -> int:
     """Writes the master lists of a data set."""
+    if args.data_root is None:
+        raise ConfigError("masters needs --data-root FOLDER")
     lists = build_masters(args.dataset, args.data_root, args.sbd_root)
     for name, ids in lists.items():
         path = Path(args.split_dir) / "masters" / f"{name}.txt"
@@ -66,7 +61,7 @@ def run_make(args: argparse.Namespace) -> int:
     """Writes a split that can be computed."""
     protocol = get_protocol(args.protocol, args.fold)
     if protocol.generator is None:
-        raise UsageError(
+        raise ConfigError(
             f"split '{protocol.name}' cannot be computed, only imported: {protocol.import_command}"
         )
     labeled, unlabeled = regenerate(protocol, _masters(args, protocol.dataset))
@@ -81,18 +76,18 @@ def run_make(args: argparse.Namespace) -> int:
 def run_import(args: argparse.Namespace) -> int:
     """Checks a published file and writes it as a split folder or master list."""
     if (args.protocol is None) == (args.master is None):
-        raise UsageError("import needs either --protocol or --master")
+        raise ConfigError("import needs either --protocol or --master")
     if args.master is not None:
         name, *files = args.master
         if name not in MASTERS or not files:
-            raise UsageError(f"--master NAME FILE: the names are {', '.join(MASTERS)}")
+            raise ConfigError(f"--master NAME FILE: the names are {', '.join(MASTERS)}")
         ids = import_master(name, files)
         path = Path(args.split_dir) / "masters" / f"{name}.txt"
         write_list(path, [format_line(item, MASTERS[name].dataset) for item in ids])
         print(f"{name}: {len(ids)} images, hash as published; written: {path}")
         return 0
     if args.file_labeled is None:
-        raise UsageError("--protocol needs --file-labeled FILE")
+        raise ConfigError("--protocol needs --file-labeled FILE")
     protocol = get_protocol(args.protocol, args.fold)
     found = import_split(
         protocol, args.file_labeled, args.file_unlabeled, _masters(args, protocol.dataset)
@@ -112,7 +107,7 @@ def run_import(args: argparse.Namespace) -> int:
 
 def _sample_ids(args: argparse.Namespace) -> list[str]:
     if (args.data_root is None) == (args.list is None):
-        raise UsageError("sample needs either --data-root FOLDER (of images) or --list FILE")
+        raise ConfigError("sample needs either --data-root FOLDER (of images) or --list FILE")
     if args.list is not None:
         lines = [line.replace("\\", "/").lstrip("/") for line in read_id_list(args.list)]
         return [without_suffix(line) for line in lines]
@@ -123,7 +118,7 @@ def _sample_ids(args: argparse.Namespace) -> list[str]:
 def run_sample(args: argparse.Namespace) -> int:
     """Writes a random labelled subset of any data set."""
     if (args.ratio is None) == (args.count is None):
-        raise UsageError("sample needs either --ratio or --count")
+        raise ConfigError("sample needs either --ratio or --count")
     if args.count is None:
         split = RatioSplit(args.ratio, args.seed, args.rounding)
     else:
@@ -131,13 +126,13 @@ def run_sample(args: argparse.Namespace) -> int:
     ids = _sample_ids(args)
     blank = next((name for name in ids if len(name.split()) != 1), None)
     if blank is not None:
-        raise UsageError(
+        raise ConfigError(
             f"'{blank}' has a blank, which no list file can hold: rename the files, or use "
             "split=dict(type='RatioSplit', ...) in the config, which needs no list"
         )
     twice = next((name for name, count in Counter(ids).items() if count > 1), None)
     if twice is not None:
-        raise UsageError(
+        raise ConfigError(
             f"'{args.data_root or args.list}' has '{twice}' twice, with different suffixes: give a "
             "folder that holds images and no masks, or a --list"
         )
@@ -146,7 +141,7 @@ def run_sample(args: argparse.Namespace) -> int:
         inner = set(read_id_list(Path(args.nested) / "labeled.txt"))
         outside = sorted(inner - {_line(item) for item in labeled})
         if outside:
-            raise UsageError(
+            raise ConfigError(
                 f"{len(outside)} labelled images of '{args.nested}' are not among these "
                 f"{len(labeled)}, e.g. '{outside[0]}': subsets nest if data set and seed are the same"
             )
@@ -255,12 +250,6 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """The command line of ``mmsemi splits``."""
     args = build_parser().parse_args(arguments)
-
-    def run() -> int:
-        if args.command == "masters" and args.data_root is None:
-            raise UsageError("masters needs --data-root FOLDER")
-        return args.run(args)
-
-    return run_tool("splits", run)
+    return args.run(args)

@@ -149,7 +149,6 @@ def count_cpus() -> int:
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="check_dataset.py",
         description="Find what is wrong with the images, masks and lists of a config, and draw a "
         "contact sheet of a training batch as the model will see it.",
         epilog="exit code: 0 clean, 1 errors found (with --strict also warnings), 2 wrong usage",

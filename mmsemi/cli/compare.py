@@ -1,9 +1,9 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""The command line of ``tools/compare.py``: several configs, several seeds, one table.
+"""``mmsemi compare``: several configs, several seeds, one table.
 
-Every run is a ``tools/train.py`` of its own. Runs that have ended are not repeated and broken-off
-ones are resumed, so the tool can be stopped and started again; a folder whose run had other settings
-is refused. The value of a run is that of its last validation, never the best one.
+Every run is a training of its own. Runs that have ended are not repeated and broken-off ones are
+resumed, so the command can be stopped and started again; a folder whose run had other settings is
+refused. The value of a run is that of its last validation, never the best one.
 """
 
 from __future__ import annotations
@@ -11,59 +11,53 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import shlex
 import signal
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from .launch import PACKAGE, UsageError, check_option, find_config, load_config
-from .visualization.report import find_scalars, read_scalars
+from ..errors import ConfigError
+from ..utils.config_files import parse_options, read_config
+from ..visualization.report import find_scalars, read_scalars
+from .trainings import Training, run_trainings
 
 
-@dataclass
-class Run:
-    """One training: a config with a seed.
+@dataclass(kw_only=True)
+class Run(Training):
+    """A config with a seed; it continues where an earlier training in its folder broke off.
 
     Attributes:
-        config: As the user named it.
         seed: Of the run.
-        work_dir: Its folder.
         max_iters: Its length.
-        options: ``--cfg-options`` of all runs.
-        settings: Hash of the config with these options.
+        settings: Hash of the config with its options.
     """
 
-    config: str
     seed: int
-    work_dir: Path
     max_iters: int
-    options: Sequence[str] = ()
     settings: str = ""
 
     @property
     def command(self) -> list[str]:
-        """The training as a command line; it continues where an earlier one broke off."""
-        # In a checkout the tools lie beside the package, in a wheel inside.
-        roots = (PACKAGE.parent, PACKAGE / ".mim")
-        tool = next(p for root in roots if (p := root / "tools" / "train.py").is_file())
-        command = [sys.executable, str(tool), self.config, "--work-dir", str(self.work_dir)]
-        if (self.work_dir / "last_checkpoint").is_file():
-            command.append("--resume")
-        return [*command, "--cfg-options", f"randomness.seed={self.seed}", *self.options]
+        """The command line of the process."""
+        is_broken_off = (self.work_dir / "last_checkpoint").is_file()
+        return [*super().command, *(["--resume"] if is_broken_off else [])]
 
     @property
     def has_other_settings(self) -> bool:
         """Whether the folder holds a run that was started with another config or other options."""
         record = self.work_dir / "settings.sha256"
         return record.is_file() and record.read_text().strip() != self.settings
+
+    def start(self, threads: int) -> None:
+        """Start the process, and record its settings."""
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        (self.work_dir / "settings.sha256").write_text(self.settings + "\n")
+        super().start(threads)
 
     def records(self) -> list[dict]:
         """What the newest training of the folder has logged."""
@@ -81,11 +75,11 @@ def max_iters(config: Config) -> int:
     """Length of a training.
 
     Raises:
-        UsageError: The config trains by epochs.
+        ConfigError: The config trains by epochs.
     """
     length = (config.get("train_cfg") or {}).get("max_iters")
     if not isinstance(length, (int, float)) or length != int(length):
-        raise UsageError(
+        raise ConfigError(
             f"{config.filename} has train_cfg.max_iters={length}: only trainings by iterations compare"
         )
     return int(length)
@@ -95,44 +89,38 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
     """All runs of a command line.
 
     Raises:
-        UsageError: A config or option is wrong, or two configs would share a folder.
+        ConfigError: A config or option is wrong, or two configs would share a folder.
     """
-    for option in args.cfg_options:
-        if "=" not in option:
-            raise UsageError(f"--cfg-options {option}: expected KEY=VALUE")
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--options", nargs="*", action=DictAction)
-    options = parser.parse_args(["--options", *args.cfg_options]).options
+    options = parse_options(args.cfg_options)
     runs, names = [], {}
     for name in dict.fromkeys(args.configs):
-        path = find_config(name)
-        config = load_config(path)
-        for key in options:
-            check_option(key, config, path)
-        config.merge_from_dict(options)
+        config = read_config(name, options)
         text = json.dumps(config.to_dict(), sort_keys=True, default=str)
-        settings = hashlib.sha256(text.encode()).hexdigest()
-        folder = Path(args.out) / f"{Path(path).parent.name}_{Path(path).stem}"
+        path = Path(config.filename)
+        folder = Path(args.out) / f"{path.parent.name}_{path.stem}"
         if folder in names:
-            raise UsageError(f"{names[folder]} and {name} would both be written to {folder}")
+            raise ConfigError(f"{names[folder]} and {name} would both be written to {folder}")
         names[folder] = name
         for seed in dict.fromkeys(args.seeds):
-            work_dir = folder / f"seed{seed}"
-            runs.append(
-                Run(str(name), seed, work_dir, max_iters(config), args.cfg_options, settings)
+            run = Run(
+                config=str(name),
+                work_dir=folder / f"seed{seed}",
+                options=[f"randomness.seed={seed}", *args.cfg_options],
+                log=folder / f"seed{seed}" / "train.log",
+                seed=seed,
+                max_iters=max_iters(config),
+                settings=hashlib.sha256(text.encode()).hexdigest(),
             )
+            runs.append(run)
     return runs
 
 
-def explain_failure(run: Run, metric: str, code: int) -> str:
+def explain_failure(run: Run, metric: str) -> str:
     """Why an ended training has no value."""
-    log = run.work_dir / "train.log"
-    records = run.records()
-    if code or not any(record.get("step") == run.max_iters for record in records):
-        return f"{run.work_dir} failed, see {log}"
-    known = sorted(
-        {k for r in records if r.get("step") == run.max_iters and "iter" not in r for k in r}
-    )
+    records = [record for record in run.records() if record.get("step") == run.max_iters]
+    if run.exit_code or not records:
+        return f"{run.work_dir} failed, see {run.log}"
+    known = sorted({key for record in records if "iter" not in record for key in record})
     if not known:
         return f"{run.work_dir} ended without a validation at iteration {run.max_iters}: see val_interval"
     return f"{run.work_dir} has no metric {metric} (known: {', '.join(known)}): give --metric"
@@ -140,38 +128,17 @@ def explain_failure(run: Run, metric: str, code: int) -> str:
 
 def train_all(runs: Sequence[Run], metric: str, jobs: int, threads: int) -> list[Run]:
     """Run what has not ended, at most ``jobs`` at a time; returns the runs that failed."""
-    waiting = [run for run in runs if run.value(metric) is None]
-    running: list[tuple[Run, subprocess.Popen, float]] = []
     failed = []
-    env = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                run = waiting.pop(0)
-                run.work_dir.mkdir(parents=True, exist_ok=True)
-                (run.work_dir / "settings.sha256").write_text(run.settings + "\n")
-                print(shlex.join(run.command), flush=True)
-                with (run.work_dir / "train.log").open("a") as log:
-                    process = subprocess.Popen(
-                        run.command, stdout=log, stderr=subprocess.STDOUT, env=env
-                    )
-                running.append((run, process, time.perf_counter()))
-            time.sleep(0.5)
-            for item in list(running):
-                run, process, start = item
-                if process.poll() is None:
-                    continue
-                running.remove(item)
-                value = run.value(metric)
-                if process.returncode or value is None:
-                    failed.append(run)
-                    print(explain_failure(run, metric, process.returncode), flush=True)
-                else:
-                    seconds = time.perf_counter() - start
-                    print(f"{run.work_dir} {metric} {value:.2f} in {seconds:.0f} s", flush=True)
-    finally:
-        for _, process, _ in running:
-            process.terminate()
+    with closing(
+        run_trainings([run for run in runs if run.value(metric) is None], jobs, threads)
+    ) as ended:
+        for run in ended:
+            value = run.value(metric)
+            if run.exit_code or value is None:
+                failed.append(run)
+                print(explain_failure(run, metric), flush=True)
+            else:
+                print(f"{run.work_dir} {metric} {value:.2f} in {run.seconds:.0f} s", flush=True)
     return failed
 
 
@@ -201,8 +168,8 @@ def format_table(runs: Sequence[Run], metric: str) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/compare.py``."""
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description="Train several configs with several seeds and print one table, the gain being "
         "that over the first config. Ended runs are not repeated, broken-off ones are resumed.",
@@ -217,19 +184,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--report-only", action="store_true", help="only print the table")
     parser.add_argument("--cfg-options", nargs="+", default=[], help="for every training")
     args = parser.parse_args(arguments)
-    try:
-        if args.jobs < 1 or args.threads < 1:
-            raise UsageError("--jobs and --threads must be at least 1")
-        runs = plan_runs(args)
-        other = next((run.work_dir for run in runs if run.has_other_settings), None)
-        if other is not None and not args.report_only:
-            raise UsageError(
-                f"{other} holds a run with another config or other --cfg-options: give another "
-                "--out, or remove it"
-            )
-    except UsageError as error:
-        print(f"compare.py: error: {error}", file=sys.stderr)
-        return 2
+    if args.jobs < 1 or args.threads < 1:
+        raise ConfigError(f"--jobs {args.jobs} --threads {args.threads}: both must be at least 1")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``mmsemi compare``."""
+    args = parse_args(arguments)
+    runs = plan_runs(args)
+    other = next((run.work_dir for run in runs if run.has_other_settings), None)
+    if other is not None and not args.report_only:
+        raise ConfigError(
+            f"{other} holds a run with another config or other --cfg-options: give another --out, or "
+            "remove it"
+        )
     if other is not None:
         print(f"note: {other} was trained with other settings than today's", file=sys.stderr)
     # A plain kill must not leave trainings behind that write where the next call will.
@@ -247,12 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(table + "\n")
     results = [
-        dict(
-            config=run.config,
-            seed=run.seed,
-            value=run.value(args.metric),
-            command=shlex.join(part for part in run.command if part != "--resume"),
-        )
+        dict(config=run.config, seed=run.seed, value=run.value(args.metric), command=str(run))
         for run in runs
     ]
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
