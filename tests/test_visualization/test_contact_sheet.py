@@ -10,7 +10,8 @@ import pytest
 import torch
 from mmseg.registry import DATASETS
 
-from mmsemi.dataset_checks import contact_sheet
+from mmsemi.errors import ConfigError
+from mmsemi.visualization import contact_sheet
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_a_stock_batch_and_a_preprocessor_inside_the_segmentor(config, semi_conf
     config["model"] = dict(type="CPS", segmentor=dict(data_preprocessor=dict(stock)))
     assert columns(config)[0][0].title == "labelled image"
     config["model"] = dict(type="CPS")
-    with pytest.raises(ValueError, match="no model.data_preprocessor"):
+    with pytest.raises(ConfigError, match="model.data_preprocessor"):
         columns(config)
 
 

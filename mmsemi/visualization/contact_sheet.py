@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..datasets.semi_dataset import seeded
+from ..errors import ConfigError, DataError
 from ..models.preprocessor import merge_preprocessors
-from ..visualization.denormalize import denormalize
+from .denormalize import denormalize
 
 MIN_TILE, MAX_TILE = 140, 240  # px, width of a tile
 LINE = 17  # px, height of a line of text
@@ -68,7 +69,7 @@ def load_branches(config: Mapping, dataset: Dataset) -> tuple[dict, nn.Module]:
         inner = segmentor.get("data_preprocessor") if isinstance(segmentor, Mapping) else None
         preprocessing = merge_preprocessors(inner, model.get("data_preprocessor"))
     if not preprocessing:
-        raise ValueError("the config has no model.data_preprocessor, which makes the batch")
+        raise ConfigError("the config has no model.data_preprocessor, which makes the batch")
     with seeded(0), torch.no_grad():
         sampler = DATA_SAMPLERS.build(dict(settings, dataset=dataset))
         draws = list(itertools.islice(iter(sampler), int(loader.get("batch_size") or 1)))
@@ -246,7 +247,7 @@ def draw_sheet(
     """
     shapes = [p.shape[:2] for g in groups for c in g for p in c.pictures if p is not None]
     if not shapes:
-        raise ValueError("the training batch holds no image to show")
+        raise DataError("the training batch holds no image to show")
     tile_w = min(MAX_TILE, max(MIN_TILE, max(w for _, w in shapes)))
     tile_h = max(round(h * tile_w / w) for h, w in shapes)
     rows = max(len(column.pictures) for group in groups for column in group)
@@ -292,7 +293,7 @@ def make_contact_sheet(config: Mapping, dataset: Dataset, title: str, rows: int 
         (height, width, 3) uint8 RGB.
 
     Raises:
-        ValueError: The batch cannot be loaded or made; the message is the one of training.
+        UserError: The batch cannot be loaded or made; the message is the one of training.
     """
     data, preprocessor = load_branches(config, dataset)
     meta = getattr(dataset, "metainfo", {})

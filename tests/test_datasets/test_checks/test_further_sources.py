@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from test_dataset_checks.clean_set import make_config, write_clean_set
+from test_datasets.test_checks.clean_set import make_config, write_clean_set
 
-from mmsemi.dataset_checks import check_config
+from mmsemi.datasets.checks import check_config
 
 
 @pytest.fixture
@@ -33,11 +33,10 @@ def test_the_labelled_images_as_a_further_source(root):
     config.train_dataloader.dataset.split = dict(type="RatioSplit", ratio=1 / 2, seed=0)
     config.train_dataloader.dataset.unlabeled = dict(pool="all", serialize_data=False)
     result = check_config(config)
-    sources = {source.name: source for source in result.collection.sources}
+    sources = {source.name: source for source in result.survey.sources}
     assert sources["gt"].items and sources["gt"].pool == "labeled"
-    images = [[item.img_path for item in sources[name].items] for name in ("labeled", "gt")]
-    masks = [[item.mask_path for item in sources[name].items] for name in ("labeled", "gt")]
-    assert images[0] == images[1] and masks[0] == masks[1] and None not in masks[1]
+    assert sources["gt"].img_paths == sources["labeled"].img_paths
+    assert sources["gt"].masks == sources["labeled"].masks and len(sources["gt"].masks) == 4
     found = {(finding.code, finding.source) for finding in result.findings}
     assert found == {
         ("image-smaller-than-crop", "gt"),

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import multiprocessing
-import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -23,6 +21,8 @@ import cv2
 import numpy as np
 from mmengine import fileio
 from PIL import Image, UnidentifiedImageError
+
+from ...errors import DataError
 
 # Files that a worker gets at a time: enough to hide the transfer, few enough for a smooth bar.
 _CHUNK = 32
@@ -112,6 +112,11 @@ class MaskFacts(Facts):
 Task = tuple[str, str, dict | None]  # 'image' or 'mask', path, backend_args of the dataset
 
 
+def content_hash(data: bytes) -> str:
+    """By which equal files are known."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
 def _read(facts: Facts, backend_args: dict | None) -> bytes | None:
     try:
         data = fileio.get(facts.path, backend_args=backend_args)
@@ -124,7 +129,7 @@ def _read(facts: Facts, backend_args: dict | None) -> bytes | None:
     if not data:
         facts.problem = "empty"
         return None
-    facts.content = hashlib.blake2b(data, digest_size=16).hexdigest()
+    facts.content = content_hash(data)
     return bytes(data)
 
 
@@ -226,7 +231,7 @@ def _run(tasks: Sequence[Task], workers: int) -> Iterator[list[Facts]]:
         for future in as_completed([pool.submit(_scan_chunk, chunk) for chunk in chunks]):
             yield future.result()
     except BrokenProcessPool as error:
-        raise RuntimeError(
+        raise DataError(
             "a worker that reads the files was killed, most likely for memory: use --workers 1"
         ) from error
     finally:
@@ -247,7 +252,7 @@ def scan_files(
         ('image' or 'mask', path) -> :class:`ImageFacts` or :class:`MaskFacts`.
 
     Raises:
-        RuntimeError: A worker was killed.
+        DataError: A worker was killed, most likely for memory.
     """
     unique = list({(kind, path): (kind, path, args) for kind, path, args in tasks}.values())
     found: dict[tuple[str, str], Facts] = {}
@@ -257,40 +262,3 @@ def scan_files(
         if report is not None:
             report(len(found), len(unique))
     return found
-
-
-class ProgressBar:
-    """A bar on a terminal, a line every ten seconds elsewhere; to stderr, as results go to stdout."""
-
-    def __init__(self) -> None:
-        self._bar = None
-        self._last = time.monotonic()
-
-    def __enter__(self) -> ProgressBar:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-            self._bar = Progress(
-                "reading files",
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=None)
-            # Its thread starts with the first files, after the workers were forked.
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        if self._bar is not None:
-            self._bar.start()
-            self._bar.update(self._task, completed=done, total=total)
-        elif time.monotonic() - self._last > 10:
-            self._last = time.monotonic()
-            print(f"reading files: {done} of {total}", file=sys.stderr, flush=True)
-
-    def __exit__(self, *error) -> None:
-        if self._bar is not None:
-            self._bar.stop()

@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
-from test_dataset_checks.clean_set import make_config, write_clean_set, write_image, write_mask
+from test_datasets.test_checks.clean_set import (
+    make_config,
+    write_clean_set,
+    write_image,
+    write_mask,
+)
 
-from mmsemi.dataset_checks import check_config
+from mmsemi.datasets.checks import check_config
 
 IMAGE, MASK = "images/train/train_03.png", "masks/train/train_03.png"
 FAULTS: dict[str, tuple] = {}
@@ -256,12 +261,12 @@ def the_lists_of_a_split_overlap(root, config):
     )
 
 
-@fault("error", "dataset-cannot-be-built", "more_gone' does not exist")
+@fault("error", "dataset-cannot-be-built", "more_gone'")
 def the_unlabelled_folder_is_missing(root, config):
     config.train_dataloader.dataset.unlabeled.img_dir = str(root / "more_gone")
 
 
-@fault("error", "dataset-cannot-be-built", "holds no image")
+@fault("error", "dataset-cannot-be-built", "images/val'")
 def the_validation_folder_is_empty(root, config):
     shutil.rmtree(root / "images/val")
     (root / "images/val").mkdir()
@@ -328,7 +333,7 @@ def test_a_clean_set_has_no_finding(root):
     result = check_config(make_config(root))
     assert result.findings == []
     assert result.files == 2 * (8 + 4) + 4
-    assert {s.name: len(s.items) for s in result.collection.sources} == {
+    assert {s.name: len(s.items) for s in result.survey.sources} == {
         "labeled": 8,
         "unlabeled": 4,
         "val": 4,
@@ -379,7 +384,7 @@ RELATED = {
 
 def test_masks_of_unlabelled_images_are_never_opened(root, monkeypatch):
     """Neither by a check that builds nor by one that takes the data set apart."""
-    from mmsemi.dataset_checks import scan
+    from mmsemi.datasets.checks import scan
 
     opened = []
     read = scan.fileio.get
@@ -390,7 +395,7 @@ def test_masks_of_unlabelled_images_are_never_opened(root, monkeypatch):
     config.train_dataloader.dataset.split = dict(type="CountSplit", count=3, seed=0)
     config.train_dataloader.dataset.unlabeled = dict(pool="rest", serialize_data=False)
     result = check_config(config)
-    mine = {i.mask_path for s in result.collection.sources for i in s.items if s.name == "labeled"}
+    mine = {mask for s in result.survey.sources if s.name == "labeled" for mask in s.masks}
     masks = {path for path in opened if "/masks/train/" in path.replace("\\", "/")}
     assert len(mine) == 3 and masks == mine
     opened.clear()

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from .findings import MAX_EXAMPLES, SEVERITIES, Finding
-from .source_rules import Statistics
-from .sources import Source
+from .config import Check
+from .rules import MAX_EXAMPLES, SEVERITIES, Finding
+from .survey import Survey
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -33,21 +33,22 @@ def _counts(counter: Counter) -> str:
     return ", ".join(f"{count} {name or '?'}" for name, count in counter.most_common(3))
 
 
-def source_table(sources: Sequence[Source], stats: Mapping[str, Statistics]) -> list[str]:
+def source_table(survey: Survey) -> list[str]:
     """A line a source: images, masks, sizes and void share."""
     rows = [["source", "images", "masks", "smallest", "median", "largest", "void", "format"]]
-    for source in sources:
-        s = stats[source.name]
+    for source in survey.sources:
+        s = survey.stats[source.name]
         void = f"{s.void_share:.1%}" if s.masks else "-"
         formats = _counts(s.modes) + (f"; masks {_counts(s.mask_modes)}" if s.masks else "")
-        masks = str(s.masks) if any(item.mask_path for item in source.items) else "-"
-        rows.append([source.name, str(len(source.items)), masks, *_sizes(s.sizes), void, formats])
+        masks = str(len(s.masks)) if source.masks else "-"
+        rows.append([source.name, str(len(source)), masks, *_sizes(s.sizes), void, formats])
     return _table(rows)
 
 
-def class_table(sources: Sequence[Source], stats: Mapping[str, Statistics]) -> list[str]:
+def class_table(survey: Survey) -> list[str]:
     """A line a class: its share of the labelled pixels, and the masks that have it, by source."""
-    shown = [s for s in sources if stats[s.name].masks]
+    stats = survey.stats
+    shown = [source for source in survey.sources if stats[source.name].masks]
     if not shown:
         return []
     rows = [["class", *(f"{source.name} pixels (masks)" for source in shown)]]
@@ -94,21 +95,25 @@ def summary(findings: Sequence[Finding]) -> str:
     return ", ".join(parts)
 
 
-def as_json(
-    config: str,
-    sources: Sequence[Source],
-    stats: Mapping[str, Statistics],
-    findings: Sequence[Finding],
-) -> dict:
+def as_text(result: Check) -> str:
+    """Tables and findings, divided by empty lines."""
+    blocks = [source_table(result.survey), class_table(result.survey)]
+    if not result.survey.sources:
+        blocks = []
+    blocks.append(finding_lines(result.findings))
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def as_json(config: str, result: Check) -> dict:
     """Everything as plain values for ``json.dumps``."""
     described = {}
-    for source in sources:
-        s = stats[source.name]
+    for source in result.survey.sources:
+        s = result.survey.stats[source.name]
         described[source.name] = dict(
             role=source.role,
-            images=len(source.items),
+            images=len(source),
             readable_images=s.images,
-            readable_masks=s.masks,
+            readable_masks=len(s.masks),
             sizes={f"{w}x{h}": count for (w, h), count in s.sizes.most_common()},
             image_modes=dict(s.modes),
             mask_modes=dict(s.mask_modes),
@@ -121,6 +126,6 @@ def as_json(
     return dict(
         config=config,
         sources=described,
-        findings=[vars(finding) for finding in findings],
-        counts={s: sum(f.severity == s for f in findings) for s in SEVERITIES},
+        findings=[vars(finding) for finding in result.findings],
+        counts={s: sum(f.severity == s for f in result.findings) for s in SEVERITIES},
     )
