@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mmsemi.models.ema import EMATeacher
-
 from benchmarks import parts
 from benchmarks.parts import compare, main, teacher_updates
+from mmsemi.models.ema import EMATeacher
 
 CPU = torch.device("cpu")
 
