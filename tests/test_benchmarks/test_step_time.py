@@ -20,6 +20,7 @@ from benchmarks.reference_steps import Draws, plain_optimizers, reference_step, 
 from benchmarks.step_time import format_table, main
 from benchmarks.timing import quartiles
 from mmsemi.errors import ConfigError
+from mmsemi.models import MLMTClassifier
 
 OPTIMIZER = dict(
     type="OptimWrapper",
@@ -158,8 +159,9 @@ def test_so_it_is_with_a_discriminator(make_gan_config, method, counts, settings
 
 
 @pytest.mark.parametrize("mode", [dict(), dict(teacher_mode="eval", buffers="copy")])
-def test_so_it_is_with_a_classifier(make_config, mode):
-    config = make_config("MLMTClassifier", epoch_iters=1, epochs=4, start_epoch=-1, **mode)
+def test_so_it_is_with_a_classifier(make_config, monkeypatch, mode):
+    monkeypatch.setattr(MLMTClassifier, "iteration", lambda self: 1)
+    config = make_config("MLMTClassifier", epoch_iters=1, epochs=4, start_epoch=0, **mode)
     del config.model["segmentor"]
     norm = dict(type="BN", requires_grad=True)
     config.model.classifier = dict(
