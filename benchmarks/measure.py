@@ -114,7 +114,7 @@ def run_benchmark(
         current[:] = [fresh(batch)]  # a step writes into its samples
 
     def step() -> None:
-        value["step"] = float(model.train_step(*current, wrapper)["loss"])
+        value["step"] = float(model.train_step(*current, wrapper)["loss"].detach())
 
     def reference() -> None:
         loss = sum(reference_step(model, ready, draws).values())

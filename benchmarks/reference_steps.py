@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 from unittest.mock import patch
 
@@ -78,8 +79,8 @@ class Draws:
 
     @contextmanager
     def played_to(self, method: nn.Module) -> Iterator[None]:
-        """Let the step that runs within draw the same."""
-        views = iter(self.views)
+        """Let every step that runs within draw the same."""
+        views = cycle(self.views)
         with _replaced(
             method,
             lambda *_, **__: next(views),
