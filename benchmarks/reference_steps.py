@@ -125,7 +125,7 @@ def _settings(step: Callable, method: nn.Module, **changes: Any) -> dict[str, An
     names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     cfg = method.settings
     values = {name: getattr(cfg, name) for name in names if hasattr(cfg, name)}
-    if "rampup_iters" in vars(cfg):
+    if hasattr(cfg, "rampup_iters"):
         values["unsup_weight"] = cfg.unsup_weight * method.rampup()
     return {**values, **changes}
 
@@ -154,13 +154,17 @@ def _cps(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
 
 def _mean_teacher(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     cfg, teacher = method.settings, method.teacher
-    is_mid = cfg.ema_when == "mid"
-    is_french = not is_mid and not cfg.consistency_on_labeled and draws.recipes
-    is_french = is_french and cfg.consistency == "squared_distance"
-    if is_french and cfg.confidence_threshold is not None:
-        step, changes = cutmix_mean_teacher_step, {}
-    else:
-        step, changes = mean_teacher_step, dict(ema_when="mid" if teacher.is_due else "after")
+    is_french = all(
+        (
+            draws.recipes,
+            cfg.consistency == "squared_distance",
+            cfg.confidence_threshold is not None,
+            not cfg.consistency_on_labeled,
+            cfg.ema_when == "after",
+        )
+    )
+    step = cutmix_mean_teacher_step if is_french else mean_teacher_step
+    changes = {} if is_french else dict(ema_when="mid" if teacher.is_due else "after")
     (view,), (recipe,), (weak, valid) = draws.views, _recipes(draws), _weak(batch)
     given = (method.student, teacher.module, *_labeled(batch), weak, view, recipe, valid)
     return step(*given, **_settings(step, method, **changes))
