@@ -88,6 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--image-size", type=whole_number(1), nargs=2, default=(375, 500), metavar=("H", "W")
     )
+    parser.add_argument(
+        "--loader-seconds",
+        type=float,
+        default=4.0,
+        help="time to measure the loader; 0: not at all",
+    )
     parser.add_argument("--cfg-options", nargs="+", action=CfgOptions, default={})
     args = parser.parse_args(arguments)
     config = read_config(args.config, args.cfg_options)
@@ -103,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         device=args.device,
         data=args.data,
         image_hw=args.image_size,
+        loader_seconds=args.loader_seconds,
     )
     print(format_table(args.config, results))
     write_results(args.out, dict(config=args.config, **results))

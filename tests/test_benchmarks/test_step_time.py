@@ -268,8 +268,9 @@ def test_command_line(tmp_path, capsys, make_config):
     path = tmp_path / "config.py"
     make_config("CPS", mix=CUTMIX).dump(path)
     out = tmp_path / "new" / "result.json"
+    arguments = ["--pairs", "2", "--warmup", "0", "--crop", "24", "--loader-seconds", "0.1"]
     try:
-        code = main([str(path), "--pairs", "2", "--warmup", "0", "--crop", "24", "--out", str(out)])
+        code = main([str(path), *arguments, "--out", str(out)])
     finally:
         torch.set_num_threads(threads)
     assert code == 0 and "ratio" in capsys.readouterr().out
