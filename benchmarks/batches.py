@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,27 +16,25 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from ..datasets.pipelines import weak_pipeline
+from mmsemi.datasets.pipelines import fill_crop_size, weak_pipeline
+from mmsemi.errors import ConfigError
 
 Batch = dict[str, list]
 LoadSample = Callable[[str, int], Any]
 
 
 def set_crop(config: Config, size: int) -> None:
-    """Train on square crops of another size: preprocessor and every transform that crops."""
+    """Train on square crops of another size."""
+    config.train_dataloader.dataset.crop_size = (size, size)
     config.model.data_preprocessor.size = (size, size)
-    dataset = config.train_dataloader.dataset
-    sources = [dataset.labeled, dataset.get("unlabeled"), *(dataset.get("sources") or {}).values()]
-    for transform in [t for source in sources if source for t in source.get("pipeline", [])]:
-        if "crop_size" in transform:
-            transform["crop_size"] = (size, size)
 
 
 def make_batch(config: Config, num_classes: int, seed: int = 0) -> Batch:
     """A collated batch of noise images, with masks for all but the unlabelled source."""
     size = config.model.data_preprocessor.get("size")
+    size = size or config.train_dataloader.dataset.get("crop_size")
     if size is None:
-        raise ValueError("model.data_preprocessor.size is not set: give --crop")
+        raise ConfigError("model.data_preprocessor.size=None: give --crop")
     height, width = size
     generator = torch.Generator().manual_seed(seed)
     samples = []
@@ -49,6 +48,7 @@ def make_batch(config: Config, num_classes: int, seed: int = 0) -> Batch:
                 mask = torch.randint(num_classes, (1, height, width), generator=generator)
                 mask[:, : height // 16] = 255
                 sample.gt_sem_seg = PixelData(data=mask.to(torch.uint8))
+                sample.set_metainfo(dict(image_labels=tuple(range(0, num_classes, 2))))
             image = torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8)
             samples.append(dict(inputs=image, data_samples=sample))
     return pseudo_collate(samples)
@@ -71,9 +71,10 @@ def file_loader(config: Config, folder: str, image_hw: Sequence[int]) -> LoadSam
     image.save(f"{folder}/image.jpg", quality=92)
     mask = Image.fromarray(coarse[..., 0] % 2).resize((width, height), Image.NEAREST)
     mask.save(f"{folder}/mask.png")
-    dataset = config.train_dataloader.dataset
+    dataset = copy.deepcopy(config.train_dataloader.dataset)
     sources = dict(labeled=dataset.labeled, unlabeled=dataset.get("unlabeled"))
     sources.update(dataset.get("sources") or {})
+    fill_crop_size(list(sources.values()), dataset.get("crop_size"))
     pipelines = {}
     for name, source in sources.items():
         if source is not None:

@@ -1,33 +1,40 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Strong views and the teacher update, each against the way it is usually written.
+"""Strong views and the teacher's update, each against the way it is usually written.
 
-The runs that are compared alternate, and so does their order, as in the benchmark of a whole step;
-ratios (ours / the usual way, below 1 is faster) are taken within each round.
+    python -m benchmarks.parts [--parts strong ema] [--crop 321 518] [--device cuda] [--out r.json]
+
+Ratios are ours / the usual way, below 1 is faster.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from mmseg.registry import HOOKS, MODELS
+from mmseg.registry import MODELS
 from PIL import Image, ImageFilter
 from torch import Tensor, nn
 from torchvision.models import resnet101
 from torchvision.transforms import ColorJitter, Compose, RandomApply, RandomGrayscale
 from torchvision.transforms.functional import to_tensor
 
-from ..launch import UsageError
-from .measure import Timing, quartiles, timed
+from mmsemi.models.ema import EMATeacher
 
-Run = Callable[[], Any]
+from .timing import (
+    Run,
+    add_arguments,
+    alternate,
+    device_name,
+    quartiles,
+    ratios,
+    whole_number,
+    write_results,
+)
+
 PARTS = ("strong", "ema")
 
 
@@ -65,27 +72,17 @@ def compare(
 
     Returns:
         ``ours``: quartiles of seconds; ``others``: by name the quartiles of ``seconds``, ``ratio``
-        and ``cpu_ratio``, the ratio of CPU times, which is None where a device does the work.
+        and ``cpu_ratio``, see :func:`~benchmarks.timing.ratios`.
     """
-    runs = [ours, *others.values()]
-    rounds: list[list[Timing]] = []
-    for number in range(warmup + pairs):
-        one: dict[int, Timing] = {}
-        for i in range(len(runs)) if number % 2 else reversed(range(len(runs))):
-            one[i] = timed(runs[i], device)._replace(result=None)
-        rounds.append([one[i] for i in range(len(runs))])
-    rounds = rounds[warmup:]
+    timings = alternate({"ours": ours, **others}, device, pairs, warmup)
+    seconds = {
+        name: quartiles([one.seconds / units for one in rounds]) for name, rounds in timings.items()
+    }
     return dict(
-        ours=quartiles([own.seconds / units for own, *_ in rounds]),
+        ours=seconds["ours"],
         others={
-            name: dict(
-                seconds=quartiles([one[i].seconds / units for one in rounds]),
-                ratio=quartiles([one[0].seconds / one[i].seconds for one in rounds]),
-                cpu_ratio=quartiles([one[0].cpu_seconds / one[i].cpu_seconds for one in rounds])
-                if device.type == "cpu"
-                else None,
-            )
-            for i, name in enumerate(others, start=1)
+            name: dict(seconds=seconds[name], **ratios(timings["ours"], timings[name], device))
+            for name in others
         },
     )
 
@@ -114,48 +111,43 @@ def compare_strong_views(
     return compare(ours, others, device, pairs, warmup, units=batch)
 
 
-class TeacherStudent(nn.Module):
-    """Two copies of a network, as :class:`~mmsemi.engine.hooks.MeanTeacherHook` expects them."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.student, self.teacher = network, copy.deepcopy(network)
-
-
-def teacher_updates(model: TeacherStudent, momentum: float = 0.004) -> dict[str, Run]:
+def teacher_updates(
+    student: nn.Module, teacher: EMATeacher | None = None, momentum: float = 0.004
+) -> dict[str, Run]:
     """Ours and the usual ways to update a teacher, all to the same result.
 
     Parameters are averaged, buffers copied.
-    """
-    hook = HOOKS.build(dict(type="MeanTeacherHook", momentum=momentum, buffers="copy"))
-    hook._pair(model)
-    parameters = list(zip(model.teacher.parameters(), model.student.parameters()))
-    buffers = list(zip(model.teacher.buffers(), model.student.buffers()))
 
-    @torch.no_grad()
-    def ours() -> None:
-        hook._averaged.lerp(momentum)
-        hook._copied.copy()
+    Args:
+        student: Where the teacher moves to.
+        teacher: Default: a new one.
+        momentum: Weight of the new value.
+    """
+    teacher = teacher or EMATeacher(student, momentum, buffers="copy")
+    teacher.start(student)
+    net = teacher.module
+    parameters = list(zip(net.parameters(), student.parameters()))
+    buffers = list(zip(net.buffers(), student.buffers()))
 
     def tensor_by_tensor(average: Callable[[Tensor, Tensor], Any]) -> Run:
         @torch.no_grad()
         def update() -> None:
-            for teacher, student in parameters:
-                average(teacher, student)
-            for teacher, student in buffers:
-                teacher.copy_(student)
+            for old, new in parameters:
+                average(old, new)
+            for old, new in buffers:
+                old.copy_(new)
 
         return update
 
     @torch.no_grad()
     def published() -> None:
-        for teacher, student in zip(model.teacher.parameters(), model.student.parameters()):
-            teacher.data.mul_(1 - momentum).add_(student.data, alpha=momentum)
-        for teacher, student in zip(model.teacher.buffers(), model.student.buffers()):
-            teacher.data.copy_(student.data)
+        for old, new in zip(net.parameters(), student.parameters()):
+            old.data.mul_(1 - momentum).add_(new.data, alpha=momentum)
+        for old, new in zip(net.buffers(), student.buffers()):
+            old.data.copy_(new.data)
 
     return {
-        "ours": ours,
+        "ours": teacher.update,
         "mul_ and add_ of parameters()": published,
         "copy_ of a sum, each tensor": tensor_by_tensor(
             lambda t, s: t.copy_(t * (1 - momentum) + s * momentum)
@@ -169,7 +161,7 @@ def teacher_updates(model: TeacherStudent, momentum: float = 0.004) -> dict[str,
 
 def compare_teacher_update(device: torch.device, pairs: int, warmup: int) -> dict[str, Any]:
     """Times of one update of a ResNet-101."""
-    runs = teacher_updates(TeacherStudent(resnet101()).to(device))
+    runs = teacher_updates(resnet101().to(device))
     return compare(runs.pop("ours"), runs, device, pairs, warmup)
 
 
@@ -187,51 +179,29 @@ def format_part(name: str, result: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/benchmark_parts.py``."""
+    """The command line."""
     parser = argparse.ArgumentParser(
-        description="Time strong views and the teacher update against the way they are usually "
-        "written. Ratios are ours / the usual way."
+        prog="python -m benchmarks.parts",
+        description="Time strong views and the teacher's update against the way they are usually "
+        "written. Ratios are ours / the usual way.",
     )
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument(
-        "--crop", type=int, nargs="+", default=[321, 518], help="sizes of the views"
+        "--crop", type=whole_number(1), nargs="+", default=[321, 518], help="sizes of the views"
     )
-    parser.add_argument("--batch", type=int, default=8, help="images in a batch of strong views")
-    parser.add_argument("--pairs", type=int, default=30, help="measured rounds")
-    parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", help="also write the results into this JSON file")
+    parser.add_argument(
+        "--batch", type=whole_number(1), default=8, help="images in a batch of strong views"
+    )
+    add_arguments(parser)
     args = parser.parse_args(arguments)
-    try:
-        for name, values, lowest in (
-            ("crop", args.crop, 1),
-            ("batch", [args.batch], 1),
-            ("pairs", [args.pairs], 1),
-            ("warmup", [args.warmup], 0),
-            ("threads", [args.threads], 1),
-        ):
-            if min(values) < lowest:
-                raise UsageError(f"--{name} {min(values)} must be at least {lowest}")
-        try:
-            device = torch.device(args.device)
-        except RuntimeError as error:
-            raise UsageError(f"--device {args.device}: torch knows no such device") from error
-        if device.type not in ("cpu", "cuda"):
-            raise UsageError(f"--device {args.device}: cpu or cuda")
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UsageError(f"--device {args.device}: torch finds no CUDA device")
-    except UsageError as error:
-        print(f"benchmark_parts.py: error: {error}", file=sys.stderr)
-        return 2
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    where = device_name(args.device)
     print(f"{where}, {args.threads} thread(s), torch {torch.__version__}, {args.pairs} rounds")
     results: dict[str, Any] = dict(
         device=where, threads=args.threads, torch=torch.__version__, pairs=args.pairs, parts={}
     )
-    how = dict(device=device, pairs=args.pairs, warmup=args.warmup)
+    how = dict(device=args.device, pairs=args.pairs, warmup=args.warmup)
     runs: dict[str, Run] = {}
     if "strong" in args.parts:
         for size in args.crop:
@@ -242,7 +212,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, run in runs.items():
         results["parts"][name] = run()
         print(format_part(name, results["parts"][name]), flush=True)
-    if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(results, indent=2) + "\n")
+    write_results(args.out, results)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
