@@ -1,19 +1,20 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""What a method needs of an mmseg segmentor: its logits, and its supervised loss from one forward.
+"""What the steps of all methods are made of: forwards, pseudo-labels, the supervised loss.
 
-Stock segmentors compute the loss and the logits in different forwards. A method that needs both on
-the same image (CPS on labelled crops) would run the network twice; these functions run it once.
-They cover ``EncoderDecoder`` and ``CascadeEncoderDecoder`` with any head that gives per-pixel logits.
+:func:`forward` runs any mmseg segmentor with per-pixel logits (``EncoderDecoder``,
+``CascadeEncoderDecoder``) once, and keeps what its supervised loss needs: a stock segmentor would
+run again for the loss. :func:`pseudo_labels` turns logits into labels and confidences.
 
 Where a head computes its loss as ``BaseDecodeHead`` does, the same values are computed here without
 what that method costs: a second resize of the logits, a stack of the labels for every head, and an
 accuracy that makes the host wait for the device. Other heads compute their own.
 
-Shape suffixes: N batch, C classes, H W pixels.
+Shape suffixes: N images, C classes, H rows, W columns.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -23,9 +24,13 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads.cascade_decode_head import BaseCascadeDecodeHead
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..structures import Images, PseudoLabels
+
+Labeller = Callable[[Tensor], PseudoLabels]
 
 
 class Outputs(NamedTuple):
@@ -34,7 +39,8 @@ class Outputs(NamedTuple):
     Attributes:
         feats: Features of backbone (and neck).
         heads: The raw output of each stage of the decode head (one, or one a cascade stage).
-        logits_NCHW: Logits of the last stage, resized to the input.
+        logits_NCHW: Logits of the last stage, resized to the input; two classes of a binary head
+            with one output channel, see :func:`two_class_logits`.
     """
 
     feats: Any
@@ -74,14 +80,14 @@ def check_per_pixel_logits(segmentor: dict) -> None:
     It looks at the classes only, before anything is built: Mask2Former's head needs mmdet to build.
 
     Raises:
-        TypeError: The decode head classifies masks or queries (Mask2Former, MaskFormer, SAN, ...).
+        ConfigError: The decode head classifies masks or queries (Mask2Former, MaskFormer, SAN, ...).
     """
     heads = segmentor.get("decode_head")
     for head in heads if isinstance(heads, (list, tuple)) else [heads]:
         kind = head.get("type") if isinstance(head, dict) else None
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
         if isinstance(kind, type) and not gives_per_pixel_logits(kind):
-            raise TypeError(
+            raise ConfigError(
                 f"{kind.__name__} gives no per-pixel logits from features alone, which "
                 "semi-supervised methods compare between views: choose a head such as FCNHead, "
                 "PSPHead, DeepLabV3PlusHead, OCRHead, SegformerHead or UPerHead"
@@ -102,9 +108,14 @@ def _logits(head: nn.Module, output: Any) -> Tensor:
     return output[{"PIDHead": 1, "IterativeDecodeHead": -1}.get(type(head).__name__, 0)]
 
 
-def forward_network(net: nn.Module, x_N3HW: Tensor) -> Outputs:
-    """Run a segmentor on normalised images, keeping what its supervised loss needs."""
-    return decode(net, net.extract_feat(x_N3HW), x_N3HW.shape[-2:])
+def forward(net: nn.Module, x_NCHW: Tensor) -> Outputs:
+    """Run a segmentor on normalised images."""
+    return decode(net, encode(net, x_NCHW), x_NCHW.shape[-2:])
+
+
+def encode(net: nn.Module, x_NCHW: Tensor) -> Any:
+    """Features of a segmentor's backbone (and neck), in nested lists or tuples."""
+    return net.extract_feat(x_NCHW)
 
 
 def decode(net: nn.Module, feats: Any, size_hw: Sequence[int]) -> Outputs:
@@ -113,13 +124,25 @@ def decode(net: nn.Module, feats: Any, size_hw: Sequence[int]) -> Outputs:
     heads = [stages[0](feats)]
     for stage in stages[1:]:
         heads.append(stage(feats, heads[-1]))
-    logits = F.interpolate(
-        _logits(stages[-1], heads[-1]),
-        tuple(size_hw),
-        mode="bilinear",
-        align_corners=net.align_corners,
-    )
-    return Outputs(feats, heads, logits)
+    logits = _resize(_logits(stages[-1], heads[-1]), size_hw, net.align_corners)
+    return Outputs(feats, heads, two_class_logits(logits))
+
+
+def two_class_logits(logits_NCHW: Tensor) -> Tensor:
+    """The logits (0, z) of two classes for one channel z: their softmax is the sigmoid of z."""
+    if logits_NCHW.shape[1] != 1:
+        return logits_NCHW
+    return torch.cat([torch.zeros_like(logits_NCHW), logits_NCHW], 1)
+
+
+def _resize(logits_NCHW: Tensor, size_hw: Sequence[int], align_corners: bool) -> Tensor:
+    return F.interpolate(logits_NCHW, tuple(size_hw), mode="bilinear", align_corners=align_corners)
+
+
+def call_frozen(net: nn.Module, *args: Any) -> Any:
+    """Call a network whose parameters get no gradient, while its inputs do."""
+    frozen = {name: value.detach() for name, value in net.named_parameters()}
+    return torch.func.functional_call(net, frozen, args)
 
 
 @contextmanager
@@ -134,20 +157,44 @@ def eval_mode(net: nn.Module) -> Iterator[None]:
         net.train(was_training)
 
 
-def confidence_and_labels(logits_NCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax probability (N, H, W, float32) of the likeliest class, and the class (int64).
+def pseudo_labels(logits_NCHW: Tensor, with_certainty: bool = False) -> PseudoLabels:
+    """The likeliest class of each pixel and its softmax probability, without gradient.
 
-    Without gradient, and without a softmax of all classes: the probability of the maximum z is
-    exp(z - logsumexp).
+    Without a softmax of all classes: the probability of the maximum z is exp(z - logsumexp).
+
+    Args:
+        logits_NCHW: Any float type; computed in float32.
+        with_certainty: Also :func:`image_certainty`, for a mix that asks for it.
     """
     logits_NCHW = logits_NCHW.detach().float()
-    top_NHW, labels_NHW = logits_NCHW.max(1)
-    return (top_NHW - logits_NCHW.logsumexp(1)).exp(), labels_NHW
+    top_NHW, label_NHW = logits_NCHW.max(1)
+    confidence_NHW = (top_NHW - logits_NCHW.logsumexp(1)).exp()
+    return PseudoLabels(
+        label_NHW, confidence_NHW, image_certainty(logits_NCHW) if with_certainty else None
+    )
 
 
-def stack_masks(data_samples: list[SegDataSample]) -> Tensor:
-    """The masks of samples as one (N, H, W) int64 tensor."""
-    return torch.cat([sample.gt_sem_seg.data for sample in data_samples])
+def image_certainty(logits_NCHW: Tensor) -> Tensor:
+    """How certain a network is of each image: mean over its pixels of (1 - H / ln C) max P.
+
+    Zhao et al., *Augmentation Matters* (AugSeg), CVPR 2023, arXiv 2212.04976.
+
+    Args:
+        logits_NCHW: Any float type; computed in float32.
+
+    Returns:
+        (N,) float32 in [0, 1] without gradient: 1 is certain everywhere, 0 uniform.
+    """
+    log_NCHW = logits_NCHW.detach().float().log_softmax(1)
+    entropy_NHW = -(log_NCHW.exp() * log_NCHW).sum(1)
+    certain_NHW = 1 - entropy_NHW / math.log(logits_NCHW.shape[1])
+    return (certain_NHW * log_NCHW.amax(1).exp()).mean((1, 2))
+
+
+def join_labels(*parts: PseudoLabels) -> PseudoLabels:
+    """The pseudo-labels of several batches as one."""
+    columns = zip(*parts)
+    return PseudoLabels(*(None if c[0] is None else torch.cat(c) for c in columns))
 
 
 def hard_labels(logits_NCHW: Tensor) -> Tensor:
@@ -181,71 +228,85 @@ def computes_stock_loss(head: nn.Module) -> bool:
 def head_losses(head: nn.Module, logits_NChw: Tensor, labels_NHW: Tensor) -> dict[str, Tensor]:
     """What ``BaseDecodeHead.loss_by_feat`` returns, resizing logits only if they need it."""
     if logits_NChw.shape[-2:] != labels_NHW.shape[-2:]:
-        logits_NChw = F.interpolate(
-            logits_NChw, labels_NHW.shape[-2:], mode="bilinear", align_corners=head.align_corners
-        )
+        logits_NChw = _resize(logits_NChw, labels_NHW.shape[-2:], head.align_corners)
     losses: dict[str, Tensor] = {}
     modules = head.loss_decode
     for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
         value = module(logits_NChw, labels_NHW, weight=None, ignore_index=head.ignore_index)
         known = losses.get(module.loss_name)
         losses[module.loss_name] = value if known is None else known + value
-    losses["acc_seg"] = accuracy(logits_NChw.detach(), labels_NHW, head.ignore_index)
+    logits_NChw = two_class_logits(logits_NChw.detach())
+    losses["acc_seg"] = accuracy(logits_NChw, labels_NHW, head.ignore_index)
     return losses
 
 
-def supervised_losses(
-    net: nn.Module, outputs: Outputs, data_samples: list[SegDataSample]
-) -> dict[str, Tensor]:
+def supervised_losses(net: nn.Module, outputs: Outputs, labeled: Images) -> dict[str, Tensor]:
     """The network's own losses (decode stages and auxiliary heads), named as mmseg names them."""
-    labels_NHW = stack_masks(data_samples)
     losses: dict[str, Tensor] = {}
     stages = decode_stages(net)
     for number, (stage, output) in enumerate(zip(stages, outputs.heads)):
         name = "decode" if len(stages) == 1 else f"decode_{number}"
         if not computes_stock_loss(stage):
-            loss = stage.loss_by_feat(output, data_samples)
+            loss = stage.loss_by_feat(output, labeled.samples)
         else:
-            is_last = number == len(stages) - 1
-            logits = outputs.logits_NCHW if is_last else _logits(stage, output)
-            loss = head_losses(stage, logits, labels_NHW)
+            is_resized = number == len(stages) - 1 and stage.out_channels > 1
+            logits = outputs.logits_NCHW if is_resized else _logits(stage, output)
+            loss = head_losses(stage, logits, labeled.labels_NHW)
         losses.update(add_prefix(loss, name))
     auxiliary = getattr(net, "auxiliary_head", None)
     if auxiliary is not None:
         is_list = isinstance(auxiliary, nn.ModuleList)
         for number, head in enumerate(auxiliary if is_list else [auxiliary]):
             if computes_stock_loss(head) and type(head).loss is BaseDecodeHead.loss:
-                loss = head_losses(head, head(outputs.feats), labels_NHW)
+                loss = head_losses(head, head(outputs.feats), labeled.labels_NHW)
             else:
-                loss = head.loss(outputs.feats, data_samples, net.train_cfg)
+                loss = head.loss(outputs.feats, labeled.samples, net.train_cfg)
             losses.update(add_prefix(loss, f"aux_{number}" if is_list else "aux"))
     return losses
 
 
-def pseudo_label_visuals(
-    inputs: dict[str, Any], confidence_NHW: Tensor, label_NHW: Tensor, target_BHW: Tensor
-) -> dict[str, Tensor]:
-    """What a method shows of its pseudo-labels (``model.visuals``), without graph.
+def label_pasted(
+    student: nn.Module, weak_NCHW: Tensor, num_mixed: int, mode: str, label: Labeller
+) -> PseudoLabels | None:
+    """Pseudo-labels of images that a mix pastes, from a forward of their own, without gradient.
+
+    In the released code these images belong to another batch, which the student labels in eval mode.
 
     Args:
-        inputs: Branches of the preprocessor.
-        confidence_NHW: The label's probability on the weak views, in the order of
-            ``unsup_teacher``.
-        label_NHW: Label of the weak views.
-        target_BHW: Label of each student view; ``ignore_index`` where the method keeps none.
+        student: The student.
+        weak_NCHW: Weak views of all unlabelled images.
+        num_mixed: How many of them mixed images start from. Where that is not all, the others are
+            those that are pasted.
+        mode: ``'eval'``: running statistics and no dropout; ``'train'``: as in training, and, where
+            every image is both, no forward of its own at all.
+        label: Turns logits into pseudo-labels.
 
     Returns:
-        ``image`` (N, 3, H, W) weak views, normalised; ``label`` (N, H, W); ``confidence``
-        (N, H, W); ``student`` (B, 3, H, W) views, normalised; ``target`` (B, H, W); ``first``
-        (B,), the weak view that a student view starts from.
+        Pseudo-labels of ``weak_NCHW[num_mixed:]``, or of all images where mixed images start from
+        each; None if those of the other forward serve.
     """
-    recipe, student = inputs.get("mix"), inputs["unsup_student"]
-    first = torch.arange(len(student)) % len(label_NHW) if recipe is None else recipe.first
-    return dict(
-        image=inputs["unsup_teacher"],
-        label=label_NHW,
-        confidence=confidence_NHW,
-        student=student,
-        target=target_BHW,
-        first=first,
-    )
+    everywhere = num_mixed == len(weak_NCHW)
+    pasted_NCHW = weak_NCHW if everywhere else weak_NCHW[num_mixed:]
+    if mode == "eval":
+        with eval_mode(student):
+            return label(forward(student, pasted_NCHW).logits_NCHW)
+    if everywhere:
+        return None
+    with torch.no_grad():
+        return label(forward(student, pasted_NCHW).logits_NCHW)
+
+
+def complete_labels(
+    pseudo: PseudoLabels, pasted: PseudoLabels | None, num_images: int
+) -> tuple[PseudoLabels, PseudoLabels]:
+    """Pseudo-labels of all unlabelled images, to mix from and to paste.
+
+    Args:
+        pseudo: Of all images, or of the first ones.
+        pasted: See :func:`label_pasted`.
+        num_images: Unlabelled images in the batch.
+    """
+    if len(pseudo.label_NHW) < num_images:
+        pseudo = join_labels(pseudo, pasted)
+        return pseudo, pseudo
+    return pseudo, pasted or pseudo

@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Generator, Tensor
 
+from ...errors import ConfigError
+
 # Pixels that a CPU works on at a time, so that the planes of one operation stay in its cache.
 _CPU_BLOCK = 32768
 # Outputs of one small matrix product of the CPU's blur.
@@ -242,7 +244,7 @@ class StrongPhotometric:
         sigma: Range of the blur's standard deviation in pixels, uniform.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ConfigError: An argument is out of its range.
     """
 
     def __init__(
@@ -254,15 +256,15 @@ class StrongPhotometric:
         sigma: tuple[float, float] = (0.1, 2.0),
     ) -> None:
         if len(jitter) != 4 or min(jitter) < 0 or jitter[3] > 0.5:
-            raise ValueError(
+            raise ConfigError(
                 f"StrongPhotometric: jitter={jitter} must be four strengths >= 0 (brightness, "
                 "contrast, saturation, hue), hue at most 0.5"
             )
         for name, probability in dict(p_jitter=p_jitter, p_gray=p_gray, p_blur=p_blur).items():
             if not 0 <= probability <= 1:
-                raise ValueError(f"StrongPhotometric: {name}={probability} is not in [0, 1]")
+                raise ConfigError(f"StrongPhotometric: {name}={probability} is not in [0, 1]")
         if len(sigma) != 2 or not 0 < sigma[0] <= sigma[1]:
-            raise ValueError(
+            raise ConfigError(
                 f"StrongPhotometric: sigma={sigma} must be (low, high), 0 < low <= high"
             )
         self.probabilities = (p_jitter, p_gray, p_blur)
