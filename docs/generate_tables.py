@@ -114,7 +114,7 @@ class Entry:
             labeled = get_protocol(split.name).labeled.count
         else:
             labeled = len(TASK_UTILS.build(split)([f"{i:06}" for i in range(total)])[0])
-        unlabeled = total if dataset.unlabeled.pool == "all" else total - labeled
+        unlabeled = total if dataset.unlabeled.get("pool") == "all" else total - labeled
         return labeled, unlabeled if "unlabeled" in self.counts else 0
 
     @property

@@ -20,7 +20,7 @@ train_dataloader = dict(
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type="MultiSourceSampler"),
-    dataset=dict(type="SemiDataset", unlabeled=dict(pool="rest")),
+    dataset=dict(type="SemiDataset", unlabeled=dict()),
 )
 test_pipeline = [
     dict(type="LoadImageFromFile"),

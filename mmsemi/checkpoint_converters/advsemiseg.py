@@ -58,7 +58,7 @@ def convert(args: argparse.Namespace) -> None:
     print(
         f"wrote {args.out}\n{note};\n"
         f"{args.branches} of the head's 4 branches are summed. "
-        "With a config on configs/_base_/models/deeplabv2_r101.py add\n"
+        "With a config of configs/advsemiseg add\n"
         f"  --cfg-options \\\n{cfg_options(options)}"
     )
 

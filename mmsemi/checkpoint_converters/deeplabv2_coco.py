@@ -30,7 +30,7 @@ def convert(args: argparse.Namespace) -> None:
     save(args.out, args.source, result.state_dict, dict(data_preprocessor=settings))
     mean = ", ".join(map(str, settings["mean"]))
     print(f"wrote {args.out}\nthe weights expect BGR images, 0-255, minus ({mean}), not divided:")
-    print("configs/_base_/models/deeplabv2_r101.py is set so")
+    print("the configs of configs/advsemiseg are set so")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -45,7 +45,7 @@ def convert(args: argparse.Namespace) -> None:
     result = match(args.source, tensors, rename, shapes)
     print(result.report())
     save(args.out, args.source, result.state_dict, {})
-    print(f"wrote {args.out}, where configs/_base_/models/deeplabv3plus_wrn38.py may look for it")
+    print(f"wrote {args.out}, where configs/_base_/data/cityscapes_s4gan.py looks for it")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -29,8 +29,8 @@ def test_every_script_has_its_module_and_is_documented(name, capsys):
 
 
 def test_the_page_names_files_and_options_that_exist(capsys):
-    for name in re.findall(r"`(?:configs/_base_/datasets/)?(\w+\.py)`", PAGE):
-        places = ("tools/dataset_converters", "configs/_base_/datasets")
+    for name in re.findall(r"`(?:configs/_base_/data/)?(\w+\.py)`", PAGE):
+        places = ("tools/dataset_converters", "configs/_base_/data")
         assert any((REPOSITORY / place / name).is_file() for place in places), name
     helps = ""
     for name in SCRIPTS:

@@ -7,7 +7,6 @@ train_dataloader = dict(
     dataset=dict(
         split=None,
         unlabeled=dict(
-            pool=None,
             data_root="data/cityscapes",
             img_dir="leftImg8bit/train_extra",
             ann_file="train_extra.txt",
