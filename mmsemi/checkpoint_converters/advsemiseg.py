@@ -64,6 +64,6 @@ def convert(source: Path, out: Path, branches: int = 2) -> None:
     print(
         f"wrote {out}\n{note};\n"
         f"{branches} of the head's 4 branches are summed. "
-        "With a config on configs/_base_/models/deeplabv2_r101.py add\n"
+        "With a config of configs/advsemiseg add\n"
         f"  --cfg-options \\\n{cfg_options(options)}"
     )

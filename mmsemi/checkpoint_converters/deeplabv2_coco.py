@@ -36,4 +36,4 @@ def convert(source: Path, out: Path, num_classes: int = 21) -> None:
     save(out, source, result.state_dict, dict(data_preprocessor=settings))
     mean = ", ".join(map(str, settings["mean"]))
     print(f"wrote {out}\nthe weights expect BGR images, 0-255, minus ({mean}), not divided:")
-    print("configs/_base_/models/deeplabv2_r101.py is set so")
+    print("the configs of configs/advsemiseg are set so")

@@ -52,4 +52,4 @@ def convert(source: Path, out: Path) -> None:
     result = match(source, tensors, rename, shapes)
     print(result.report())
     save(out, source, result.state_dict, {})
-    print(f"wrote {out}, where configs/_base_/models/deeplabv3plus_wrn38.py may look for it")
+    print(f"wrote {out}, where configs/_base_/data/cityscapes_s4gan.py looks for it")

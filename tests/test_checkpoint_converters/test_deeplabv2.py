@@ -146,7 +146,7 @@ def test_the_printed_options_fit_the_base_config(released, tmp_path, capsys):
     parser = argparse.ArgumentParser()
     parser.add_argument("--cfg-options", nargs="+", action=DictAction)
     options = parser.parse_args(["--cfg-options", *printed.split()]).cfg_options
-    config = Config.fromfile(CONFIGS / "_base_" / "models" / "deeplabv2_r101.py")
+    config = Config.fromfile(CONFIGS / "supervised" / "voc_1-8_advsemiseg.py")
     config.merge_from_dict(options)
     config.model.segmentor.backbone.init_cfg = None
     with torch.device("meta"):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmsemi.errors import ConfigError
 from mmsemi.models.backbones.wider_resnet38 import PreActivationBlock
 
-BASE = Path(__file__).resolve().parents[3] / "configs" / "_base_" / "models"
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 BN = dict(type="BN")
 NARROW_HEAD = dict(
     type="DeepLabV3PlusWRNHead",
@@ -33,8 +33,8 @@ def num_parameters(*modules: nn.Module) -> int:
 
 @pytest.fixture(scope="module")
 def published() -> nn.Module:
-    """The net of the base config on the meta device."""
-    config = Config.fromfile(BASE / "deeplabv3plus_wrn38.py").model
+    """The net of the shipped config on the meta device."""
+    config = Config.fromfile(CONFIGS / "supervised" / "cityscapes_1-10_wrn38_s4gan.py").model
     config.segmentor.backbone.init_cfg = None
     with torch.device("meta"):
         return MODELS.build(config.segmentor)
