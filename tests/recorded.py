@@ -93,7 +93,7 @@ def make_images(
         for sample, label in zip(samples, labels):
             sample.gt_sem_seg = PixelData(data=label[None])
     if valid is None:
-        valid = torch.ones(len(pixels), *pixels.shape[-2:], dtype=torch.bool)
+        valid = torch.ones_like(pixels[:, 0], dtype=torch.bool)
     rgb = torch.zeros_like(pixels, dtype=torch.uint8)  # views are recorded, nothing starts from it
     return Images(pixels, rgb, valid, samples, labels)
 
