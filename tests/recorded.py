@@ -173,6 +173,16 @@ def make_method(segmentor: dict, preprocessor: dict, **model: Any) -> StepRunner
     return runner
 
 
+def run_mixed(runner: StepRunner, batch: SemiBatch) -> tuple[dict[str, Tensor], list[MixRecipe]]:
+    """Losses of a step with the method's own mix, and the recipes that it drew, from seed 7."""
+    mix, recipes = runner.model.mix, []
+    draw = mix.draw
+    mix.draw = lambda *args: recipes.extend(draw(*args)) or recipes
+    batch.generator = torch.Generator().manual_seed(7)
+    runner.start_step()
+    return runner.model(batch, mode="loss"), recipes
+
+
 def total(losses: dict[str, Tensor]) -> Tensor:
     """What is back-propagated."""
     return sum(value for key, value in losses.items() if "loss" in key)

@@ -18,6 +18,7 @@ from recorded import (
     make_images,
     make_method,
     make_recorded,
+    run_mixed,
     total,
 )
 from reference.cps import cps_step
@@ -194,16 +195,6 @@ def mean_labels(model, weak):
     return mean
 
 
-def run(runner, batch) -> tuple[dict, list[MixRecipe]]:
-    """Losses of a step, and the recipes that it drew, from seed 7."""
-    mix, recipes = runner.model.mix, []
-    draw = mix.draw
-    mix.draw = lambda *args: recipes.extend(draw(*args)) or recipes
-    batch.generator = torch.Generator().manual_seed(7)
-    runner.start_step()
-    return runner.model(batch, mode="loss"), recipes
-
-
 @pytest.mark.parametrize(
     ("settings", "pairing", "labels"),
     [
@@ -224,7 +215,7 @@ def test_masks_are_those_of_the_method_s_labels(
     model, batch = runner.model, make_recorded().batch
     images, draws = batch.unlabeled, torch.Generator().manual_seed(7)
     label = labels(model, images.pixels_NCHW)
-    losses, recipes = run(runner, batch)
+    losses, recipes = run_mixed(runner, batch)
     loss = sum(value for key, value in losses.items() if key.startswith("unsup.loss"))
     assert 0 < loss < torch.inf and loss.requires_grad
 
@@ -245,7 +236,7 @@ def test_the_step_of_cps_with_that_mask_is_the_reference_step(
     mix = dict(type="ClassMix", pairing="halves")
     runner = make_method(segmentor_config, preprocessor_config, type="CPS", mix=mix)
     reference, batch = copy.deepcopy(runner.model), make_recorded().batch
-    losses, recipes = run(runner, batch)
+    losses, recipes = run_mixed(runner, batch)
     weak = batch.unlabeled.pixels_NCHW
     expected = cps_step(
         list(reference.branches),
