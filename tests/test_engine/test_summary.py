@@ -18,11 +18,11 @@ class Method(nn.Module):
         self.data_preprocessor = nn.Identity()
         self.student = nn.Linear(999, 20)  # 0.02 M
         self.branches = nn.ModuleList([nn.Linear(99, 100), nn.Linear(299, 100)])
-        self.loaded = {"student": (1, 2, "weights.pth")}
+        self.loaded = {"student": (1, 2)}
 
 
 def test_networks_have_their_parameters_and_origin():
-    assert describe_networks(Method()).split(", ") == [
+    assert describe_networks(Method(), "weights.pth").split(", ") == [
         "student 0.02 M parameters (loaded 1 of 2 tensors from weights.pth)",
         "branches.0 0.01 M parameters",
         "branches.1 0.03 M parameters",
@@ -46,6 +46,7 @@ def test_one_line_names_the_method(semi_config, is_wrapped):
     dataset = DATASETS.build(semi_config)
     runner = SimpleNamespace(
         model=model,
+        _load_from=None,
         train_dataloader=SimpleNamespace(dataset=dataset),
         logger=SimpleNamespace(info=lines.append),
     )
