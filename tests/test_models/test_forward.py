@@ -298,14 +298,14 @@ def test_pseudo_labels_of_a_binary_head_are_the_sigmoid_s(binary_config):
     """As mmseg predicts with the threshold 0.5."""
     torch.manual_seed(0)
     net = MODELS.build(ConfigDict(binary_config)).eval()
+    x, metas = torch.randn(2, 3, 24, 24), [dict(img_shape=(24, 24))] * 2
     with torch.no_grad():
-        net.decode_head.conv_seg.weight.normal_(0, 1)
-        x = torch.randn(2, 3, 24, 24)
+        net.decode_head.conv_seg.weight.normal_(0, 9)
+        net.decode_head.conv_seg.bias.sub_(net.encode_decode(x, metas).median())
         pseudo = pseudo_labels(forward(net, x).logits_NCHW)
-        metas = [dict(img_shape=(24, 24))] * 2
         probability = net.encode_decode(x, metas).sigmoid()[:, 0]
         predicted = torch.stack([sample.pred_sem_seg.data[0] for sample in net.predict(x)])
-    assert 0.1 < pseudo.label_NHW.float().mean() < 0.9
+    assert 0.4 < pseudo.label_NHW.float().mean() < 0.6 and pseudo.confidence_NHW.max() > 0.6
     assert torch.equal(pseudo.label_NHW, (probability > 0.5).long())
     assert torch.equal(pseudo.label_NHW, predicted.long())
     torch.testing.assert_close(pseudo.confidence_NHW, torch.maximum(probability, 1 - probability))
