@@ -55,6 +55,11 @@ class EMATeacher(nn.Module):
         when: str = "after",
     ) -> None:
         super().__init__()
+        choices = dict(buffers=("copy", "ema", "keep"), mode=("eval", "train"), when=("after", "mid"))
+        for name, value in dict(buffers=buffers, mode=mode, when=when).items():
+            if value not in choices[name]:
+                legal = ", ".join(map(repr, choices[name]))
+                raise ConfigError(f"the teacher's {name}={value!r} is none of {legal}")
         if not 0 < momentum <= 1:
             raise ConfigError(
                 f"momentum={momentum} must lie in (0, 1]: it is the weight of the new value, 1 - decay"

@@ -19,7 +19,7 @@ from mmsemi.models.settings import MethodSettings, MixSettings, ViewSettings, se
 METHODS = {
     name: kind
     for name, kind in MODELS.module_dict.items()
-    if isinstance(kind, type) and issubclass(kind, SemiModel)
+    if isinstance(kind, type) and issubclass(kind, SemiModel) and "mmsemi" in kind.__module__
 }
 
 
