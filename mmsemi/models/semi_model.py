@@ -145,14 +145,11 @@ class SemiModel:
         """Spread a plain checkpoint, or one of another method, over every network."""
         prefixes = self._prefixes()
         nets = {key: net for key, (_, net) in prefixes.items()}
-        present = spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
+        spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
         self.loaded = {
             name: count_loaded(state_dict, prefix + key, net)
             for key, (name, net) in prefixes.items()
         }
-        if self.has_teacher:
-            self.teacher.is_loaded = "teacher.module." in present
-            state_dict.setdefault(f"{prefix}teacher.steps", self.teacher.steps.new_zeros(()))
 
     # ---------------------------------------------------------------- training
 

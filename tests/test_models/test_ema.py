@@ -166,6 +166,22 @@ def test_the_step_is_in_the_checkpoint_and_the_warm_up_goes_on():
         assert torch.equal(value, resumed.state_dict()[key]), key
 
 
+def test_a_teacher_knows_whether_a_checkpoint_brought_it():
+    """With its step; weights that a method has spread over all networks come without one."""
+    student = nn.Linear(1, 1)
+    teacher = EMATeacher(student, 0.01)
+    assert not teacher.is_loaded
+    state = teacher.state_dict()
+    weights = {key: value for key, value in state.items() if key != "steps"}
+    teacher.load_state_dict({**state, "steps": torch.tensor(7)})
+    assert teacher.is_loaded and teacher.steps == 7
+    teacher.load_state_dict(weights)
+    assert not teacher.is_loaded and teacher.steps == 0 and "steps" not in weights
+    teacher.start(student)
+    teacher.update()
+    assert teacher.steps == 1
+
+
 def test_the_step_is_counted_without_a_warm_up_too():
     student = nn.Linear(1, 1)
     teacher = EMATeacher(student, 0.01)

@@ -66,7 +66,9 @@ def test_pixels_padding_and_labels(preprocessor_config):
     (padded,) = x.samples
     assert padded.img_shape == (32, 20) and padded.pad_shape == (32, 32)
     assert padded.padding_size == [0, 12, 0, 0]
-    assert torch.equal(padded.gt_sem_seg.data, x.labels_NHW), "heads with a loss of their own read it"
+    assert torch.equal(padded.gt_sem_seg.data, x.labels_NHW), (
+        "heads with a loss of their own read it"
+    )
     assert u.paths == ["unlabeled2.png", "unlabeled3.png"]
 
 
@@ -128,7 +130,9 @@ def test_randomness_is_a_function_of_the_draws(preprocessor_config):
 
     def numbers(seed: int) -> torch.Tensor:
         labeled, unlabeled = sample("labeled", 32, 32, 1), sample("unlabeled", 32, 32, seed)
-        return torch.rand(4, generator=make_batch(preprocessor_config, labeled, unlabeled).generator)
+        return torch.rand(
+            4, generator=make_batch(preprocessor_config, labeled, unlabeled).generator
+        )
 
     torch.manual_seed(1)
     first = numbers(10)
