@@ -15,7 +15,7 @@ from mmseg.registry import DATA_SAMPLERS, DATASETS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from ..datasets.sources import weak_pipeline
+from ..datasets.pipelines import weak_pipeline
 
 Batch = dict[str, list]
 LoadSample = Callable[[str, int], Any]

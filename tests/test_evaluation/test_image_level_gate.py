@@ -30,8 +30,8 @@ def pixel(*logits: float) -> torch.Tensor:
     return torch.tensor(logits)[:, None, None]
 
 
-def test_k8_the_gated_class_does_not_win_by_its_zero() -> None:
-    """s4gan_mlmt.md K8: the product with raw logits would choose class 1, which is gated off."""
+def test_the_gated_class_does_not_win_by_its_zero() -> None:
+    """docs/methods/s4gan.md#fusion: logits times gate would choose class 1, which is gated off."""
     logits, gate = pixel(-0.5, -0.2, -1.0), torch.tensor([True, False, True])
     assert (logits * gate[:, None, None]).argmax(0).item() == 1
     probabilities = logits.softmax(0)

@@ -116,7 +116,7 @@ def test_each_network_has_a_file_of_its_own(tmp_path):
 
 
 def test_the_background_stays_with_its_image(tmp_path):
-    """K9: the reference rolls the whole batch, and the next image gets the background (M1)."""
+    """docs/methods/mlmt.md#background-column: the released code gives it to the next image."""
     images = (sample("a", [0.9, 0.1, 0.2], (0, 1)), sample("b", [0.8, 0.3, 0.4], (1,)))
     path = tmp_path / "scores.txt"
     evaluate(ImageLevelMetric(text_file=path, out_file=tmp_path / "s.npz"), *images)

@@ -21,7 +21,7 @@ def evaluate(samples: list[dict], **settings) -> dict:
 
 
 def test_it_is_the_mean_over_the_labelled_pixels_of_the_set(make_sample) -> None:
-    """adversarial.md K1 (pixel losses 0.2395448 and 1.5514447), and a second, larger image."""
+    """docs/methods/advsemiseg.md#losses-by-hand (0.2395448, 1.5514447), and a larger image."""
     logits = torch.tensor([[2.0, 0, 0], [0, 1, 0], [7, 7, 8]]).T[:, None]
     first = make_sample(logits, torch.tensor([[0, 2, 255]]))
     assert evaluate([first]) == {"val_loss": pytest.approx(0.8954948, abs=1e-6)}

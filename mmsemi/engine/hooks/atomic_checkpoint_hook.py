@@ -18,7 +18,7 @@ from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
-from ...datasets.checks import unwrap
+from ...datasets.sources import unwrap
 from ...errors import ConfigError
 from ..plateau import follows_validation
 

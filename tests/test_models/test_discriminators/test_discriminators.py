@@ -28,7 +28,7 @@ def num_parameters(net: nn.Module) -> int:
     ("size", "grid"), [((321, 321), (10, 10)), ((512, 1024), (16, 32)), ((32, 33), (1, 1))]
 )
 def test_fc_discriminator_has_the_published_size(size, grid):
-    """Known answer K10 of adversarial.md."""
+    """docs/methods/advsemiseg.md#networks."""
     net = published("FCDiscriminator", 21)
     assert num_parameters(net) == 2_783_169
     assert net(torch.empty(2, 21, *size, device="meta")).shape == (2, 1, *grid)
@@ -39,7 +39,7 @@ def test_fc_discriminator_has_the_published_size(size, grid):
     [(21, 2_778_561, (321, 321)), (60, 2_818_497, (321, 321)), (19, 2_776_513, (256, 512))],
 )
 def test_s4gan_discriminator_has_the_published_size(classes, total, size):
-    """Known answer K13 of s4gan_mlmt.md."""
+    """docs/methods/s4gan.md#networks."""
     net = published("S4GANDiscriminator", classes + 3)
     assert num_parameters(net) == total
     logit, feature = net(torch.empty(2, classes + 3, *size, device="meta"))

@@ -46,7 +46,7 @@ def num_parameters(net: nn.Module, trainable: bool = False) -> int:
 
 
 def test_the_published_size(published):
-    """Section 4 of adversarial.md."""
+    """docs/methods/advsemiseg.md#networks."""
     assert num_parameters(published) == 44_048_532
     assert num_parameters(published, trainable=True) == 43_943_188
     assert num_parameters(published.decode_head) == 1_548_372
@@ -55,7 +55,7 @@ def test_the_published_size(published):
 
 @pytest.mark.parametrize(("size", "grid"), [(321, 41), (505, 64)])
 def test_the_published_grid(published, size, grid):
-    """Known answer K10 of adversarial.md."""
+    """docs/methods/advsemiseg.md#networks."""
     logits = published(torch.empty(1, 3, size, size, device="meta"))
     assert logits.shape == (1, 21, grid, grid)
 
@@ -119,7 +119,7 @@ def test_state_dict_is_the_same_for_any_number_of_branches():
 
 
 def test_logits_are_resized_with_aligned_corners():
-    """Known answer K7 of adversarial.md."""
+    """docs/methods/advsemiseg.md#networks."""
     row = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).expand(1, 3, 1, 2)
     resized = MODELS.build(NARROW).predict_by_feat(row, [dict(img_shape=(1, 5))])
     assert resized[0, 2, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]

@@ -74,7 +74,7 @@ def test_cac_net_has_the_published_size(depth, total, backbone):
 
 @pytest.mark.parametrize("form", ["cps", "cac"])
 def test_feature_and_logit_shapes(form):
-    """Known answer K6 of cps.md; the published nets of both forms share these shapes."""
+    """docs/methods/cps.md#network; the published nets of both forms share these shapes."""
     net = published_net(form)
     features = net["backbone"](torch.empty(2, 3, 128, 160, device="meta"))
     assert features[0].shape == (2, 256, 32, 40)
@@ -92,7 +92,7 @@ def test_stage_4_has_the_published_dilations():
 
 
 def test_weight_decay_reaches_the_published_tensors():
-    """Six groups of cps.md section 5: (decay, no decay) per backbone, head and classifier."""
+    """docs/methods/cps.md#network: (decay, no decay) per backbone, head and classifier."""
     net = published_net("cps")
     wrapper = build_optim_wrapper(
         net,
