@@ -27,6 +27,10 @@ WARNINGS = (
     ("Fail to import ``MultiScaleDeformableAttention``", "mmcv.cnn.bricks.transformer"),
     ("``build_loss`` would be deprecated soon", "mmseg.models.builder"),
     ("The draw is False, it means that the hook", "mmseg.engine.hooks.visualization_hook"),
+    (
+        "`torch.cuda.amp.GradScaler(args...)` is deprecated.",
+        "mmengine.optim.optimizer.amp_optimizer_wrapper",
+    ),
     # Once for each size of image, and of no use where images have all sizes.
     ("When align_corners=True, the output would more aligned", "mmseg.models.utils.wrappers"),
 )

@@ -3,8 +3,7 @@
 
     class TestFixMatch(MethodTester):
         name = "fixmatch"
-        model = dict(type="FixMatch", semi_train_cfg=dict(threshold=0.4))
-        preprocessor = dict(strong=dict(type="StrongPhotometric"))
+        model = dict(type="FixMatch", threshold=0.4, strong=dict(type="StrongPhotometric"))
         networks = ["student", "teacher"]
 
 Two trainings through the Runner are shared by the tests of a class; other tests call single training
@@ -35,6 +34,7 @@ from tiny_nets import ARCHITECTURES, FCN, initial
 from torch import Tensor, nn
 from watchers import Recorder, Waits, differing, snapshot, without_modes
 
+from mmsemi.errors import ConfigError
 from mmsemi.export import export_segmentor
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -78,9 +78,8 @@ class MethodTester:
 
     Attributes:
         name: Name of the golden curve.
-        model: ``type``, ``semi_train_cfg`` and so on; without segmentor and preprocessor. Settings
-            should let the unsupervised loss of a random net be more than 0.
-        preprocessor: Keys added to the preprocessor.
+        model: ``type`` and settings; without segmentor and preprocessor. They should let the
+            unsupervised loss of a random net be more than 0.
         counts: Images of each source in a batch.
         networks: Expected ``network_names``.
         predict_on: The network that predicts by default.
@@ -92,7 +91,6 @@ class MethodTester:
 
     name = ""
     model: dict = {}
-    preprocessor: dict = {}
     counts = dict(labeled=2, unlabeled=4)
     networks: list = ["student"]
     predict_on: Any = "student"
@@ -108,15 +106,13 @@ class MethodTester:
     # ---------------------------------------------------------------- building
 
     def model_config(self, segmentor: dict = FCN, **settings) -> dict:
-        config = copy.deepcopy(dict(self.model, segmentor=segmentor))
-        config["semi_train_cfg"] = {**config.get("semi_train_cfg", {}), **settings}
+        config = copy.deepcopy(dict(self.model, segmentor=segmentor, **settings))
         config["data_preprocessor"] = dict(
             type="SemiSegDataPreProcessor",
             size=(SIZE, SIZE),
             mean=[120.0, 110.0, 100.0],
             std=[60.0, 55.0, 50.0],
             bgr_to_rgb=True,
-            **copy.deepcopy(self.preprocessor),
         )
         return config
 
@@ -187,12 +183,11 @@ class MethodTester:
     def test_networks_and_settings(self):
         model = MODELS.build(self.model_config())
         assert model.network_names == self.networks
-        assert model.semi_test_cfg["predict_on"] == self.predict_on
+        assert model.predict_on == self.predict_on
         assert model.has_teacher == ("teacher" in self.networks)
         for name, parameter in model.named_parameters():
             assert parameter.requires_grad != name.startswith("teacher."), name
-        kind = self.model["type"]
-        with pytest.raises(ValueError, match=f"'unsup_wieght' in {kind}.semi_train_cfg"):
+        with pytest.raises(ConfigError, match=f"{self.model['type']} .*'unsup_wieght'"):
             MODELS.build(self.model_config(unsup_wieght=1.0))
 
     def test_it_trains(self, straight):
@@ -248,7 +243,7 @@ class MethodTester:
                 moves[name].append(any(not torch.equal(old, new) for old, new in pairs))
         assert all(moves[name] == [False, True] * 3 for name in ("student", *self.parts)), moves
         if runner.model.has_teacher:
-            mid = any(getattr(hook, "when", "") == "mid" for hook in runner.hooks)
+            mid = runner.model.teacher.when == "mid"
             # Between the forwards: at first both are equal, then with the batch behind each step.
             later = [False, False] + [True, False] * 2
             assert moves["teacher"] == (later if mid else moves["student"])
@@ -297,9 +292,8 @@ class MethodTester:
     def test_a_step_never_waits_for_the_device(self):
         runner = self.step_runner()
         model, batch = runner.model, self.batches(1)[0]
-        if model.data_preprocessor.mix is not None:  # draws its boxes on the CPU
-            draw_masks = model.data_preprocessor.mix.draw_masks
-            model.data_preprocessor.mix.draw_masks = without_modes(draw_masks)
+        if getattr(model, "mix", None) is not None:  # draws its boxes on the CPU
+            model.mix.draw_masks = without_modes(model.mix.draw_masks)
         runner.start_step()
         with Waits() as waits:
             data = model.data_preprocessor(batch, training=True)
@@ -310,7 +304,7 @@ class MethodTester:
     def test_golden_curve(self, segmentor_config, preprocessor_config, semi_config, request):
         """A refactor that changes a method's numbers must say why; CPUs differ in the last bits."""
         model = self.golden_model(segmentor_config)
-        model["data_preprocessor"] = {**preprocessor_config, **self.preprocessor}
+        model["data_preprocessor"] = preprocessor_config
         if "gt" in self.counts:
             semi_config["sources"] = dict(gt=dict(pool="labeled"))
         got = golden_curve(model, semi_config, self.counts, self.optim_wrapper)

@@ -1,9 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""What the checkpoint converters share: reading safely, matching, writing, the command line."""
+"""What the checkpoint converters share: reading safely, matching, writing."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..compat import load_checkpoint_file
-from ..errors import CheckpointError, ConfigError
+from ..errors import CheckpointError
 from ..utils import close_matches
 from ..utils.files import write_beside
 from ..version import __version__
@@ -151,29 +150,6 @@ def save(path: Path, source: Path, state_dict: dict[str, Tensor], meta: dict[str
         meta=dict(**meta, converted_from=origin, mmsemi_version=__version__), state_dict=state_dict
     )
     write_beside(path, lambda file: torch.save(content, file))
-
-
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that all converters have."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("source", type=Path, help="the published checkpoint, as downloaded")
-    parser.add_argument("out", type=Path, help="the plain mmseg checkpoint to write")
-    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
-    return parser
-
-
-def parse_args(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
-) -> argparse.Namespace:
-    """Read the command line.
-
-    Raises:
-        ConfigError: The file to write exists.
-    """
-    args = parser.parse_args(arguments)
-    if args.out.exists() and not args.force:
-        raise ConfigError(f"'{args.out}' exists; add --force to replace it")
-    return args
 
 
 def cfg_options(settings: dict[str, Any]) -> str:

@@ -88,7 +88,7 @@ def export_segmentor(
     Args:
         checkpoint_path: Checkpoint of a :class:`~mmsemi.models.SemiSegmentor` training.
         out_dir: Folder of the result, made if missing.
-        net: 'student', 'teacher', 0, 1, ...; ``None`` is ``semi_test_cfg.predict_on``.
+        net: 'student', 'teacher', 0, 1, ...; ``None`` is ``model.predict_on``.
         config: Training config; ``None`` is the one stored in the checkpoint.
         onnx: Also write ``net.onnx``, checked with onnxruntime.
         shape: Height and width of the ONNX input; ``None`` is the training crop.

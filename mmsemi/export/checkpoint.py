@@ -33,8 +33,10 @@ def find_networks(state_dict: dict[str, Any], path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for key in state_dict:
         first, *rest = key.split(".")
-        if first in ("student", "teacher"):
-            found[first] = f"{first}."
+        if first == "student":
+            found[first] = "student."
+        elif first == "teacher":
+            found[first] = "teacher.module."
         elif first == "branches" and rest:
             found[rest[0]] = f"branches.{rest[0]}."
     if not found:
@@ -55,8 +57,7 @@ def choose_network(
     names = ", ".join(prefixes)
     if net is None:
         kind = MODELS.get(semi_model["type"]) or SemiSegmentor
-        settings = {**kind.test_cfg_defaults, **(semi_model.get("semi_test_cfg") or {})}
-        net = settings["predict_on"]
+        net = semi_model.get("predict_on", kind.Settings.predict_on)
         if net is None:  # the default of the method, as SemiSegmentor chooses it
             net = "teacher" if "teacher" in prefixes else next(iter(prefixes))
         if net == "ensemble":

@@ -1,8 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-from .augment import CutMix, MixRecipe, SingleBoxCutMix, StrongPhotometric
 from .backbones import WiderResNet38
 from .classifiers import MLMTClassifier
 from .discriminators import FCDiscriminator, S4GANDiscriminator
+from .ema import EMATeacher
 from .heads import DeepLabV2Head, DeepLabV3PlusHead, DeepLabV3PlusWRNHead
 from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
@@ -15,16 +15,20 @@ from .segmentors import (
     Supervised,
     UniMatch,
 )
+from .views import ClassMix, CutMix, LabelPaste, MixRecipe, SingleBoxCutMix, StrongPhotometric
 
 __all__ = [
     "CPS",
+    "ClassMix",
     "CutMix",
     "CutMixMeanTeacher",
     "DeepLabV2Head",
     "DeepLabV3PlusHead",
     "DeepLabV3PlusWRNHead",
     "FCDiscriminator",
+    "EMATeacher",
     "FixMatch",
+    "LabelPaste",
     "MLMTClassifier",
     "MeanTeacher",
     "MixRecipe",

@@ -3,77 +3,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from mmengine.logging import print_log
 from torch import nn
 
+from ..errors import CheckpointError
+
 # Where networks live in checkpoints of any method; '' is a plain mmseg checkpoint.
-_FOREIGN_PREFIXES = ("student.", "teacher.", "branches.0.", "")
+_FOREIGN_PREFIXES = ("student.", "teacher.module.", "branches.0.", "")
 
 
 def spread_checkpoint(
-    state_dict: dict, prefix: str, own_names: Sequence[str], net: nn.Module, method: str
+    state_dict: dict, prefix: str, nets: Mapping[str, nn.Module], method: str
 ) -> list[str]:
     """Fill the networks that a checkpoint lacks from one that it has, in place.
 
     Args:
         state_dict: The checkpoint's weights.
         prefix: Prefix of the model in it.
-        own_names: Prefixes of the model's networks, e.g. ``['student.', 'teacher.']``.
-        net: One of the (equal) networks.
+        nets: The model's networks by their prefix, e.g. ``'student.'``.
         method: The model's class name, for messages.
 
     Returns:
-        The own networks that the checkpoint had.
+        Prefixes of the networks that the checkpoint had.
 
     Raises:
-        RuntimeError: No entry matches a parameter, by name or by shape.
+        CheckpointError: No entry matches a parameter, by name or by shape.
     """
-    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    shapes = {
+        name: {key: tuple(value.shape) for key, value in net.state_dict().items()}
+        for name, net in nets.items()
+    }
+    known = dict.fromkeys(key for own in shapes.values() for key in own)
     found = {
-        name: [key for key in shapes if prefix + name + key in state_dict]
-        for name in dict.fromkeys((*own_names, *_FOREIGN_PREFIXES))
+        name: [key for key in known if prefix + name + key in state_dict]
+        for name in dict.fromkeys((*nets, *_FOREIGN_PREFIXES))
     }
     found = {name: keys for name, keys in found.items() if keys}
+    first = next(iter(nets))
     if not found:
-        raise RuntimeError(
+        raise CheckpointError(
             f"the checkpoint matches no parameter of {method}: it has {_some(state_dict)}, the "
-            f"model has {_some(own_names[0] + key for key in shapes)}"
+            f"model has {_some(first + key for key in shapes[first])}"
         )
-    _refuse_other_shapes(state_dict, prefix, shapes, found, method)
-    present = [name for name in own_names if name in found]
-    if len(present) == len(own_names):
+    present = [name for name in nets if name in found]
+    source = next(iter(found))
+    for name, own in shapes.items():
+        where = prefix + (name if name in found else source)
+        _refuse_other_shapes(state_dict, where, own, method)
+    if len(present) == len(nets):
         return present
-    source = prefix + next(iter(found))
-    values = {key: state_dict[source + key] for key in found[next(iter(found))]}
+    values = {key: state_dict[prefix + source + key] for key in found[source]}
     if not present:
         for key in values:
-            del state_dict[source + key]
-    missing = [prefix + name for name in own_names if name not in found]
-    for target in missing:
-        state_dict.update({target + key: value for key, value in values.items()})
+            del state_dict[prefix + source + key]
+    for name in nets:
+        if name not in present:
+            fitting = {key: value for key, value in values.items() if key in shapes[name]}
+            state_dict.update({prefix + name + key: value for key, value in fitting.items()})
     print_log(
-        f"checkpoint entries '{source}*' loaded into {', '.join(prefix + n for n in own_names)} "
-        f"({len(values)} of {len(shapes)} entries)",
+        f"checkpoint entries '{prefix}{source}*' loaded into "
+        f"{', '.join(prefix + name for name in nets)} ({len(values)} of {len(shapes[first])} entries)",
         "current",
     )
     return present
 
 
+def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int, int]:
+    """How many of a network's tensors a checkpoint holds in their shape, and of how many."""
+    own = net.state_dict()
+    fitting = [
+        key
+        for key, value in own.items()
+        if prefix + key in state_dict and state_dict[prefix + key].shape == value.shape
+    ]
+    return len(fitting), len(own)
+
+
 def _refuse_other_shapes(
-    state_dict: dict, prefix: str, shapes: dict, found: dict[str, list[str]], method: str
+    state_dict: dict, where: str, shapes: dict[str, tuple[int, ...]], method: str
 ) -> None:
     """A checkpoint of another width or depth would leave every weight random."""
     pairs = [
-        (key, tuple(state_dict[prefix + name + key].shape))
-        for name, keys in found.items()
-        for key in keys
-        if shapes[key]  # a counter has the same shape, (), everywhere
+        (key, tuple(state_dict[where + key].shape))
+        for key in shapes
+        if where + key in state_dict and shapes[key]  # a counter has the same shape, (), everywhere
     ]
     if pairs and not any(shape == shapes[key] for key, shape in pairs):
         key, shape = pairs[0]
-        raise RuntimeError(
+        raise CheckpointError(
             f"the checkpoint fits no parameter of {method}: '{key}' is {shape} in the checkpoint "
             f"and {shapes[key]} in the model; is it of another config?"
         )

@@ -1,29 +1,31 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""From a raw batch to named branches, on the device, in one pass.
+"""From a collated batch to a :class:`~mmsemi.structures.SemiBatch` on the device, in one pass.
 
 Decisions:
 
 - Samples are routed by the name of their source (metainfo ``source``), never by whether they carry
   a mask.
-- Images are stacked as uint8 and sent and normalised once for the whole batch.
-- Strong views and CutMix are made here, batched, instead of once per view in the workers.
-- Everything random on the device comes from a generator seeded with the batch's own draw seed, so
-  there is no state to checkpoint, and ranks differ because their draws do.
+- Images are stacked as the loader delivers them, sent once and normalised once for the whole batch.
+- Strong views and mixes belong to the method and are drawn in its step. Everything random there
+  comes from a generator seeded with the batch's own draw seed, so there is no state to checkpoint,
+  and ranks differ because their draws do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.structures import PixelData
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Generator, Tensor
 
-from ..utils import derive_seed
-from .augment import MixRecipe
+from ..errors import ConfigError, DataError
+from ..structures import Images, SemiBatch
+from ..utils import close_matches, derive_seed
 
 Samples = list[SegDataSample]
 _DEVICE_STREAM = 2  # 0 and 1 are the sampler's
@@ -46,128 +48,103 @@ def merge_preprocessors(inner: dict | None, outer: dict | None) -> dict | None:
 
 @MODELS.register_module()
 class SemiSegDataPreProcessor(SegDataPreProcessor):
-    """Turns a batch of named sources into the branches of a semi-supervised step.
+    """Turns a batch of named sources into a :class:`~mmsemi.structures.SemiBatch`.
 
-    In training it returns ``dict(inputs=..., data_samples=...)``, both keyed by branch:
-
-    - ``sup``: labelled images (N_l, 3, H, W), normalised float; ``data_samples['sup'][i].gt_sem_seg``
-      is (1, H, W) int64, padded with ``seg_pad_val``;
-    - ``unsup_teacher``: the weak view of all unlabelled images (N_u, 3, H, W) in loader order;
-    - ``unsup_student``: their strong and/or mixed views, first all of the first view, then all of
-      the second; the weak view itself without ``strong`` and ``mix``;
-    - ``mix``: the :class:`~mmsemi.models.augment.MixRecipe` that gives all of ``unsup_student`` its
-      labels from those of ``unsup_teacher``, or ``None``;
-    - ``valid``: (N_u, H, W) bool, False on the padding of unlabelled images;
-    - any other source under its own name, with masks if it carries them.
-
-    Outside training it is the stock ``SegDataPreProcessor``.
+    In training it returns ``dict(inputs=SemiBatch, data_samples=None)``; outside training it is the
+    stock ``SegDataPreProcessor``.
 
     Args:
         size: Height and width of the training batch; smaller images are padded at the bottom and
-            right. ``None``: the largest of the batch.
-        strong: Config of a photometric operation for the unlabelled student view, e.g.
-            ``dict(type='StrongPhotometric')``.
-        mix: Config of a mixing operation, e.g. ``dict(type='CutMix')``.
-        num_student_views: How many student views of each unlabelled image: ``strong`` and the boxes
-            of ``mix`` are drawn anew for each, the partner of ``mix`` is the same.
+            right. ``None``: the largest of the batch, or what the training loop sets from
+            ``train_dataloader.dataset.crop_size``.
         kwargs: Those of ``SegDataPreProcessor`` (mean, std, bgr_to_rgb, pad_val, seg_pad_val,
             test_cfg, ...).
 
     Raises:
-        ValueError: An image is larger than ``size``, a labelled sample has no mask, or the batch is
-            too small to mix, or there are several student views but nothing to tell them apart.
+        ConfigError: A setting is unknown.
+        DataError: An image is larger than ``size``, or a sample with labels has no mask.
     """
 
-    def __init__(
-        self,
-        size: Sequence[int] | None = None,
-        strong: dict | None = None,
-        mix: dict | None = None,
-        num_student_views: int = 1,
-        **kwargs,
-    ) -> None:
+    def __init__(self, size: Sequence[int] | None = None, **kwargs) -> None:
         size = tuple(size) if size is not None else None
+        known = list(inspect.signature(SegDataPreProcessor).parameters)
+        for key in kwargs:
+            if key not in known:
+                raise ConfigError(
+                    f"data_preprocessor has no setting '{key}'{close_matches(key, known)} "
+                    f"(known: {', '.join(known)})"
+                )
         super().__init__(size=size, **kwargs)
         # The OneDL fork keeps this flag under another name.
         self.channel_conversion = bool(kwargs.get("bgr_to_rgb") or kwargs.get("rgb_to_bgr"))
-        self.strong = MODELS.build(strong) if strong else None
-        self.mix = MODELS.build(mix) if mix else None
-        if num_student_views < 1 or (num_student_views > 1 and not (strong or mix)):
-            raise ValueError(
-                f"data_preprocessor.num_student_views={num_student_views}: must be at least 1, and "
-                "several views need strong or mix, without which they would be equal"
-            )
-        self.num_student_views = num_student_views
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Make the branches of a training batch, or the stock input of a test batch."""
+        """Make the batch of a training step, or the stock input of a test batch."""
         if not training:
             return super().forward(data, training=False)
         images, samples = data["inputs"], data["data_samples"]
         names = [sample.metainfo.get("source", "labeled") for sample in samples]
-        order = list(dict.fromkeys(names))
-        positions = {name: [i for i, own in enumerate(names) if own == name] for name in order}
-
         height, width = self._batch_size_hw(images, samples)
-        x_u8 = self._stack(images, height, width)
+        rgb_NCHW = self._rgb(self._stack(images, height, width))
         valid_NHW = self._valid(images, samples, height, width)
         labels_NHW = self._stack_masks(samples, height, width)
+        pixels_NCHW = self.normalize(rgb_NCHW, valid_NHW)
 
-        inputs: dict = {}
-        branch_samples: dict[str, Samples] = {}
-        for name in order:
-            chosen = positions[name]
+        sources: dict[str, Images] = {}
+        for name in dict.fromkeys(names):
+            rows = [i for i, own in enumerate(names) if own == name]
             # Sources are contiguous in a batch of MultiSourceSampler: a slice is a view, not a copy.
-            if chosen == list(range(chosen[0], chosen[-1] + 1)):
-                chosen = slice(chosen[0], chosen[-1] + 1)
-            pixels, valid = x_u8[chosen], valid_NHW[chosen]
-            own_samples = [samples[i] for i in positions[name]]
-            if name == "unlabeled":
-                self._add_unlabeled(inputs, pixels, valid, own_samples)
-                branch_samples["unsup_teacher"] = own_samples
-            else:
-                branch = "sup" if name == "labeled" else name
-                inputs[branch] = self._normalize(pixels, valid)
-                branch_samples[branch] = own_samples
-            for sample, i in zip(own_samples, positions[name]):
-                if "gt_sem_seg" in sample:
-                    sample.gt_sem_seg = PixelData(data=labels_NHW[i][None])
-                elif name == "labeled":
-                    raise ValueError(
-                        f"labelled image '{sample.metainfo.get('img_path')}' came without a mask: "
-                        "add LoadAnnotations to the pipeline of the labelled source"
-                    )
-        return dict(inputs=inputs, data_samples=branch_samples)
-
-    def _add_unlabeled(self, inputs: dict, pixels: Tensor, valid: Tensor, samples: Samples) -> None:
-        weak = self._normalize(pixels, valid)
-        views, recipe = [weak] * self.num_student_views, None
-        generator = self._generator(samples)
-        if self.strong is not None:
-            rgb = self._rgb(pixels).float() / 255
-            views = [
-                self._normalize(self.strong(rgb, generator) * 255, valid, is_rgb=True)
-                for _ in views
-            ]
-        if self.mix is not None:
-            paths = [sample.metainfo.get("img_path", str(i)) for i, sample in enumerate(samples)]
-            first, second = self.mix.pair(paths, generator)
-            size_hw = tuple(weak.shape[-2:])
-            masks = [self.mix.draw_masks(len(first), size_hw, generator) for _ in views]
-            recipes = [MixRecipe(mask, first, second).to(weak.device) for mask in masks]
-            views = [recipe.apply(view) for recipe, view in zip(recipes, views)]
-            recipe = MixRecipe.concatenate(recipes)
-        student = views[0] if len(views) == 1 else torch.cat(views)
-        inputs.update(unsup_teacher=weak, unsup_student=student, mix=recipe, valid=valid)
+            chosen = rows
+            if rows == list(range(rows[0], rows[-1] + 1)):
+                chosen = slice(rows[0], rows[-1] + 1)
+            of_source = [samples[i] for i in rows]
+            labels = labels_NHW[chosen] if self._have_masks(name, of_source) else None
+            sources[name] = Images(
+                pixels_NCHW[chosen], rgb_NCHW[chosen], valid_NHW[chosen], of_source, labels
+            )
+            if labels is not None:  # heads with a loss of their own read the samples
+                for sample, labels_HW in zip(of_source, labels):
+                    sample.gt_sem_seg = PixelData(data=labels_HW[None])
+        labeled, unlabeled = sources.pop("labeled", None), sources.pop("unlabeled", None)
+        generator = None if unlabeled is None else self._generator(unlabeled.samples)
+        batch = SemiBatch(labeled, unlabeled, sources, generator)
+        return dict(inputs=batch, data_samples=None)
 
     @staticmethod
-    def _generator(samples: Samples) -> torch.Generator | None:
+    def _have_masks(source: str, samples: Samples) -> bool:
+        """Whether the samples of a source have masks; labelled ones must, others may."""
+        missing = [sample for sample in samples if "gt_sem_seg" not in sample]
+        if source == "unlabeled" or (source != "labeled" and len(missing) == len(samples)):
+            return False
+        if missing:
+            raise DataError(
+                f"image '{missing[0].metainfo.get('img_path')}' of the source '{source}' came without "
+                "a mask: add LoadAnnotations to the pipeline of that source"
+            )
+        return True
+
+    def photometric_view(
+        self, images: Images, operation: Callable[..., Tensor], generator: Generator | None
+    ) -> Tensor:
+        """A view (N, C, H, W) of images, normalised.
+
+        Args:
+            images: Where it starts from.
+            operation: Takes RGB in [0, 1] and a generator, e.g.
+                :class:`~mmsemi.models.views.StrongPhotometric`.
+            generator: CPU generator.
+        """
+        view = operation(images.rgb_NCHW.float() / 255, generator) * 255
+        return self.normalize(view, images.valid_NHW)
+
+    @staticmethod
+    def _generator(samples: Samples) -> Generator | None:
         """Randomness of the batch as a function of its first unlabelled draw (None: torch's own)."""
         seed = samples[0].metainfo.get("draw_seed")
         if seed is None:
             return None
         # Not the seed itself: the worker drew that image's crop and flip from it.
-        return torch.Generator().manual_seed(derive_seed(seed, _DEVICE_STREAM))
+        return Generator().manual_seed(derive_seed(seed, _DEVICE_STREAM))
 
     def _batch_size_hw(self, images: Sequence[Tensor], samples: Samples) -> tuple[int, int]:
         height = max(image.shape[-2] for image in images)
@@ -175,7 +152,7 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         if self.size is not None:
             for image, sample in zip(images, samples):
                 if image.shape[-2] > self.size[0] or image.shape[-1] > self.size[1]:
-                    raise ValueError(
+                    raise DataError(
                         f"{sample.metainfo.get('source', 'labeled')} image "
                         f"'{sample.metainfo.get('img_path')}' is "
                         f"{image.shape[-2]}x{image.shape[-1]} after its pipeline, larger than "
@@ -224,9 +201,9 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
     def _rgb(self, x: Tensor) -> Tensor:
         return x.flip(1) if self.channel_conversion and x.shape[1] == 3 else x
 
-    def _normalize(self, x: Tensor, valid_NHW: Tensor, is_rgb: bool = False) -> Tensor:
-        """Channel order, mean and std for the whole batch; padding is ``pad_val`` afterwards."""
-        x = (x if is_rgb else self._rgb(x)).float()
+    def normalize(self, rgb_NCHW: Tensor, valid_NHW: Tensor) -> Tensor:
+        """Mean and std for the whole batch; padding is ``pad_val`` afterwards."""
+        x_NCHW = rgb_NCHW.float()
         if self._enable_normalize:
-            x = (x - self.mean) / self.std
-        return torch.where(valid_NHW[:, None], x, float(self.pad_val))
+            x_NCHW = (x_NCHW - self.mean) / self.std
+        return torch.where(valid_NHW[:, None], x_NCHW, float(self.pad_val))

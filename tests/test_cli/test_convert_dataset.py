@@ -55,8 +55,8 @@ def test_the_arguments_are_those_of_the_function(name):
 
 
 def test_the_page_names_files_and_options_that_exist(capsys):
-    for name in re.findall(r"`(?:configs/_base_/datasets/)?(\w+\.py)`", PAGE):
-        places = (SCRIPTS, REPOSITORY / "configs" / "_base_" / "datasets")
+    for name in re.findall(r"`(?:configs/_base_/data/)?(\w+\.py)`", PAGE):
+        places = (SCRIPTS, REPOSITORY / "configs" / "_base_" / "data")
         assert any((place / name).is_file() for place in places), name
     helps = "".join(help_of(name, capsys) for name in CONVERTERS)
     for option in set(re.findall(r"--[a-z][a-z-]+", PAGE)):

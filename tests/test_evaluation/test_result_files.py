@@ -12,13 +12,14 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
+from mmsemi.errors import ConfigError, DataError
 from mmsemi.evaluation import ResultFiles, ScoreTable
 from mmsemi.evaluation.result_files import result_text
 
 CLASSES = ("background", "cat", "dog")
 META = dict(classes=CLASSES, palette=[[0, 0, 0], [128, 0, 0], [0, 128, 0]])
 
-# adversarial.md K9: rows are labels, columns predictions.
+# docs/methods/advsemiseg.md#mean-iou-and-palette: rows are labels, columns predictions.
 CONFUSION = torch.tensor([[5, 1, 0], [2, 2, 0], [0, 1, 0]])
 
 
@@ -37,7 +38,7 @@ def write(out_dir: Path, samples: list[dict], meta: dict = META, **settings) -> 
     return metric.evaluate(len(samples))
 
 
-def test_k9_and_k12_the_mean_leaves_out_only_classes_absent_from_both(predict, tmp_path) -> None:
+def test_the_mean_leaves_out_only_classes_absent_from_both(predict, tmp_path) -> None:
     labels, predictions = maps_of(CONFUSION)
     metrics = write(tmp_path, [predict(predictions, labels)])
     assert metrics["mIoU"] == pytest.approx(31.94, abs=0.005)
@@ -92,8 +93,8 @@ def test_a_set_without_a_labelled_pixel_has_no_mean() -> None:
     assert result_text(("a",), torch.zeros(1), torch.zeros(1)).endswith("meanIOU: nan\n")
 
 
-def test_k11_pictures_show_the_palette_and_hold_the_indices(tmp_path) -> None:
-    """adversarial.md K11, the colours of Pascal VOC."""
+def test_pictures_show_the_palette_and_hold_the_indices(tmp_path) -> None:
+    """docs/methods/advsemiseg.md#mean-iou-and-palette, the colours of Pascal VOC."""
     expected = {
         0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 3: (128, 128, 0), 8: (64, 0, 0),
         15: (192, 128, 128), 20: (0, 64, 128),
@@ -136,7 +137,7 @@ def test_an_image_that_occurs_twice_takes_no_picture_of_another(predict, tmp_pat
 
 def test_images_that_differ_in_their_suffix_are_refused(predict, tmp_path) -> None:
     samples = [predict(torch.zeros(2, 2, dtype=torch.long), path=p) for p in ("s/1.png", "s/1.jpg")]
-    with pytest.raises(ValueError, match=r"'s/1.*' and 's/1.*' differ in their suffix only"):
+    with pytest.raises(DataError, match=r"'s/1.*' and 's/1.*'"):
         write(tmp_path, samples)
 
 
@@ -160,7 +161,7 @@ def test_images_without_masks_get_pictures_only(predict, tmp_path) -> None:
 
 
 def test_gated_pictures(make_sample, tmp_path) -> None:
-    """Beside s4gan_mlmt.md K8: text and picture show the gated map."""
+    """docs/methods/s4gan.md#fusion: text and picture show the gated map."""
     scores = tmp_path / "scores.npz"
     ScoreTable(CLASSES, dict(a=[1, 0, 1])).save(scores)
     logits = torch.tensor([-0.5, -0.2, -1.0])[:, None, None]
@@ -172,19 +173,19 @@ def test_gated_pictures(make_sample, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "meta, message",
+    "meta, colours",
     [
-        (dict(classes=CLASSES), "3 classes and 0 colours"),
-        (dict(classes=CLASSES, palette=META["palette"][:2]), "3 classes and 2 colours"),
+        (dict(classes=CLASSES), "3 .* 0"),
+        (dict(classes=CLASSES, palette=META["palette"][:2]), "3 .* 2"),
     ],
 )
-def test_a_palette_is_needed(predict, tmp_path, meta, message) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_a_palette_is_needed(predict, tmp_path, meta, colours) -> None:
+    with pytest.raises(ConfigError, match=colours):
         write(tmp_path, [predict(torch.zeros(2, 2, dtype=torch.long))], meta)
 
 
 def test_typos_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="unknown key 'gates' in ResultFiles"):
+    with pytest.raises(ConfigError, match="'gates'"):
         ResultFiles(str(tmp_path), gates=dict())
 
 

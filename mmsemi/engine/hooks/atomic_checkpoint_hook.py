@@ -50,13 +50,18 @@ def _split_info(runner) -> dict | None:
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook`` that writes beside and renames; the same arguments.
 
-    At every moment ``last_checkpoint`` names a complete file, and the best checkpoint stays until
-    the next best one is complete. Rests of an interrupted save (``*.pth.tmp``) are ignored when
-    resuming and removed. Storage other than the local file system is written as mmengine does.
+    Without an ``interval`` it stores at each validation. At every moment ``last_checkpoint`` names a
+    complete file, and the best checkpoint stays until the next best one is complete. Rests of an
+    interrupted save (``*.pth.tmp``) are ignored when resuming and removed. Storage other than the local file system is written as mmengine does.
     """
+
+    def __init__(self, interval: int | None = None, **kwargs: Any) -> None:
+        super().__init__(interval, **kwargs)
 
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
+        if self.interval is None:
+            self.interval = runner.val_interval
         super().before_train(runner)
         self._compare_split(runner)
         # What a validation within this training measures was trained on this split.

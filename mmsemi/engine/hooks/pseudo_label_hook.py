@@ -17,13 +17,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ...datasets.truth import load_truth
+from ...errors import ConfigError
+from ...structures import Shown
 from ...visualization.denormalize import denormalize
 from ...visualization.pseudo_labels import pseudo_label_panel
 
 
 @HOOKS.register_module()
 class PseudoLabelVisHook(Hook):
-    """Show what the method believes about unlabelled images, every ``interval`` iterations.
+    """Show the pseudo-labels of unlabelled images, every ``interval`` iterations.
 
     Written are
 
@@ -33,11 +35,11 @@ class PseudoLabelVisHook(Hook):
     - scalars of the visualizer: ``pseudo_label/<class>``, the share of the class in all pixels of
       the student's views (this process's batch), and ``pseudo_label/kept``, their sum.
 
-    The model keeps its batch only in these iterations (``model.keep_visuals``, ``model.visuals``);
-    the others cost nothing. No random number is drawn.
+    The model keeps its batch only in these iterations (``model.wants_to_show``, ``model.shown``); the
+    others cost nothing. No random number is drawn.
 
     Args:
-        interval: Iterations between pictures.
+        interval: Iterations between pictures; None: the interval of the validations.
         num_samples: Samples in a picture, the first ones of the batch.
         show_truth: Also show the masks of the unlabelled images, where the labelled data set holds
             them. Off, no such mask is ever opened.
@@ -48,10 +50,12 @@ class PseudoLabelVisHook(Hook):
 
     priority = "LOW"
 
-    def __init__(self, interval: int = 500, num_samples: int = 2, show_truth: bool = False) -> None:
+    def __init__(
+        self, interval: int | None = None, num_samples: int = 2, show_truth: bool = False
+    ) -> None:
         for name, value in (("interval", interval), ("num_samples", num_samples)):
-            if value < 1:
-                raise ValueError(f"PseudoLabelVisHook.{name}={value} must be at least 1")
+            if value is not None and value < 1:
+                raise ConfigError(f"PseudoLabelVisHook.{name}={value} must be at least 1")
         self.interval = interval
         self.num_samples = num_samples
         self.show_truth = show_truth
@@ -71,7 +75,7 @@ class PseudoLabelVisHook(Hook):
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
         """Ask the model to keep this batch, if it will be shown."""
         if self._is_due(runner):
-            self._model(runner).keep_visuals = True
+            self._model(runner).wants_to_show = True
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -80,35 +84,35 @@ class PseudoLabelVisHook(Hook):
         if not self._is_due(runner):
             return
         model = self._model(runner)
-        visuals = getattr(model, "visuals", None)
-        model.keep_visuals, model.visuals = False, None
-        if visuals is None:
+        shown = getattr(model, "shown", None)
+        model.wants_to_show, model.shown = False, None
+        if shown is None:
             self._is_useless = True
             runner.logger.warning(
                 f"PseudoLabelVisHook: {type(model).__name__} has no pseudo-labels to show; nothing "
-                "will be written (remove the hook from custom_hooks, or let the method's loss fill "
-                "model.visuals when model.keep_visuals is set)"
+                "will be written (remove the hook from custom_hooks, or let the method's loss call "
+                "self.show(...))"
             )
             return
-        self._show(runner, model, visuals, data_batch)
+        self._show(runner, model, shown, data_batch)
 
     @torch.no_grad()
-    def _show(self, runner, model: nn.Module, visuals: dict[str, Tensor], data_batch: Any) -> None:
+    def _show(self, runner, model: nn.Module, shown: Shown, data_batch: Any) -> None:
         dataset = runner.train_dataloader.dataset
         meta = getattr(dataset, "metainfo", {})
         classes = meta.get("classes") or [f"class {i}" for i in range(model.num_classes)]
         palette = meta.get("palette") or _some_palette(len(classes))
-        shares = class_shares(visuals["target"], len(classes)).tolist()
+        shares = class_shares(shown.target_BHW, len(classes)).tolist()
         step = runner.iter + 1
 
-        count = min(self.num_samples, len(visuals["student"]))
-        first = visuals["first"][:count].tolist()
+        count = min(self.num_samples, len(shown.views_BCHW))
+        first = shown.first_B[:count].tolist()
         picked = dict(
-            image=denormalize(visuals["image"][first], model.data_preprocessor),
-            student=denormalize(visuals["student"][:count], model.data_preprocessor),
-            label=visuals["label"][first].cpu().numpy(),
-            confidence=visuals["confidence"][first].cpu().numpy(),
-            target=visuals["target"][:count].cpu().numpy(),
+            image=denormalize(shown.images.pixels_NCHW[first], model.data_preprocessor),
+            student=denormalize(shown.views_BCHW[:count], model.data_preprocessor),
+            label=shown.pseudo.label_NHW[first].cpu().numpy(),
+            confidence=shown.pseudo.confidence_NHW[first].cpu().numpy(),
+            target=shown.target_BHW[:count].cpu().numpy(),
         )
         rows = [{key: values[i] for key, values in picked.items()} for i in range(count)]
         if self.show_truth:

@@ -78,7 +78,7 @@ class TeacherStudentValLoop(ValLoop):
         names = list(getattr(self._model, "network_names", []))
         if not names or not self._others_are_due():
             return []
-        main = self._model.semi_test_cfg["predict_on"]
+        main = self._model.predict_on
         return [name for name in (names if self.also is None else self.also) if name != main]
 
     def _others_are_due(self) -> bool:

@@ -16,7 +16,9 @@ from .consistency import CONSISTENCY_FORMS, confidence_weight, consistency_loss
 from .cross_entropy import (
     PixelCrossEntropy,
     ProbOhemCrossEntropy,
+    confident_cross_entropy,
     cross_entropy,
+    kept_share,
     ohem_cross_entropy,
 )
 from .image_level import cosine_consistency, late_linear_weight, multilabel_bce
@@ -27,11 +29,13 @@ __all__ = [
     "PixelCrossEntropy",
     "ProbOhemCrossEntropy",
     "confidence_weight",
+    "confident_cross_entropy",
     "consistency_loss",
     "cosine_consistency",
     "cross_entropy",
     "feature_matching_loss",
     "full_precision",
+    "kept_share",
     "late_linear_weight",
     "masked_bce_with_logits",
     "multilabel_bce",

@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...structures import PseudoLabels
+
 
 def _pixel_losses(
     logits_NCHW: Tensor, labels_NHW: Tensor, ignore_index: int
@@ -62,6 +64,37 @@ def cross_entropy(
     if weight_NHW is not None:
         losses_NHW = losses_NHW * weight_NHW.to(losses_NHW.dtype)
     return losses_NHW.sum() / valid_NHW.sum().clamp(min=1)
+
+
+def confident_cross_entropy(
+    logits_NCHW: Tensor,
+    pseudo: PseudoLabels,
+    threshold: float,
+    ignore_index: int = 255,
+    num_views: int = 1,
+) -> Tensor:
+    """Cross-entropy to confident pseudo-labels, mean over ALL valid pixels of a view (FixMatch).
+
+    Few confident pixels thus give a small loss.
+
+    Args:
+        logits_NCHW: Of one or more views, view after view.
+        pseudo: Label, ``ignore_index`` on padding, and confidence of each view.
+        threshold: tau; pixels with a confidence of at least it count.
+        ignore_index: Label of pixels that do not count.
+        num_views: Each view has a mean of its own; returned is the mean of these.
+    """
+    confident = pseudo.confidence_NHW >= threshold
+    parts = zip(*(t.chunk(num_views) for t in (logits_NCHW, pseudo.label_NHW, confident)))
+    losses = [cross_entropy(*part[:2], ignore_index, weight_NHW=part[2]) for part in parts]
+    return losses[0] if num_views == 1 else torch.stack(losses).mean()
+
+
+def kept_share(pseudo: PseudoLabels, threshold: float, ignore_index: int = 255) -> Tensor:
+    """Share of the valid pixels whose pseudo-label is confident, 0-d."""
+    valid = pseudo.label_NHW != ignore_index
+    kept = valid & (pseudo.confidence_NHW >= threshold)
+    return kept.sum() / valid.sum().clamp(min=1)
 
 
 def ohem_cross_entropy(

@@ -2,7 +2,7 @@
 """Losses of a multi-label image classifier: classification, consistency and its weight.
 
 Mittal, Tatarchenko, Brox, *Semi-supervised semantic segmentation with high- and low-level
-consistency*, TPAMI 2021, arXiv 1908.05724, section 3.3 (MLMT).
+consistency*, TPAMI 2021, arXiv 1908.05724 (MLMT).
 
 Shape suffixes: N images, C classes. Logits may be of any float type; everything is computed in
 float32 at least, under autocast too.

@@ -7,7 +7,7 @@ import math
 
 
 def sigmoid_rampup(step: int, length: int) -> float:
-    """The "sigmoid-shaped" ramp-up exp(-5 (1 - t/T)^2) of Laine and Aila, ICLR 2017, section 3.1.
+    """The "sigmoid-shaped" ramp-up exp(-5 (1 - t/T)^2) of Laine and Aila, ICLR 2017, arXiv 1610.02242.
 
     Args:
         step: Current step t, from 0.

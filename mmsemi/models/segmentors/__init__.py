@@ -2,8 +2,9 @@
 from .advsemiseg import AdvSemiSeg
 from .base import SemiSegmentor
 from .cps import CPS
+from .cutmix_mean_teacher import CutMixMeanTeacher
 from .fixmatch import FixMatch
-from .mean_teacher import CutMixMeanTeacher, MeanTeacher
+from .mean_teacher import MeanTeacher
 from .s4gan import S4GAN
 from .supervised import Supervised
 from .unimatch import UniMatch

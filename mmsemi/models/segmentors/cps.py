@@ -3,15 +3,15 @@
 
 Chen, Yuan, Zeng, Wang, *Semi-Supervised Semantic Segmentation With Cross Pseudo Supervision*,
 CVPR 2021, https://arxiv.org/abs/2106.01226. The CutMix form follows the authors' released code, its
-masks French et al., BMVC 2020, https://arxiv.org/abs/1906.01916.
+masks French et al., BMVC 2020, https://arxiv.org/abs/1906.01916. Equations, known answers, and what we
+do differently: docs/methods/cps.md.
 
-Two networks of one architecture but different initialisation see the same input; the argmax of each
-is the target of the other, at every pixel, from the first iteration, without threshold or ramp-up.
+Two networks with different initialisation see the same input; the argmax of each is the target of
+the other, at every pixel, from the first iteration, without threshold or ramp-up.
 
 Decisions:
 
-- Which form runs is decided by the batch: a preprocessor with ``mix=dict(type='CutMix')`` gives the
-  CutMix form.
+- ``mix`` decides which form runs: None is the plain one.
 - Train mode everywhere, also in the passes without gradient: batch statistics of the pseudo-label
   passes are used, and move the running statistics, as in the released code.
 - One network forward per image stream (labelled, u0, u1, mixed), because each has batch-norm
@@ -23,137 +23,152 @@ Decisions:
 
 from __future__ import annotations
 
-import torch
-from mmseg.registry import MODELS
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import torch
+from mmengine.config import ConfigDict
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ...structures import SemiBatch
+from ..forward import Outputs, check_per_pixel_logits, forward, hard_labels
 from ..losses import cross_entropy
-from .base import Inputs, Losses, Samples, SemiSegmentor
-from .network import (
-    confidence_and_labels,
-    forward_network,
-    hard_labels,
-    pseudo_label_visuals,
-    stack_masks,
-)
+from ..settings import MixSettings, setting
+from .base import Losses, SemiSegmentor
+
+
+@dataclass(frozen=True)
+class CPSSettings(MixSettings):
+    """Settings of :class:`CPS`."""
+
+    predict_on: int | str | None = setting(
+        0, "0, the first network (the published protocol), 1 or `'ensemble'`"
+    )
+    segmentor2: dict | None = setting(
+        None, "the second network, of the same classes; None: one like `segmentor`"
+    )
+    unsup_weight: float = setting(
+        1.5,
+        "lambda, weight of the cross pseudo loss; published: VOC 1.5 plain and 1.0 CutMix, Cityscapes "
+        "6 and 5, 0.1 with 92-732 labels",
+        low=0,
+    )
+    rampup_iters: int = setting(
+        0,
+        "iterations over which lambda grows as exp(-5 (1 - t/T)^2); the paper has none and starts "
+        "from ImageNet weights, two networks that start from random weights can talk each other "
+        "into one class",
+        low=0,
+    )
+    joint_forward: bool = setting(
+        False,
+        "one forward for all image streams of a network instead of one each: faster, but the streams "
+        "share their batch-norm statistics",
+    )
+    ignore_padding: bool = setting(
+        False, "leave padded borders out of the cross pseudo loss; the released code counts them"
+    )
 
 
 @MODELS.register_module()
 class CPS(SemiSegmentor):
     """Cross pseudo supervision.
 
-    ``semi_train_cfg``:
-
-    - ``unsup_weight`` (1.5): lambda, the weight of the cross pseudo loss. Published: VOC 1.5 plain
-      and 1.0 CutMix; Cityscapes 6 plain and 5 CutMix; 0.1 with 92-732 labels.
-    - ``rampup_iters`` (0): iterations over which lambda grows as exp(-5 (1 - t/T)^2). The paper has
-      no ramp-up and starts from ImageNet weights; two networks that start from random weights can
-      talk each other into one class before the labels have taught them anything.
-    - ``joint_forward`` (False): one forward for all image streams of a network instead of one each.
-      Faster, but the streams share their batch-norm statistics.
-    - ``ignore_padding`` (False): leave padded borders out of the cross pseudo loss. The released
-      code counts them.
-
-    ``semi_test_cfg``: ``predict_on`` 0 (the published protocol), 1 or ``'ensemble'``.
-
     Example:
         >>> model = dict(
         ...     type='CPS',
         ...     segmentor=dict(type='EncoderDecoder', ...),
-        ...     data_preprocessor=dict(type='SemiSegDataPreProcessor', size=(512, 512),
-        ...                            mix=dict(type='CutMix')),
-        ...     semi_train_cfg=dict(unsup_weight=1.0))
+        ...     data_preprocessor=dict(type='SemiSegDataPreProcessor', size=(512, 512)),
+        ...     mix=dict(type='CutMix'),
+        ...     unsup_weight=1.0)
     """
 
-    train_cfg_defaults = dict(
-        unsup_weight=1.5, rampup_iters=0, joint_forward=False, ignore_padding=False
-    )
-    test_cfg_defaults = dict(predict_on=0)
-    num_branches = 2
+    Settings = CPSSettings
+    settings: CPSSettings
 
-    def loss(self, inputs: Inputs, data_samples: Samples) -> Losses:
+    def build_networks(self, network: dict) -> None:
+        """Two networks, of one architecture or of two."""
+        second = ConfigDict(self.settings.segmentor2 or network)
+        check_per_pixel_logits(second)
+        if "data_preprocessor" in second:
+            self.settings.refuse(
+                "segmentor2", "both networks see the same pixels: leave data_preprocessor out"
+            )
+        self.branches = nn.ModuleList([MODELS.build(network), MODELS.build(second)])
+        classes = [net.out_channels for net in self.branches]
+        if classes[0] != classes[1]:
+            self.settings.refuse("segmentor2", f"its classes must be those of segmentor, {classes}")
+
+    def loss(self, batch: SemiBatch) -> Losses:
         """One iteration of the paper (sections 3.1 and 3.2).
 
         Returns:
-            ``sup.<branch>.*``: the supervised losses of each branch; ``unsup.loss_cps``: the
+            ``sup.<branch>.*``: the supervised losses of each network; ``unsup.loss_cps``: the
             weighted cross pseudo loss of both; ``unsup.agree``: share of unlabelled pixels on which
-            the branches agree.
+            the networks agree.
         """
-        self._check_training_inputs(inputs)
-        self._unlabeled(inputs)
-        if inputs.get("mix") is None:
-            return self._plain_losses(inputs, data_samples)
-        return self._cutmix_losses(inputs, data_samples)
+        return self._plain_loss(batch) if self.mix is None else self._mixed_loss(batch)
 
-    def _plain_losses(self, inputs: Inputs, data_samples: Samples) -> Losses:
-        """CPS: labelled and unlabelled images, labelled ones included, teach across branches."""
-        losses: Losses = {}
-        logits = []
-        for number, net in enumerate(self.branches):
-            outputs = self._forward_streams(net, [inputs["sup"], inputs["unsup_student"]])
-            losses.update(self.supervise(f"sup.{number}", net, outputs[0], data_samples["sup"]))
-            logits.append(torch.cat([stream.logits_NCHW for stream in outputs]))
-        labels = [hard_labels(one) for one in logits]
-        if self.semi_train_cfg["ignore_padding"]:
-            labeled = stack_masks(data_samples["sup"])
-            valid = torch.cat([labeled != self.ignore_index, inputs["valid"]])
-            labels = self._labels_where(valid, labels)
-        start = len(inputs["sup"])
-        losses.update(self._cross_losses(logits, labels, first_unlabeled=start))
-        if self.keep_visuals:
-            belief = confidence_and_labels(logits[0][start:])
-            self.visuals = pseudo_label_visuals(inputs, *belief, labels[0][start:])
+    def _plain_loss(self, batch: SemiBatch) -> Losses:
+        """CPS: each network labels all images, the labelled ones included, for the other."""
+        x, view = batch.labeled, self.strong_view(batch.unlabeled, batch)
+        losses, logits = {}, []
+        for i, net in enumerate(self.branches):
+            labeled, unlabeled = self._forward_streams(net, [x.pixels_NCHW, view])
+            losses |= self.supervised(f"sup.{i}", net, labeled, x)
+            logits.append(torch.cat([labeled.logits_NCHW, unlabeled.logits_NCHW]))
+        valid = torch.cat([x.labels_NHW != self.ignore_index, batch.unlabeled.valid_NHW])
+        labels = self._without_padding([hard_labels(one) for one in logits], valid)
+        losses["unsup.loss_cps"] = self._cross_pseudo_loss(logits, labels)
+        losses["unsup.agree"] = (labels[0] == labels[1])[len(x) :].float().mean()
+        self.show(batch.unlabeled, logits[0][len(x) :], view, labels[0][len(x) :])
         return losses
 
-    def _cutmix_losses(self, inputs: Inputs, data_samples: Samples) -> Losses:
-        """CPS+CutMix: labels from the two unmixed images, mixed like the image."""
-        recipe = inputs["mix"]
-        weak_streams = inputs["unsup_teacher"].split(len(recipe.first))
-        labels, visible_logits = [], None
+    def _mixed_loss(self, batch: SemiBatch) -> Losses:
+        """CPS+CutMix: each network labels two images, and is trained on their mix."""
+        x, weak = batch.labeled, batch.unlabeled
+        streams = weak.pixels_NCHW.split(self.num_mixed(weak))
+        pseudo, probabilities = [], None
         with torch.no_grad():
             for net in self.branches:
-                # Only the labels stay: features of the weak views would fill the memory.
-                weak = [one.logits_NCHW for one in self._forward_streams(net, weak_streams)]
-                labels.append(recipe.apply(torch.cat([hard_labels(one) for one in weak])))
-                if self.keep_visuals and visible_logits is None:
-                    visible_logits = torch.cat(weak)
-            del weak
-        losses: Losses = {}
-        logits = []
-        for number, net in enumerate(self.branches):
-            mixed, labeled = self._forward_streams(net, [inputs["unsup_student"], inputs["sup"]])
-            logits.append(mixed.logits_NCHW)
-            losses.update(self.supervise(f"sup.{number}", net, labeled, data_samples["sup"]))
-        if self.semi_train_cfg["ignore_padding"]:
-            labels = self._labels_where(recipe.apply(inputs["valid"]), labels)
-        losses.update(self._cross_losses(logits, labels))
-        if self.keep_visuals:
-            belief = confidence_and_labels(visible_logits)
-            self.visuals = pseudo_label_visuals(inputs, *belief, labels[0])
+                weak_logits = torch.cat(
+                    [o.logits_NCHW for o in self._forward_streams(net, streams)]
+                )
+                pseudo.append(self.pseudo_labels(weak_logits))
+                if self.mix.uses_labels:  # one mask for both, from their mean
+                    mean = weak_logits.float().softmax(1) / 2
+                    probabilities = mean if probabilities is None else probabilities + mean
+                del weak_logits
+        mean = None if probabilities is None else self.pseudo_labels(probabilities.log())
+        mixed, recipe = self.mixed_views(batch, pseudo=mean or pseudo[0])
+        valid = recipe.apply(weak.valid_NHW, labeled=x.valid_NHW)
+        labels = [recipe.apply(p.label_NHW, labeled=x.labels_NHW) for p in pseudo]
+        labels = self._without_padding(labels, valid)
+
+        losses, logits = {}, []
+        for i, net in enumerate(self.branches):
+            unlabeled, labeled = self._forward_streams(net, [mixed, x.pixels_NCHW])
+            logits.append(unlabeled.logits_NCHW)
+            losses |= self.supervised(f"sup.{i}", net, labeled, x)
+        losses["unsup.loss_cps"] = self._cross_pseudo_loss(logits, labels)
+        losses["unsup.agree"] = (labels[0] == labels[1]).float().mean()
+        self.show(weak, pseudo[0], mixed, labels[0], recipe.first)
         return losses
 
-    def _forward_streams(self, net, streams) -> list:
+    def _forward_streams(self, net: nn.Module, streams: Sequence[Tensor]) -> list[Outputs]:
         """Outputs of a network on each stream, in one forward or one each."""
-        if not self.semi_train_cfg["joint_forward"]:
-            return [forward_network(net, stream) for stream in streams]
-        sizes = [len(stream) for stream in streams]
-        return forward_network(net, torch.cat(list(streams))).split(sizes)
+        if not self.settings.joint_forward:
+            return [forward(net, stream) for stream in streams]
+        return forward(net, torch.cat(list(streams))).split([len(stream) for stream in streams])
 
-    def _labels_where(self, valid_BHW: Tensor, labels: list[Tensor]) -> list[Tensor]:
-        """Labels that are ignored outside ``valid_BHW``."""
+    def _without_padding(self, labels: list[Tensor], valid_BHW: Tensor) -> list[Tensor]:
+        if not self.settings.ignore_padding:
+            return labels
         return [torch.where(valid_BHW, one, self.ignore_index) for one in labels]
 
-    def _cross_losses(
-        self, logits: list[Tensor], labels: list[Tensor], first_unlabeled: int = 0
-    ) -> Losses:
-        """Each branch against the other's labels, over the pixels of all images together."""
-        loss = sum(
-            cross_entropy(logits[i], labels[1 - i], ignore_index=self.ignore_index)
-            for i in range(2)
-        )
-        weight = self.semi_train_cfg["unsup_weight"] * self.rampup()
-        agree = (labels[0] == labels[1])[first_unlabeled:].float().mean()
-        return {
-            "unsup.loss_cps": weight * loss,
-            "unsup.agree": agree,
-        }
+    def _cross_pseudo_loss(self, logits: list[Tensor], labels: list[Tensor]) -> Tensor:
+        """Each network against the other's labels, over the pixels of all images together."""
+        loss = cross_entropy(logits[0], labels[1], self.ignore_index)
+        loss = loss + cross_entropy(logits[1], labels[0], self.ignore_index)
+        return self.settings.unsup_weight * self.rampup() * loss

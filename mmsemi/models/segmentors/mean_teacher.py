@@ -1,14 +1,9 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Mean teacher, and its CutMix form.
+"""Mean teacher: the student is drawn to the prediction of an average of its own weights.
 
-- Tarvainen, Valpola, *Mean teachers are better role models*, NeurIPS 2017,
-  https://arxiv.org/abs/1703.01780, as the CPS authors moved it to segmentation (TorchSemiSeg).
-- French, Laine, Aila, Mackiewicz, Finlayson, *Semi-supervised semantic segmentation needs strong,
-  varied perturbations*, BMVC 2020, https://arxiv.org/abs/1906.01916: the teacher labels two images,
-  the student must give the mixed labels on the mixed image.
-
-One class, two presets: :class:`MeanTeacher` and :class:`CutMixMeanTeacher` differ in their defaults
-only. A batch that is mixed (``mix=dict(type='CutMix')``) trains the CutMix form in either.
+Tarvainen, Valpola, *Mean teachers are better role models*, NeurIPS 2017,
+https://arxiv.org/abs/1703.01780, as the CPS authors moved it to segmentation (TorchSemiSeg). Equations,
+known answers, and what we do differently: docs/methods/mean_teacher.md.
 
 Decisions:
 
@@ -21,82 +16,103 @@ Decisions:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...structures import SemiBatch
+from ..ema import EMATeacher
+from ..forward import forward, hard_labels
 from ..losses import CONSISTENCY_FORMS, confidence_weight, consistency_loss
-from .base import Inputs, Losses, Samples, SemiSegmentor
-from .network import (
-    confidence_and_labels,
-    forward_network,
-    hard_labels,
-    pseudo_label_visuals,
-    stack_masks,
-)
+from ..settings import MixSettings, setting
+from .base import Losses, SemiSegmentor
+
+
+@dataclass(frozen=True)
+class MeanTeacherSettings(MixSettings):
+    """Settings of :class:`MeanTeacher`."""
+
+    predict_on: str | None = setting("student", "`'student'` (as released) or `'teacher'`")
+    unsup_weight: float = setting(
+        100.0,
+        "weight of the consistency loss; belongs to `consistency`: 100 with `'mse'` is about 100/C "
+        "with `'squared_distance'`",
+        low=0,
+    )
+    rampup_iters: int = setting(
+        0, "iterations over which the weight grows as exp(-5 (1 - t/T)^2)", low=0
+    )
+    consistency: str = setting("mse", "distance of the predictions", choices=CONSISTENCY_FORMS)
+    confidence_threshold: float | None = setting(
+        None, "least confidence of the teacher that counts (>=)", low=0, high=1
+    )
+    confidence_mode: str = setting(
+        "mean",
+        "`'pixel'`: pixels below the threshold do not count; `'mean'`: the share of confident pixels "
+        "weights all of them",
+        choices=("mean", "pixel"),
+    )
+    consistency_on_labeled: bool = setting(True, "compare on the labelled images too")
+    ignore_padding: bool = setting(
+        False, "leave padded borders (of labelled images also void) out of the consistency"
+    )
+    momentum: float = setting(
+        0.01, "weight of the new value in the average, 1 - decay", low=0, high=1
+    )
+    teacher_mode: str = setting(
+        "train", "batch statistics for the teacher, or `'eval'`", choices=("train", "eval")
+    )
+    buffers: str = setting(
+        "keep",
+        "the teacher's batch-norm statistics are its own, or the student's (`'copy'`), or an average "
+        "(`'ema'`)",
+        choices=("keep", "copy", "ema"),
+    )
+    ema_when: str = setting(
+        "mid",
+        "average between the labelled and the unlabelled forward, or `'after'` the optimiser step",
+        choices=("mid", "after"),
+    )
 
 
 @MODELS.register_module()
 class MeanTeacher(SemiSegmentor):
     """Student and exponential moving average of its weights, drawn to the same prediction.
 
-    ``semi_train_cfg``:
+    Args:
+        segmentor: Config of any mmseg segmentor with per-pixel logits.
+        kwargs: See :class:`SemiSegmentor` and :class:`MeanTeacherSettings`.
 
-    - ``unsup_weight`` (100): weight of the consistency loss. It belongs to ``consistency``: 100 with
-      ``'mse'`` is about 100/C with ``'squared_distance'``.
-    - ``rampup_iters`` (0): iterations over which the weight grows as exp(-5 (1 - t/T)^2).
-    - ``consistency`` (``'mse'``): distance of the predictions, see
-      :data:`~mmsemi.models.losses.CONSISTENCY_FORMS`.
-    - ``confidence_threshold`` (None), ``confidence_mode`` (``'mean'``): trust the teacher only so
-      far, see :func:`~mmsemi.models.losses.confidence_weight`.
-    - ``consistency_on_labeled`` (True): compare on the labelled images too.
-    - ``ignore_padding`` (False): leave padded borders (of labelled images also void) out.
-    - ``momentum`` (0.01): weight of the new value in the average, 1 - decay.
-    - ``teacher_mode`` (``'train'``): batch statistics for the teacher, or ``'eval'``.
-    - ``buffers`` (``'keep'``): the teacher's batch-norm statistics are its own, or ``'copy'``,
-      ``'ema'``; see :class:`~mmsemi.engine.hooks.MeanTeacherHook`.
-    - ``ema_when`` (``'mid'``): average between the labelled and the unlabelled forward, or
-      ``'after'`` the optimiser step.
-
-    ``semi_test_cfg``: ``predict_on`` ``'student'`` (as released) or ``'teacher'``.
+    Raises:
+        ConfigError: A setting is wrong, or ``mix`` pastes labels.
     """
 
-    train_cfg_defaults = dict(
-        unsup_weight=100.0,
-        rampup_iters=0,
-        consistency="mse",
-        confidence_threshold=None,
-        confidence_mode="mean",
-        consistency_on_labeled=True,
-        ignore_padding=False,
-        momentum=0.01,
-        teacher_mode="train",
-        buffers="keep",
-        ema_when="mid",
-    )
-    test_cfg_defaults = dict(predict_on="student")
-    has_teacher = True
+    Settings = MeanTeacherSettings
+    settings: MeanTeacherSettings
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._check_choice("consistency", CONSISTENCY_FORMS)
-        self._check_choice("confidence_mode", ("mean", "pixel"))
-        self._check_choice("ema_when", ("mid", "after"))
-        self._check_teacher_statistics()
-
-    def required_hooks(self) -> list[dict]:
-        """The average, as the settings of the method ask for."""
-        cfg = self.semi_train_cfg
-        return [
-            dict(
-                type="MeanTeacherHook",
-                momentum=cfg["momentum"],
-                buffers=cfg["buffers"],
-                when=cfg["ema_when"],
+    def __init__(self, segmentor: dict, **kwargs: Any) -> None:
+        super().__init__(segmentor, **kwargs)
+        if self.mix is not None and self.mix.pastes_labels:
+            self.settings.refuse(
+                "mix", "the method compares predictions, and a pasted label is none: use CutMix"
             )
-        ]
 
-    def loss(self, inputs: Inputs, data_samples: Samples) -> Losses:
+    def build_networks(self, network: dict) -> None:
+        """Student and teacher."""
+        super().build_networks(network)
+        cfg = self.settings
+        self.teacher = EMATeacher(
+            self.student,
+            cfg.momentum,
+            buffers=cfg.buffers,
+            mode=cfg.teacher_mode,
+            when=cfg.ema_when,
+        )
+
+    def loss(self, batch: SemiBatch) -> Losses:
         """One iteration.
 
         Returns:
@@ -104,94 +120,40 @@ class MeanTeacher(SemiSegmentor):
             distance to the teacher; ``unsup.confident``: share of unlabelled pixels above the
             threshold, if there is one; ``unsup.agree``: share on which both give the same class.
         """
-        self._check_training_inputs(inputs)
-        weak, recipe = self._unlabeled(inputs), inputs.get("mix")
-        labeled = forward_network(self.student, inputs["sup"])
-        losses = self.supervise("sup", self.student, labeled, data_samples["sup"])
-        pairs = []
-        if self.semi_train_cfg["consistency_on_labeled"]:
-            pairs.append((labeled.logits_NCHW, self._teach([inputs["sup"]])))
-        self._average_now()
-        streams = [weak] if recipe is None else weak.split(len(recipe.first))
-        weak_logits = self._teach(streams)
-        target = weak_logits if recipe is None else recipe.apply(weak_logits)
-        student = forward_network(self.student, inputs["unsup_student"]).logits_NCHW
-        pairs.append((student, target))
-        losses.update(self._consistency(pairs, self._valid(inputs, data_samples)))
-        losses["unsup.agree"] = (hard_labels(student) == hard_labels(target)).float().mean()
-        if self.keep_visuals:
-            belief = confidence_and_labels(weak_logits)
-            self.visuals = pseudo_label_visuals(inputs, *belief, hard_labels(target))
-        return losses
+        cfg, x, weak = self.settings, batch.labeled, batch.unlabeled
+        labeled = forward(self.student, x.pixels_NCHW)
+        losses = self.supervised("sup", self.student, labeled, x)
+        compared, targets, valid = [], [], []
+        if cfg.consistency_on_labeled:
+            compared.append(labeled.logits_NCHW)
+            targets.append(self._teach(x.pixels_NCHW))
+            valid.append(x.labels_NHW != self.ignore_index)
+        self.teacher.update_if_due()
 
-    def _average_now(self) -> None:
-        if self.semi_train_cfg["ema_when"] != "mid":
-            return
-        if self.update_teacher is None:
-            raise RuntimeError(
-                "semi_train_cfg.ema_when='mid' needs MeanTeacherHook(when='mid'): leave the hook out "
-                "of custom_hooks, the training loop adds it with the right settings"
-            )
-        self.update_teacher()
+        streams = weak.pixels_NCHW.split(self.num_mixed(weak))
+        weak_logits = torch.cat([self._teach(stream) for stream in streams])
+        pseudo = self.pseudo_labels(weak_logits) if self.mix and self.mix.uses_labels else None
+        mixed, recipe = self.mixed_views(batch, pseudo=pseudo)
+        target = recipe.apply(weak_logits)
+        logits = forward(self.student, mixed).logits_NCHW
+        compared.append(logits)
+        targets.append(target)
+        valid.append(recipe.apply(weak.valid_NHW))
+
+        # One mean over the pixels of all images together.
+        student, teacher = torch.cat(compared), torch.cat(targets)
+        confidence = None
+        if cfg.confidence_threshold is not None:
+            confidence = confidence_weight(teacher, cfg.confidence_threshold, cfg.confidence_mode)
+            losses["unsup.confident"] = confidence.mean()
+        counted = torch.cat(valid) if cfg.ignore_padding else None
+        distance = consistency_loss(student, teacher, cfg.consistency, confidence, counted)
+        losses["unsup.loss_consistency"] = cfg.unsup_weight * self.rampup() * distance
+        losses["unsup.agree"] = (hard_labels(logits) == hard_labels(target)).float().mean()
+        self.show(weak, weak_logits, mixed, hard_labels(target), recipe.first)
+        return losses
 
     @torch.no_grad()
-    def _teach(self, streams: list[Tensor]) -> Tensor:
-        """The teacher's logits, one forward a stream."""
-        return torch.cat([forward_network(self.teacher, x).logits_NCHW for x in streams])
-
-    def _valid(self, inputs: Inputs, data_samples: Samples) -> Tensor | None:
-        """Pixels that count, of all images that are compared; None for every pixel."""
-        if not self.semi_train_cfg["ignore_padding"]:
-            return None
-        valid, recipe = inputs["valid"], inputs.get("mix")
-        valid = valid if recipe is None else recipe.apply(valid)
-        if not self.semi_train_cfg["consistency_on_labeled"]:
-            return valid
-        labels = stack_masks(data_samples["sup"])
-        return torch.cat([labels != self.ignore_index, valid])
-
-    def _consistency(self, pairs: list[tuple[Tensor, Tensor]], valid: Tensor | None) -> Losses:
-        """The mean over the pixels of all images together, and the confident share."""
-        cfg = self.semi_train_cfg
-        student, teacher = (torch.cat(part) if len(part) > 1 else part[0] for part in zip(*pairs))
-        confidence, losses = None, {}
-        if cfg["confidence_threshold"] is not None:
-            confidence = confidence_weight(
-                teacher, cfg["confidence_threshold"], cfg["confidence_mode"]
-            )
-            losses["unsup.confident"] = confidence.mean()
-        loss = consistency_loss(student, teacher, cfg["consistency"], confidence, valid)
-        losses["unsup.loss_consistency"] = cfg["unsup_weight"] * self.rampup() * loss
-        return losses
-
-
-@MODELS.register_module()
-class CutMixMeanTeacher(MeanTeacher):
-    """Mean teacher with the loss and the settings of French et al.
-
-    The preprocessor needs ``mix=dict(type='CutMix', num_boxes=1, area_range=(0.5, 0.5))``, which is
-    their mask. Their squared distance is summed over the classes and scaled by the share of
-    confident pixels; the teacher is averaged after the step, batch-norm statistics included, and
-    predicts. Settings: those of :class:`MeanTeacher`.
-    """
-
-    train_cfg_defaults = dict(
-        MeanTeacher.train_cfg_defaults,
-        unsup_weight=1.0,
-        consistency="squared_distance",
-        confidence_threshold=0.97,
-        consistency_on_labeled=False,
-        ignore_padding=True,
-        buffers="ema",
-        ema_when="after",
-    )
-    test_cfg_defaults = dict(predict_on="teacher")
-
-    def loss(self, inputs: Inputs, data_samples: Samples) -> Losses:
-        """One iteration on a mixed batch, see :meth:`MeanTeacher.loss`."""
-        if isinstance(inputs, dict) and "unsup_teacher" in inputs and inputs.get("mix") is None:
-            raise ValueError(
-                "CutMixMeanTeacher got a batch that is not mixed: set model.data_preprocessor.mix="
-                "dict(type='CutMix', num_boxes=1, area_range=(0.5, 0.5))"
-            )
-        return super().loss(inputs, data_samples)
+    def _teach(self, x_NCHW: Tensor) -> Tensor:
+        """The teacher's logits."""
+        return forward(self.teacher.module, x_NCHW).logits_NCHW

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from mmseg.registry import MODELS
 
-from .base import Inputs, Losses, Samples, SemiSegmentor
+from ...structures import SemiBatch
+from ..forward import forward
+from .base import Losses, SemiSegmentor
 
 
 @MODELS.register_module()
@@ -16,9 +18,9 @@ class Supervised(SemiSegmentor):
     ``batch_size`` to the labelled count) to not load them at all. The labelled draws stay the same.
     """
 
-    takes_several_views = True
+    needs_unlabeled = False
 
-    def loss(self, inputs: Inputs, data_samples: Samples) -> Losses:
+    def loss(self, batch: SemiBatch) -> Losses:
         """The student's own losses on the labelled images."""
-        self._check_training_inputs(inputs)
-        return self.loss_by_gt(inputs, data_samples)
+        labeled = forward(self.student, batch.labeled.pixels_NCHW)
+        return self.supervised("sup", self.student, labeled, batch.labeled)

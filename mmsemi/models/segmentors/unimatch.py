@@ -1,8 +1,9 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""UniMatch V1: FixMatch with two strong views and a perturbed-feature view.
+"""UniMatch V1: two strong views and a view with perturbed features must agree with the weak view.
 
 Yang, Qi, Feng, Zhang, Shi, *Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic
-Segmentation*, CVPR 2023, https://arxiv.org/abs/2208.09910.
+Segmentation*, CVPR 2023, https://arxiv.org/abs/2208.09910. Equations, known answers, and what we do
+differently: docs/methods/unimatch.md.
 
 The student labels its own weak view. Besides two strong, mixed image views, the weak view's features
 with half of their channels dropped must give the same labels. Works for any backbone and head: the
@@ -20,17 +21,28 @@ Decisions:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from .base import Inputs, Losses
-from .fixmatch import Belief, FixMatch, Views
-from .network import decode, forward_network, map_nested, split_nested
+from ...structures import SemiBatch
+from ..forward import (
+    Outputs,
+    complete_labels,
+    decode,
+    encode,
+    forward,
+    label_pasted,
+    map_nested,
+    split_nested,
+)
+from ..losses import confident_cross_entropy, kept_share
+from ..settings import MixSettings, setting
+from .base import Losses, SemiSegmentor
 
 
 def drop_channels(feats: Any, probability: float) -> Any:
@@ -47,90 +59,116 @@ def drop_channels(feats: Any, probability: float) -> Any:
     return map_nested(drop, feats)
 
 
+@dataclass(frozen=True)
+class UniMatchSettings(MixSettings):
+    """Settings of :class:`UniMatch`."""
+
+    num_views: int = setting(2, "strong views of each unlabelled image", low=1)
+    threshold: float = setting(0.95, "tau; published: 0.95, Cityscapes 0", low=0, high=1)
+    sup_weight: float = setting(0.5, "weight of the supervised loss", low=0)
+    unsup_weight: float = setting(0.5, "weight of the unsupervised loss", low=0)
+    feature_weight: float = setting(
+        0.5,
+        "share of the perturbed-feature view in the unsupervised loss; the strong views share the "
+        "rest equally",
+        low=0,
+        high=1,
+    )
+    feature_dropout: float = setting(0.5, "probability of a channel to be dropped", low=0, high=1)
+    rampup_iters: int = setting(
+        0, "iterations over which `unsup_weight` grows as exp(-5 (1 - t/T)^2)", low=0
+    )
+    labeled_forward: str = setting(
+        "weak",
+        "the labelled images share encoder and decoder, and thereby the batch-norm statistics, with "
+        "the weak views, as released; `'alone'`: they have a forward of their own",
+        choices=("weak", "alone"),
+    )
+    pasted_mode: str = setting(
+        "eval",
+        "mode of the student that labels pasted pixels; `'train'` takes them from the forward that "
+        "labels the rest, one forward less",
+        choices=("eval", "train"),
+    )
+    joint_decoder: bool = setting(
+        False,
+        "decode labelled, weak and both their perturbed features in one forward, as released: "
+        "slower, other batch-norm statistics",
+    )
+
+
 @MODELS.register_module()
-class UniMatch(FixMatch):
+class UniMatch(SemiSegmentor):
     """UniMatch V1 (image-level and feature-level perturbation, dual streams).
 
-    The preprocessor makes the two strong views: ``data_preprocessor=dict(num_student_views=2,
-    strong=dict(type='StrongPhotometric'), mix=dict(type='SingleBoxCutMix', ...))``. With
-    ``pairing='halves'`` the CutMix partners are images of their own (the released code loads a second
+    E.g. ``strong=dict(type='StrongPhotometric'), mix=dict(type='SingleBoxCutMix')``. With
+    ``pairing='halves'`` the pasted images are images of their own (the released code loads a second
     batch for them), with ``'permute'`` the other images of the batch.
-
-    ``semi_train_cfg``:
-
-    - ``threshold`` (0.95): tau; published: 0.95, Cityscapes 0.
-    - ``sup_weight``, ``unsup_weight`` (0.5, 0.5): weights of supervised and unsupervised loss.
-    - ``feature_weight`` (0.5): share of the perturbed-feature view in the unsupervised loss; the
-      strong views share the rest equally.
-    - ``feature_dropout`` (0.5): probability of a channel to be dropped.
-    - ``rampup_iters`` (0): iterations over which ``unsup_weight`` grows as exp(-5 (1 - t/T)^2).
-    - ``partner_mode`` (``'eval'``): as in :class:`FixMatch`.
-    - ``labeled_forward`` (``'weak'``): the labelled images share encoder and decoder, and thereby
-      the batch-norm statistics, with the weak views, as released; ``'alone'``: they have a forward
-      of their own.
-    - ``joint_decoder`` (False): decode labelled, weak and both their perturbed features in one
-      forward, as released; slower, other batch-norm statistics.
     """
 
-    train_cfg_defaults = dict(
-        threshold=0.95,
-        sup_weight=0.5,
-        unsup_weight=0.5,
-        feature_weight=0.5,
-        feature_dropout=0.5,
-        rampup_iters=0,
-        partner_mode="eval",
-        labeled_forward="weak",
-        joint_decoder=False,
-    )
-    has_teacher = False
+    Settings = UniMatchSettings
+    settings: UniMatchSettings
 
-    def _check_settings(self) -> None:
-        self._check_choice("partner_mode", ("eval", "train"))
-        self._check_choice("labeled_forward", ("weak", "alone"))
-        if self.num_views != 2:
-            print_log(
-                f"UniMatch with {self.num_views} strong view(s): the paper has 2, "
-                "data_preprocessor.num_student_views=2",
-                "current",
+    def loss(self, batch: SemiBatch) -> Losses:
+        """One iteration (sections 3.2 to 3.4 of the paper).
+
+        Returns:
+            ``sup.*``: weighted supervised losses; ``unsup.loss_strong``: of the strong views;
+            ``unsup.loss_feature``: of the perturbed features; ``unsup.mask_ratio``: share of valid
+            pixels whose label is confident.
+        """
+        cfg, student, x, weak = self.settings, self.student, batch.labeled, batch.unlabeled
+        count = self.num_mixed(weak)
+        first = weak.pixels_NCHW[:count]  # what mixed images start from; the rest is only pasted
+
+        pasted = None
+        if self.mix is not None:
+            pasted = label_pasted(
+                student, weak.pixels_NCHW, count, cfg.pasted_mode, self.pseudo_labels
             )
+        labeled, own, perturbed = self._forward_weak(x.pixels_NCHW, first)
+        own = self.pseudo_labels(own.logits_NCHW)
+        pseudo, pasted = complete_labels(own, pasted, len(weak))
 
-    def _forward_views(self, inputs: Inputs) -> Views:
-        net, labeled_x, own = self.student, inputs["sup"], self._own_images(inputs)
-        size_hw = labeled_x.shape[-2:]
-        alone = self.semi_train_cfg["labeled_forward"] == "alone"
-        separate = forward_network(net, labeled_x) if alone else None
-        joined = labeled_x[:0] if alone else labeled_x  # what shares a forward with the weak views
-        sizes = [len(joined), len(own)]
-        feats = net.extract_feat(torch.cat([joined, own]))
+        strong, recipe = self.mixed_views(batch, cfg.num_views, pasted)
+        target = recipe.apply_labels(pseudo, batch, pasted, self.ignore_index)
+        strong_logits = forward(student, strong).logits_NCHW
+
+        losses = self.supervised("sup", student, labeled, x)
+        weight = cfg.unsup_weight * self.rampup()
+        of_strong = confident_cross_entropy(
+            strong_logits, target, cfg.threshold, self.ignore_index, cfg.num_views
+        )
+        label = torch.where(weak.valid_NHW[:count], own.label_NHW, self.ignore_index)
+        of_features = confident_cross_entropy(
+            perturbed.logits_NCHW, own._replace(label_NHW=label), cfg.threshold, self.ignore_index
+        )
+        losses["unsup.loss_strong"] = weight * (1 - cfg.feature_weight) * of_strong
+        losses["unsup.loss_feature"] = weight * cfg.feature_weight * of_features
+        losses["unsup.mask_ratio"] = kept_share(target, cfg.threshold, self.ignore_index)
+        self.show_confident(weak, pseudo, strong, target, recipe.first)
+        return losses
+
+    def _forward_weak(self, x_NCHW: Tensor, weak_NCHW: Tensor) -> tuple[Outputs, Outputs, Outputs]:
+        """Outputs of the labelled images, of the weak views, and of their perturbed features."""
+        cfg, student, size_hw = self.settings, self.student, x_NCHW.shape[-2:]
+        alone = cfg.labeled_forward == "alone"
+        separate = forward(student, x_NCHW) if alone else None
+        joined = x_NCHW[:0] if alone else x_NCHW  # what shares a forward with the weak views
+        sizes = [len(joined), len(weak_NCHW)]
+        feats = encode(student, torch.cat([joined, weak_NCHW]))
         joined_feats, weak_feats = split_nested(feats, sizes)
-        if self.semi_train_cfg["joint_decoder"]:
-            both = map_nested(_cat, feats, self._perturb(feats))
-            labeled, weak, _, perturbed = decode(net, both, size_hw).split(sizes * 2)
+        if cfg.joint_decoder:
+            both = map_nested(_cat, feats, drop_channels(feats, cfg.feature_dropout))
+            labeled, weak, _, perturbed = decode(student, both, size_hw).split(sizes * 2)
         else:
-            both = map_nested(_cat, joined_feats, self._perturb(weak_feats))
-            labeled, perturbed = decode(net, both, size_hw).split(sizes)
+            # Every map: what a head taps is not always in its `in_index` (c1 of mmseg's DeepLabv3+).
+            dropped = drop_channels(weak_feats, cfg.feature_dropout)
+            both = map_nested(_cat, joined_feats, dropped)
+            labeled, perturbed = decode(student, both, size_hw).split(sizes)
             with torch.no_grad():
-                weak = decode(net, weak_feats, size_hw)
-        labeled = separate if alone else labeled
-        belief = self._belief(weak.logits_NCHW)
-        strong = forward_network(net, inputs["unsup_student"])
-        return Views(labeled, strong.logits_NCHW, belief, perturbed.logits_NCHW)
-
-    def _perturb(self, feats: Any) -> Any:
-        # Every map: what a head taps is not always in its `in_index` (c1 of mmseg's DeepLabv3+).
-        return drop_channels(feats, self.semi_train_cfg["feature_dropout"])
-
-    def _unsupervised(self, inputs: Inputs, views: Views, belief: Belief, target: Belief) -> Losses:
-        weight = self.semi_train_cfg["unsup_weight"] * self.rampup()
-        share = self.semi_train_cfg["feature_weight"]
-        valid = inputs["valid"][: len(belief.label_NHW)]
-        label = torch.where(valid, belief.label_NHW, self.ignore_index)
-        feature_loss = self._confident_loss(views.perturbed_NCHW, belief.confidence_NHW, label)
-        return {
-            "unsup.loss_strong": weight * (1 - share) * self._strong_loss(views, target),
-            "unsup.loss_feature": weight * share * feature_loss,
-        }
+                weak = decode(student, weak_feats, size_hw)
+        return separate or labeled, weak, perturbed
 
 
 def _cat(*parts: Tensor) -> Tensor:

@@ -1,5 +1,9 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Learning rates and steps of AdvSemiSeg and s4GAN: K6 and K8 of adversarial.md, K11 of s4gan_mlmt.md."""
+"""Learning rates and steps of AdvSemiSeg and s4GAN.
+
+The numbers are those of docs/methods/advsemiseg.md#learning-rate and
+docs/methods/s4gan.md#learning-rate-and-mean-iou.
+"""
 
 from __future__ import annotations
 
@@ -38,11 +42,11 @@ def build(model: Model, lr: float, **custom_keys: dict) -> JointOptimWrapper:
     )
 
 
-K6 = {0: 2.5e-4, 5000: 1.9297238e-4, 10000: 1.3397168e-4, 19999: 3.3652e-8}
-K11 = {30000: 7.1794e-5}
+ADVSEMISEG = {0: 2.5e-4, 5000: 1.9297238e-4, 10000: 1.3397168e-4, 19999: 3.3652e-8}
+S4GAN = {30000: 7.1794e-5}
 
 
-@pytest.mark.parametrize(("iterations", "expected"), [(20000, K6), (40000, K11)])
+@pytest.mark.parametrize(("iterations", "expected"), [(20000, ADVSEMISEG), (40000, S4GAN)])
 @pytest.mark.filterwarnings("ignore:Detected call of")
 def test_poly_schedule(iterations, expected):
     """mmengine's PolyLR is the released one with end = N + 1; the head has 10 times the rate."""
@@ -77,7 +81,7 @@ def travelled(lr_mult: float, steps: int) -> list[float]:
 
 
 def published(times: int, steps: int) -> list[float]:
-    """The same with a parameter that the released code lists several times (T2)."""
+    """The same with a parameter that the released code lists several times."""
     weight = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
     places = []
@@ -90,7 +94,7 @@ def published(times: int, steps: int) -> list[float]:
 
 
 def test_each_parameter_is_stepped_once():
-    """K8; with lr_mult 3 or 4 the long-run rate is the released one, the first steps are shorter."""
+    """With lr_mult 3 or 4 the long-run rate is the released one, the first steps are shorter."""
     assert travelled(1.0, 1)[0] == pytest.approx(-0.1)
     assert travelled(3.0, 1)[0] == pytest.approx(-0.3)
     assert published(3, 1)[0] == pytest.approx(-0.561)

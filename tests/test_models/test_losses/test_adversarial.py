@@ -1,5 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Known answers K1-K5 of adversarial.md and K1-K5 of s4gan_mlmt.md; gradients, ignored pixels, types."""
+"""Known answers, gradients, ignored pixels and types of the losses with a discriminator.
+
+The numbers are those of docs/methods/advsemiseg.md#losses-by-hand and docs/methods/s4gan.md#losses-by-hand.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def approx(value: float):
     return pytest.approx(value, abs=1e-6)
 
 
-def adversarial_k4() -> tuple[Tensor, Tensor]:
+def trusted_case() -> tuple[Tensor, Tensor]:
     confidence = row(-1.38, -1.40, 0, 2)
     return pixels((1, 0), (0, 3), (2, 0), (0, 0.5)).requires_grad_(), confidence
 
@@ -43,12 +46,12 @@ def adversarial_k4() -> tuple[Tensor, Tensor]:
 # --- AdvSemiSeg -----------------------------------------------------------------------------------
 
 
-def test_adversarial_k1_supervised_loss():
+def test_advsemiseg_supervised_loss():
     logits = pixels((2, 0, 0), (0, 1, 0), (7, 8, 9))
     assert cross_entropy(logits, torch.tensor([[[0, 2, 255]]])).item() == approx(0.8954948)
 
 
-def test_adversarial_k2_bce_with_ignored_pixels():
+def test_advsemiseg_bce_with_ignored_pixels():
     logits, valid = row(0, 2, -1), torch.tensor([[[True, True, False]]])
     assert masked_bce_with_logits(logits, True, valid).item() == approx(0.4100376)
     assert masked_bce_with_logits(logits, False, valid).item() == approx(1.4100376)
@@ -56,7 +59,7 @@ def test_adversarial_k2_bce_with_ignored_pixels():
     assert same.item() == approx(0.4100376)
 
 
-def test_adversarial_k3_discriminator_loss_is_one_joint_mean():
+def test_advsemiseg_discriminator_loss_is_one_mean_over_all_fakes():
     fakes = torch.cat([row(1, -2), row(0, 0)])
     real = masked_bce_with_logits(row(3), True)
     assert real.item() == approx(0.0485874)
@@ -69,8 +72,8 @@ def test_adversarial_k3_discriminator_loss_is_one_joint_mean():
     assert (0.5 * masked + 0.5 * real).item() == approx(0.4742197)
 
 
-def test_adversarial_k4_trusted_pixels():
-    logits, confidence = adversarial_k4()
+def test_advsemiseg_trusted_pixels():
+    logits, confidence = trusted_case()
     labels = trusted_labels(logits, confidence, 0.2)
     assert labels.tolist() == [[[0, 255, 0, 1]]]
     loss = cross_entropy(logits, labels)
@@ -80,12 +83,12 @@ def test_adversarial_k4_trusted_pixels():
     assert masked_bce_with_logits(confidence, True).item() == approx(1.0112245)
 
 
-def test_adversarial_k5_total():
+def test_advsemiseg_total():
     supervised = cross_entropy(
         pixels((2, 0, 0), (0, 1, 0), (7, 8, 9)), torch.tensor([[[0, 2, 255]]])
     )
     adversarial = masked_bce_with_logits(row(0, 2, -1), True, torch.tensor([[[True, True, False]]]))
-    logits, confidence = adversarial_k4()
+    logits, confidence = trusted_case()
     semi = cross_entropy(logits, trusted_labels(logits, confidence, 0.2))
     unlabeled = masked_bce_with_logits(confidence, True)
     total = supervised + 0.01 * adversarial + 0.1 * semi + 0.001 * unlabeled
@@ -147,7 +150,7 @@ def test_a_mask_that_would_broadcast_is_refused():
 # --- s4GAN ----------------------------------------------------------------------------------------
 
 
-def test_s4gan_k1_feature_matching_compares_batch_means():
+def test_s4gan_feature_matching_compares_batch_means():
     real = torch.tensor([[1.0, 2], [3, 4]], requires_grad=True)
     fake = torch.tensor([[0.0, 1], [1, 5]], requires_grad=True)
     loss = feature_matching_loss(real, fake)
@@ -159,22 +162,22 @@ def test_s4gan_k1_feature_matching_compares_batch_means():
     assert feature_matching_loss(real, fake[:1]).item() == approx((2 + 2) / 2)
 
 
-def test_s4gan_k2_discriminator_loss():
+def test_s4gan_discriminator_loss():
     fake = masked_bce_with_logits(torch.tensor([[-0.8472979], [0.4054651]]), False)
     real = masked_bce_with_logits(torch.tensor([[1.3862944]]), True)
     assert fake.item() == approx(0.6364828) and real.item() == approx(0.2231436)
     assert (0.5 * (fake + real)).item() == approx(0.4298132)
 
 
-def s4gan_k3() -> tuple[Tensor, Tensor]:
+def selection_case() -> tuple[Tensor, Tensor]:
     images = [pixels((2, 0), (0, 1)), pixels((0, 5), (5, 0)), pixels((1, 0), (0, 1))]
     scores = torch.tensor([0.61, 0.60, 0.30], dtype=torch.float64).logit().float()
     scores[1] = math.log(0.6 / 0.4)  # exactly the threshold, in float32
     return torch.cat(images).requires_grad_(), scores[:, None]
 
 
-def test_s4gan_k3_selected_images():
-    logits, scores = s4gan_k3()
+def test_s4gan_selected_images():
+    logits, scores = selection_case()
     labels, selected = selected_image_labels(logits, scores, 0.6)
     assert selected.tolist() == [True, False, False]
     assert labels[:, 0].tolist() == [[0, 1], [255, 255], [255, 255]]
@@ -190,8 +193,8 @@ def test_s4gan_k3_selected_images():
     assert labels[0].tolist() == [[0, 255]]
 
 
-def test_s4gan_k4_total():
-    logits, scores = s4gan_k3()
+def test_s4gan_total():
+    logits, scores = selection_case()
     labels, _ = selected_image_labels(logits, scores, 0.6)
     matching = feature_matching_loss(
         torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[0.0, 1], [1, 5]])
@@ -199,7 +202,7 @@ def test_s4gan_k4_total():
     assert (0.9 + 0.1 * matching + cross_entropy(logits, labels)).item() == approx(1.1950948)
 
 
-def test_s4gan_k5_rescaling_uses_the_batchs_own_range():
+def test_s4gan_rescaling_uses_the_batchs_own_range():
     batch = torch.tensor([[-100.0, 0], [150, 150]])
     torch.testing.assert_close(rescale_batch(batch), torch.tensor([[0, 0.4], [1, 1]]))
     assert torch.equal(rescale_batch(torch.full((2, 3), 7.0)), torch.zeros(2, 3))

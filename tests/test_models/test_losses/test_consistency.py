@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Consistency losses against the known answers of mean_teacher.md (K1, K2) and plain formulas."""
+"""Consistency losses against the known answers of the mean teachers' pages and plain formulas."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def approx(value: float):
 
 
 def test_mean_teacher_s_loss():
-    """K1."""
+    """docs/methods/mean_teacher.md#loss-by-hand."""
     student, teacher = two_pixels()
     loss = consistency_loss(student, teacher)
     assert loss.item() == approx(0.06352042)
@@ -45,7 +45,7 @@ def test_mean_teacher_s_loss():
     ("threshold", "scalar", "per_pixel"), [(0.97, 0.19056126, None), (0.98, 0.09528063, 0.17661303)]
 )
 def test_loss_of_french_et_al(threshold, scalar, per_pixel):
-    """K2: at 0.97 both pixels are confident, at 0.98 the second alone."""
+    """docs/methods/cutmix_mean_teacher.md#loss-by-hand: both are confident at 0.97, one at 0.98."""
     student, teacher = two_pixels()
 
     def loss(mode, valid=None):
@@ -61,7 +61,7 @@ def test_loss_of_french_et_al(threshold, scalar, per_pixel):
 
 
 def test_loss_of_french_et_al_on_random_logits():
-    """K2, random."""
+    """docs/methods/cutmix_mean_teacher.md#loss-by-hand, random."""
     student, teacher = random_logits()
     share = confidence_weight(3 * teacher, 0.9)
     assert share.item() == 0.375
@@ -73,7 +73,7 @@ def test_loss_of_french_et_al_on_random_logits():
 
 
 def formulas(student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-    """The forms of section 3, mean over pixels, in other words."""
+    """The forms of docs/methods/mean_teacher.md#losses, mean over pixels, in other words."""
     p, q, root = student.softmax(1), teacher.softmax(1), student.shape[1] ** 0.5
     num = student.shape[0] * student.shape[2] * student.shape[3]
     binary = F.binary_cross_entropy(p + 1e-6, q, reduction="sum")
@@ -126,7 +126,7 @@ def test_half_precision_is_computed_in_float32(form):
 
 
 def test_a_confidence_equal_to_the_threshold_counts():
-    """Section 3: kappa = [max p >= threshold]; 0.25 is exact for four equal logits."""
+    """The comparison is >=; 0.25 is exact for four equal logits."""
     assert confidence_weight(torch.zeros(1, 4, 2, 2), 0.25) == 1
     assert confidence_weight(torch.zeros(1, 4, 2, 2), 0.2500001) == 0
 

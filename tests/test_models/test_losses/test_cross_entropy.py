@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Cross-entropies against the known answers of cps.md (K1, K2, K3b, K5) and against numpy."""
+"""Cross-entropies against the known answers of docs/methods/cps.md and against numpy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def logits_from_pixels(images: list[list[list[float]]]) -> Tensor:
 
 
 def cps_case() -> tuple[Tensor, Tensor, Tensor]:
-    """The hand case of cps.md K1: logits of both networks and the label of image 0."""
+    """docs/methods/cps.md#loss-by-hand: logits of both networks and the label of image 0."""
     f1 = logits_from_pixels([[[2, 0, -1], [0, 1, 0.5]], [[0, 1, 0], [3, -1, 0]]])
     f2 = logits_from_pixels([[[0.5, 1, 0], [0, 2, 0]], [[1, 0, 2], [1, 0, -2]]])
     return f1.requires_grad_(), f2.requires_grad_(), torch.tensor([[[0, 255]]])
@@ -72,7 +72,7 @@ def test_cps_random_case():
 
 
 def test_cutmix_random_case():
-    """Pseudo-labels are the argmax of the mixed logits (cps.md K3b)."""
+    """docs/methods/cps.md#mixed-images-and-labels: argmax of the mixed logits."""
     random = np.random.RandomState(3)
     u0_1, u1_1, u0_2, u1_2, q1, q2 = (
         torch.from_numpy(random.randn(2, 4, 4, 6).astype(np.float32)) for _ in range(6)

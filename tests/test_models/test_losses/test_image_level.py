@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Image-level losses; known answers are those of methods/s4gan_mlmt.md."""
+"""Image-level losses; known answers are those of docs/methods/mlmt.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tensor(*rows):
 
 
 def test_classification_known_answer():
-    """K10; mmpretrain's head gives C times as much (M7)."""
+    """docs/methods/mlmt.md#classification-loss; mmpretrain's head gives C times as much."""
     loss = multilabel_bce(tensor((0, 2)), tensor((1, 0)))
     assert loss.item() == pytest.approx(1.4100376, abs=5e-8)
     from mmpretrain.models.heads import MultiLabelClsHead
@@ -55,7 +55,7 @@ def test_classification_does_not_saturate():
 
 
 def test_consistency_known_answers():
-    """K6: cos .5; in a batch with an identical pair."""
+    """docs/methods/mlmt.md#consistency-and-its-weight; in a batch with an identical pair."""
     student, teacher = tensor((1, 1, 0)), tensor((1, 0, 1))
     assert cosine_consistency(student, teacher).item() == pytest.approx(0.5)
     both = cosine_consistency(torch.cat([student, teacher]), torch.cat([teacher, teacher]))
@@ -93,7 +93,7 @@ def test_half_precision_is_raised(loss):
 
 
 def test_weight_known_answers():
-    """K6, and what stands around it: 11 epochs without, the whole weight from 60 on."""
+    """The same page, and what stands around it: 11 epochs without, all of it from 60 on."""
     answers = {0: 0, 9: 0, 10: 0, 11: 0.02, 35: 0.5, 59: 0.98, 60: 1, 99: 1, 10_000: 1}
     for epoch, weight in answers.items():
         assert late_linear_weight(epoch) == pytest.approx(weight), epoch

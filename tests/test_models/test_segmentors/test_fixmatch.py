@@ -1,45 +1,48 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""FixMatch, both forms: what every method must do, and its step against one written out by hand.
+"""FixMatch, both forms: what every method must do, and its step against the reference step.
 
-Numbers of known answers and sections are those of methods/unimatch.md.
+Known answers: docs/methods/fixmatch.md.
 """
 
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hand_step import (
-    assert_same_step,
+from method_tester import MethodTester
+from recorded import (
     assert_state,
+    check_step,
     expected_teacher,
     gradients,
-    ground_truth,
-    logits,
-    make_batch,
     make_method,
-    mix,
+    make_recorded,
     total,
 )
-from method_tester import MethodTester
+from reference.fixmatch import fixmatch_step
 
-from mmsemi.models.augment import MixRecipe
-from mmsemi.models.segmentors.fixmatch import Belief, Views
-from mmsemi.models.segmentors.network import confidence_and_labels
+from mmsemi.errors import ConfigError
+from mmsemi.models.forward import complete_labels, pseudo_labels
+from mmsemi.models.losses import confident_cross_entropy
+from mmsemi.models.views import MixRecipe, Paste
+from mmsemi.structures import PseudoLabels, SemiBatch
 
 STRONG = dict(type="StrongPhotometric")
 STUDENT = dict(labels_from="student")
 
 
 class TestFixMatch(MethodTester):
-    """The form of UniMatch-V2: labels from the teacher, partners from the reversed batch."""
+    """The form of UniMatch-V2: labels from the teacher, pairs from the reversed batch."""
 
     name = "fixmatch"
-    model = dict(type="FixMatch", semi_train_cfg=dict(threshold=0.4, labeled_forward="strong"))
-    preprocessor = dict(strong=STRONG, mix=dict(type="SingleBoxCutMix", pairing="reverse"))
+    model = dict(
+        type="FixMatch",
+        strong=STRONG,
+        mix=dict(type="SingleBoxCutMix", pairing="reverse"),
+        threshold=0.4,
+        labeled_forward="strong",
+    )
     networks = ["student", "teacher"]
     predict_on = "teacher"
     unsup_losses = ("unsup.loss_strong",)
@@ -49,20 +52,22 @@ class TestFixMatchStudent(MethodTester):
     """The form of UniMatch: labels from the student."""
 
     name = "fixmatch_student"
-    model = dict(type="FixMatch", semi_train_cfg=dict(STUDENT, threshold=0.4, rampup_iters=6))
-    preprocessor = dict(strong=STRONG, mix=dict(type="SingleBoxCutMix", pairing="permute"))
+    model = dict(
+        type="FixMatch",
+        strong=STRONG,
+        mix=dict(type="SingleBoxCutMix", pairing="permute"),
+        labels_from="student",
+        threshold=0.4,
+        rampup_iters=6,
+    )
     unsup_losses = ("unsup.loss_strong",)
 
 
 @pytest.fixture
 def build(segmentor_config, preprocessor_config):
-    def make(views: int = 1, **settings):
-        if views > 1:
-            preprocessor_config.update(num_student_views=views, strong=STRONG)
-        settings = {"threshold": 0.5, **settings}
-        return make_method(
-            segmentor_config, preprocessor_config, type="FixMatch", semi_train_cfg=settings
-        )
+    def make(**settings):
+        settings = {"threshold": 0.6, **settings}
+        return make_method(segmentor_config, preprocessor_config, type="FixMatch", **settings)
 
     return make
 
@@ -70,119 +75,63 @@ def build(segmentor_config, preprocessor_config):
 # --- The step -------------------------------------------------------------------------------------
 
 
-def confidence_and_label(outputs):
-    return outputs.detach().softmax(1).max(1)
-
-
-def strong_losses(outputs, own, partner, inputs, views=1, threshold=0.5):
-    """Section 4.6 and 4.7: the loss of each strong view, its divisor all valid pixels."""
-    confidence, label = own
-    valid = inputs["valid"].double()
-    if inputs["mix"] is None:
-        confidence, label, valid = (x.repeat(views, 1, 1) for x in (confidence, label, valid))
-    else:
-        confidence = mix(inputs["mix"], confidence, partner[0])
-        label = mix(inputs["mix"], label.double(), partner[1].double()).long()
-        valid = mix(inputs["mix"], valid, valid)
-    losses = []
-    for z, c, y, v in zip(*(x.chunk(views) for x in (outputs, confidence, label, valid))):
-        pixel = F.cross_entropy(z, y, reduction="none")
-        kept = (v == 1) & (c >= threshold)
-        assert 0.1 < kept.double().mean() < 0.9
-        losses.append(pixel[kept].sum() / (v == 1).sum())
-    return losses
-
-
-def student_step(model, inputs, samples, views=1, joint=False):
-    """Sections 4.1 to 4.7 with one image stream after the other, or labelled and weak together."""
-    net, weak = model.student, inputs["unsup_teacher"]
-    num = len(inputs["unsup_student"]) // views
-    net.eval()
-    with torch.no_grad():
-        partner = confidence_and_label(logits(net, weak[-num:]))
-    net.train()
-    if joint:
-        labeled, own = logits(net, torch.cat([inputs["sup"], weak[:num]])).split([2, num])
-    else:
-        labeled = logits(net, inputs["sup"])
-        with torch.no_grad():
-            own = logits(net, weak[:num])
-    strong = logits(net, inputs["unsup_student"])
-    own = confidence_and_label(own)
-    if num < len(weak):  # indices of the mix are those of the whole batch
-        own = partner = [torch.cat(pair) for pair in zip(own, partner)]
-    losses = strong_losses(strong, own, partner, inputs, views)
-    supervised = F.cross_entropy(labeled, ground_truth(samples), ignore_index=255)
-    return supervised, sum(losses) / len(losses)
-
-
-def check_step(runner, inputs, samples, by_hand, skip=()):
-    """The method's step equals (Lx + Ls) / 2 of the one by hand."""
+@pytest.mark.parametrize(
+    ("settings", "pairing"),
+    [
+        *((dict(STUDENT, labeled_forward="weak"), pairing) for pairing in ("halves", "permute")),
+        *((dict(STUDENT, num_views=2), pairing) for pairing in ("permute", None)),
+        (dict(STUDENT), "halves"),
+        (dict(STUDENT, labeled_forward="strong"), "permute"),
+        *((dict(STUDENT, pasted_mode="train"), pairing) for pairing in ("halves", "permute")),
+        *((dict(labeled_forward="strong"), pairing) for pairing in ("reverse", "halves", None)),
+        (dict(), "reverse"),
+    ],
+)
+def test_the_step_is_the_reference_step(build, settings, pairing):
+    runner = build(**settings)
     model, reference = runner.model, copy.deepcopy(runner.model)
-    runner.start_step()
-    losses = model.loss(inputs, samples)
-    supervised, strong = by_hand(reference, inputs, samples)
-    torch.testing.assert_close(losses["sup.decode.loss_ce"], 0.5 * supervised)
-    torch.testing.assert_close(
-        losses["unsup.loss_strong"].double(), 0.5 * strong, rtol=1e-6, atol=0
+    recorded = make_recorded(pairing, settings.get("num_views", 1))
+    batch = recorded.batch
+    expected = fixmatch_step(
+        reference.student,
+        reference.teacher.module if reference.has_teacher else None,
+        batch.labeled.pixels_NCHW,
+        batch.labeled.labels_NHW,
+        batch.unlabeled.pixels_NCHW,
+        recorded.views,
+        recorded.reference_recipes,
+        batch.unlabeled.valid_NHW,
+        threshold=model.settings.threshold,
+        labeled_forward=model.settings.labeled_forward,
+        pasted_mode=model.settings.pasted_mode,
     )
-    total(losses).backward()
-    (0.5 * (supervised + strong)).backward()
-    assert_same_step(model, reference, skip)
+    losses = check_step(runner, recorded, expected, reference)
+    assert 0.02 < losses["unsup.mask_ratio"] < 0.98
 
 
-@pytest.mark.parametrize("pairing", ["halves", "permute"])
-def test_student_step_equals_the_one_written_out(build, pairing):
-    """The released form: labelled and weak images together; partners in eval mode.
-
-    The running statistics are equal too, hence the partners' forward left them alone.
-    """
-    runner = build(**STUDENT, labeled_forward="weak")
-    inputs, samples = make_batch(pairing)
-    check_step(runner, inputs, samples, partial(student_step, joint=True))
-    assert runner.model.student.backbone.bn1.num_batches_tracked == 2
-
-
-@pytest.mark.parametrize(("pairing", "views"), [("halves", 1), ("permute", 2), (None, 2)])
-def test_student_step_without_a_shared_forward(build, pairing, views):
-    """Each stream has statistics of its own; their order, and thus the running ones, are free."""
-    runner = build(views, **STUDENT)
-    inputs, samples = make_batch(pairing, views)
-    check_step(runner, inputs, samples, partial(student_step, views=views), skip=["running"])
-    assert runner.model.student.backbone.bn1.num_batches_tracked == 3
-
-
-def teacher_step(model, inputs, samples):
-    """Section 5 without the second view and without dropout: cat(x, s1) in one forward."""
-    with torch.no_grad():
-        belief = confidence_and_label(logits(model.teacher.eval(), inputs["unsup_teacher"]))
-    both = logits(model.student, torch.cat([inputs["sup"], inputs["unsup_student"]]))
-    labeled, strong = both.split([2, len(both) - 2])
-    (loss,) = strong_losses(strong, belief, belief, inputs)
-    return F.cross_entropy(labeled, ground_truth(samples), ignore_index=255), loss
-
-
-@pytest.mark.parametrize("pairing", ["reverse", "halves", None])
-def test_teacher_step_equals_the_one_written_out(build, pairing):
-    """And the average behind it: decay min(1 - 1/(k+1), 0.996), floating buffers included."""
+def test_the_teacher_follows_after_the_step(build):
+    """Decay min(1 - 1/(k+1), 0.996), floating buffers included; it is in eval mode."""
     runner = build(labeled_forward="strong")
-    model = runner.model
-    check_step(runner, *make_batch(pairing), teacher_step)
-    assert all(p.grad is None for p in model.teacher.parameters())
-    assert model.teacher.backbone.bn1.num_batches_tracked == 0 and not model.teacher.training
+    model, recorded = runner.model, make_recorded("reverse")
+    runner.start_step()
+    total(recorded.loss(model)).backward()
+    net = model.teacher.module
+    assert all(p.grad is None for p in net.parameters())
+    assert net.backbone.bn1.num_batches_tracked == 0 and not net.training
     runner.optim_wrapper.optimizer.step()
-    runner.message_hub.update_info("mean_teacher_steps", 9)
-    expected = expected_teacher(model.student, model.teacher, 1 / 10, "ema")
+    steps = {**model.teacher.state_dict(), "steps": torch.tensor(9)}
+    model.teacher.load_state_dict(steps)
+    expected = expected_teacher(model.student, net, 1 / 10, "ema")
     for hook in runner.hooks:
         hook.after_train_iter(runner, 0)
-    assert_state(model.teacher, expected)
+    assert_state(net, expected)
 
 
 def test_the_average_follows_the_published_warm_up(build):
-    """Known answer 3, with the settings that the method asks its hook for."""
+    """Known answer "warm-up of the average"."""
     runner = build()
     bias, averaged = (
-        net.decode_head.conv_seg.bias for net in (runner.model.student, runner.model.teacher)
+        net.decode_head.conv_seg.bias for net in (runner.model.student, runner.model.teacher.module)
     )
     found = []
     with torch.no_grad():
@@ -203,37 +152,36 @@ def test_the_average_follows_the_published_warm_up(build):
         (dict(STUDENT), "permute", 3),
         (dict(STUDENT, labeled_forward="weak"), "permute", 2),
         (dict(STUDENT, labeled_forward="strong"), "permute", 2),
-        (dict(STUDENT, partner_mode="train"), "permute", 3),
-        (dict(STUDENT, partner_mode="train"), "halves", 4),
+        (dict(STUDENT, pasted_mode="train"), "permute", 3),
+        (dict(STUDENT, pasted_mode="train"), "halves", 4),
         (dict(), "reverse", 2),
         (dict(labeled_forward="strong"), "reverse", 1),
     ],
 )
 def test_forwards_in_train_mode(build, settings, pairing, passes):
     runner = build(**settings)
-    runner.model.loss(*make_batch(pairing))
+    make_recorded(pairing).loss(runner.model)
     assert runner.model.student.backbone.bn1.num_batches_tracked == passes
     assert all(module.training for module in runner.model.student.modules())
 
 
 @pytest.mark.parametrize("settings", [dict(STUDENT), dict(STUDENT, labeled_forward="weak"), dict()])
 def test_the_strong_loss_gives_the_weak_view_no_gradient(build, settings):
-    inputs, samples = make_batch("permute")
-    weak = inputs["unsup_teacher"].requires_grad_()
-    student = inputs["unsup_student"] = inputs["unsup_student"].requires_grad_()
-    loss = build(**settings).model.loss(inputs, samples)["unsup.loss_strong"]
-    to_weak, to_student = torch.autograd.grad(loss, [weak, student], allow_unused=True)
-    assert to_weak is None and to_student.abs().sum() > 0
+    recorded = make_recorded("permute")
+    weak = recorded.batch.unlabeled.pixels_NCHW.requires_grad_()
+    strong = recorded.views[0] = recorded.views[0].detach().requires_grad_()
+    loss = recorded.loss(build(**settings).model)["unsup.loss_strong"]
+    to_weak, to_strong = torch.autograd.grad(loss, [weak, strong], allow_unused=True)
+    assert to_weak is None and to_strong.abs().sum() > 0
 
 
 @pytest.mark.parametrize("settings", [dict(STUDENT), dict()])
 def test_labels_that_are_all_ignored_and_images_that_are_all_padding(build, settings):
-    inputs, samples = make_batch("permute")
-    for sample in samples["sup"]:
-        sample.gt_sem_seg.data.fill_(255)
-    inputs["valid"].zero_()
+    recorded = make_recorded("permute")
+    recorded.batch.labeled.labels_NHW.fill_(255)
+    recorded.batch.unlabeled.valid_NHW.zero_()
     runner = build(**settings)
-    losses = runner.model.loss(inputs, samples)
+    losses = recorded.loss(runner.model)
     for key in ("sup.decode.loss_ce", "unsup.loss_strong"):
         assert losses[key] == 0 and losses[key].requires_grad, key
     assert losses["unsup.mask_ratio"] == 0
@@ -246,7 +194,7 @@ def test_the_weight_follows_the_ramp_up(build):
     for settings in (dict(), dict(rampup_iters=10)):
         runner = build(**settings)
         runner.message_hub.update_info("iter", 5)
-        values.append(runner.model.loss(*make_batch("permute"))["unsup.loss_strong"])
+        values.append(make_recorded("permute").loss(runner.model)["unsup.loss_strong"])
     torch.testing.assert_close(values[1], values[0] * 0.286505, rtol=1e-5, atol=0)
 
 
@@ -254,7 +202,7 @@ def test_confidence_is_float32_under_autocast():
     outputs = torch.randn(2, 5, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16()
     want, labels = outputs.double().softmax(1).max(1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        confidence, found = confidence_and_labels(outputs)
+        found, confidence, _ = pseudo_labels(outputs)
     assert confidence.dtype == torch.float32 and torch.equal(found, labels)
     torch.testing.assert_close(confidence.double(), want, rtol=1e-6, atol=0)
 
@@ -263,20 +211,18 @@ def test_confidence_is_float32_under_autocast():
     ("settings", "pairing"), [(dict(STUDENT), "halves"), (dict(STUDENT), "permute"), ({}, None)]
 )
 def test_what_is_shown_of_the_labels(build, settings, pairing):
-    inputs, samples = make_batch(pairing)
+    recorded = make_recorded(pairing)
     model = build(**settings).model
-    model.keep_visuals = True
-    losses = model.loss(inputs, samples)
-    shown = model.visuals
-    assert shown["label"].shape == shown["confidence"].shape == (4, 16, 16)
-    assert shown["target"].shape == (len(inputs["unsup_student"]), 16, 16)
-    valid = inputs["valid"]
-    valid = valid if pairing is None else inputs["mix"].apply(valid)
-    share = (shown["target"] != 255).sum() / valid.sum()
+    model.wants_to_show = True
+    losses = recorded.loss(model)
+    shown = model.shown
+    assert shown.pseudo.label_NHW.shape == shown.pseudo.confidence_NHW.shape == (4, 16, 16)
+    assert len(shown.target_BHW) == len(shown.views_BCHW) == len(shown.first_B)
+    share = (shown.target_BHW != 255).sum() / recorded.mixed_valid.sum()
     torch.testing.assert_close(losses["unsup.mask_ratio"], share)
 
 
-# --- Known answer 1 -------------------------------------------------------------------------------
+# --- Known answer: loss, mix and ignored pixels ----------------------------------------------------
 
 
 def image(*rows: list[tuple[float, float, float]]) -> torch.Tensor:
@@ -284,86 +230,93 @@ def image(*rows: list[tuple[float, float, float]]) -> torch.Tensor:
 
 
 WEAK = image([(4, 0, 0), (0, 3, 0), (0, 0, 4)], [(0, 4, 0), (3, 0, 0), (4, 0, 0)])
-PARTNER = image([(0, 4, 0)] * 3, [(0, 4, 0), (0, 4, 0), (0, 0, 3)])
+PASTED = image([(0, 4, 0)] * 3, [(0, 4, 0), (0, 4, 0), (0, 0, 3)])
 STRONG_LOGITS = image([(1, 0, 0)] * 3, [(1, 0, 0)] * 3)
 
 
-def hand_case() -> dict:
-    """The image is ignored at (1, 0), its partner at (0, 2); the box is column 2."""
+def known_target(pseudo: PseudoLabels, pasted: PseudoLabels | None) -> PseudoLabels:
+    """The image is ignored at (1, 0), the pasted one at (0, 2); the box is column 2."""
+    batch: SemiBatch = make_recorded().batch
     valid = torch.ones(2, 2, 3, dtype=torch.bool)
     valid[0, 1, 0] = valid[1, 0, 2] = False
+    batch.unlabeled.valid_NHW = valid
     mask = torch.zeros(1, 1, 2, 3, dtype=torch.bool)
     mask[..., 2] = True
-    recipe = MixRecipe(mask, torch.tensor([0]), torch.tensor([1]))
-    return dict(unsup_teacher=torch.zeros(2, 3, 2, 3), valid=valid, mix=recipe)
+    recipe = MixRecipe(torch.tensor([0]), [Paste(mask, torch.tensor([1]))])
+    pseudo, pasted = complete_labels(pseudo, pasted, 2)
+    return recipe.apply_labels(pseudo, batch, pasted)
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.95, 0.1378612), (0, 1.0514447)])
-def test_loss_mix_and_ignore(build, threshold, expected):
-    model = build(**STUDENT, threshold=threshold, unsup_weight=0.5).model
-    belief, partner = model._belief(WEAK), model._belief(PARTNER)
-    target = model._target(hand_case(), belief, partner)
+def test_loss_mix_and_ignore(threshold, expected):
+    target = known_target(pseudo_labels(WEAK), pseudo_labels(PASTED))
     assert target.label_NHW.tolist() == [[[0, 1, 255], [255, 0, 2]]]  # 255: ignored in the mix
     confident = [[0.964663, 0.909443, 0.964663], [0.964663, 0.909443, 0.909443]]
     assert target.confidence_NHW.flatten().tolist() == pytest.approx(sum(confident, []), abs=1e-6)
-    views = Views(labeled=None, strong_NCHW=STRONG_LOGITS)
-    assert model._strong_loss(views, target).item() == pytest.approx(expected, abs=1e-6)
-    weighted = model._unsupervised(hand_case(), views, belief, target)
-    assert list(weighted) == ["unsup.loss_strong"]
-    assert weighted["unsup.loss_strong"].item() == pytest.approx(expected / 2, abs=1e-6)
+    loss = confident_cross_entropy(STRONG_LOGITS, target, threshold)
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_one_belief_about_all_images_gives_the_same_target(build):
-    """A teacher labels image and partner in one forward."""
-    model = build().model
-    both = model._belief(torch.cat([WEAK, PARTNER]))
-    separate = model._target(hand_case(), model._belief(WEAK), model._belief(PARTNER))
-    for ours, theirs in zip(model._target(hand_case(), both, None), separate):
+def test_labels_of_all_images_at_once_give_the_same_target():
+    """A teacher labels both images in one forward."""
+    at_once = known_target(pseudo_labels(torch.cat([WEAK, PASTED])), None)
+    apart = known_target(pseudo_labels(WEAK), pseudo_labels(PASTED))
+    for ours, theirs in zip(at_once[:2], apart[:2]):
         assert torch.equal(ours, theirs)
 
 
-def test_a_confidence_equal_to_the_threshold_counts(build):
-    model = build(threshold=0.5).model
+def test_a_confidence_equal_to_the_threshold_counts():
     label = torch.zeros(1, 2, 3, dtype=torch.long)
     at, below = torch.full((1, 2, 3), 0.5), torch.full((1, 2, 3), 0.4999999)
-    views = Views(labeled=None, strong_NCHW=STRONG_LOGITS)
-    assert model._strong_loss(views, Belief(at, label)).item() == pytest.approx(0.5514447, abs=1e-6)
-    assert model._strong_loss(views, Belief(below, label)) == 0
+    loss = confident_cross_entropy(STRONG_LOGITS, PseudoLabels(label, at), 0.5)
+    assert loss.item() == pytest.approx(0.5514447, abs=1e-6)
+    assert confident_cross_entropy(STRONG_LOGITS, PseudoLabels(label, below), 0.5) == 0
 
 
 @pytest.mark.parametrize("settings", [dict(STUDENT), dict()])
 def test_totals(build, settings, monkeypatch):
-    """Known answer 2, for Lx = 1 and Ls = 0.4."""
+    """Known answer "totals", for Lx = 1 and Ls = 0.4."""
     monkeypatch.setattr(
         "mmsemi.models.segmentors.base.supervised_losses",
         lambda *_: {"decode.loss_ce": torch.tensor(1.0), "decode.acc_seg": torch.tensor(50.0)},
     )
-    model = build(**settings).model
-    model._confident_loss = lambda *_: torch.tensor(0.4)
-    losses = model.loss(*make_batch("permute"))
+    monkeypatch.setattr(
+        "mmsemi.models.segmentors.fixmatch.confident_cross_entropy", lambda *_: torch.tensor(0.4)
+    )
+    losses = make_recorded("permute").loss(build(**settings).model)
     assert total(losses).item() == pytest.approx(0.7)
     assert losses["sup.decode.acc_seg"] == 50, "weights are for losses"
 
 
-# --- Messages -------------------------------------------------------------------------------------
+# --- Refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    "settings",
     [
-        (dict(labeled_forward="weak"), "labeled_forward='weak' needs labels_from='student'"),
-        (dict(buffers="keep"), "buffers='keep' is for teachers in train mode"),
-        (dict(labels_from="pupil"), "labels_from='pupil' is none of 'teacher', 'student'"),
-        (dict(labeled_forward="x"), "labeled_forward='x' is none of 'alone', 'weak', 'strong'"),
-        (dict(partner_mode="x"), "partner_mode='x' is none of 'eval', 'train'"),
+        dict(labeled_forward="weak"),  # with a teacher the student never sees it
+        dict(buffers="keep"),
+        dict(labels_from="pupil"),
+        dict(labeled_forward="x"),
+        dict(pasted_mode="x"),
+        dict(threshold=1.5),
+        dict(threshold="0.9"),
+        dict(num_views=0),
+        dict(num_views=True),
+        dict(sup_weight=float("nan")),
+        dict(momentum=0),
+        dict(predict_on="pupil"),
+        dict(STUDENT, predict_on="teacher"),
     ],
 )
-def test_settings_that_do_not_work_are_refused(build, settings, message):
-    with pytest.raises(ValueError, match=f"FixMatch.semi_train_cfg.{message}"):
+def test_settings_that_no_run_can_mean_are_refused(build, settings):
+    name, value = list(settings.items())[-1]
+    with pytest.raises(ConfigError, match=f"{name}={value!r}"):
         build(**settings)
 
 
 def test_missing_unlabelled_images_say_what_to_set(build):
-    inputs, samples = make_batch()
-    with pytest.raises(ValueError, match="num_per_source.unlabeled to at least 1"):
-        build().model.loss(dict(sup=inputs["sup"]), samples)
+    recorded = make_recorded()
+    recorded.batch.unlabeled = None
+    with pytest.raises(ConfigError, match=r"num_per_source\.unlabeled"):
+        recorded.loss(build().model)

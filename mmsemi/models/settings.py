@@ -1,0 +1,145 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The settings of a method: one frozen dataclass, checked when the model is built.
+
+A field says all there is to know about a setting: type, default, meaning and range. The tables in
+``configs/<method>/README.md`` are made from it.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from ..errors import ConfigError
+from ..utils import close_matches
+
+
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    choices: Collection[Any] = (),
+) -> Any:
+    """A documented field of :class:`MethodSettings`.
+
+    Args:
+        default: Value where a config gives none.
+        doc: What it is, for people.
+        low: Least legal number.
+        high: Largest legal number.
+        choices: All legal values, if they are few.
+    """
+    metadata = dict(doc=doc, low=low, high=high, choices=tuple(choices))
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """What every method has; its own settings are the fields of a subclass.
+
+    Raises:
+        ConfigError: A value is of another type, out of its range or none of the choices.
+    """
+
+    predict_on: str | int | None = setting(
+        None, "the network that predicts; None: the teacher where there is one, else the student"
+    )
+
+    @classmethod
+    def read(cls, method: str, values: dict[str, Any]) -> MethodSettings:
+        """The settings in a model's config.
+
+        Raises:
+            ConfigError: A name is unknown; the message names those that resemble it.
+        """
+        known = [item.name for item in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(
+                    f"{method} has no setting '{name}'{close_matches(name, known)} "
+                    f"(known: {', '.join(known)})"
+                )
+        return cls(**values)
+
+    @property
+    def _method(self) -> str:
+        return type(self).__name__.removesuffix("Settings")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in fields(self):
+            value, rule = getattr(self, item.name), item.metadata
+            name = f"{self._method}.{item.name}={value!r}"
+            if rule["choices"] and value not in rule["choices"]:
+                raise ConfigError(f"{name} is none of {', '.join(map(repr, rule['choices']))}")
+            if not _is_of_type(value, hints[item.name]):
+                raise ConfigError(f"{name} must be {_type_name(hints[item.name])}")
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if is_number and not (math.isfinite(value) and rule["low"] <= value <= rule["high"]):
+                low, high = rule["low"], rule["high"]
+                legal = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}]"
+                raise ConfigError(
+                    f"{name} must be a finite number {legal if low > -math.inf else ''}"
+                )
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Refuse the value of one setting.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(f"{self._method}.{name}={getattr(self, name)!r}: {reason}")
+
+    def refuse_unused(self, *names: str, reason: str) -> None:
+        """Refuse settings that are given another value than their default although nothing reads them.
+
+        Raises:
+            ConfigError: One of them is.
+        """
+        for item in fields(self):
+            if item.name in names and getattr(self, item.name) != item.default:
+                self.refuse(item.name, f"it is not used, {reason}")
+
+
+@dataclass(frozen=True)
+class ViewSettings(MethodSettings):
+    """Settings of a method that shows its student another view of unlabelled images."""
+
+    strong: dict | None = setting(
+        None, "photometric operation of the student's view, e.g. `dict(type='StrongPhotometric')`"
+    )
+
+
+@dataclass(frozen=True)
+class MixSettings(ViewSettings):
+    """Settings of a method that also mixes its views."""
+
+    mix: dict | None = setting(None, "how views are mixed, e.g. `dict(type='CutMix')`")
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    is_union = get_origin(hint) in (Union, types.UnionType)
+    return get_args(hint) if is_union else (hint,)
+
+
+def _is_of_type(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; an int is a float, a bool is no number."""
+    for part in _parts(hint):
+        if part is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return True
+        if part is int and isinstance(value, bool):
+            continue
+        if isinstance(value, get_origin(part) or part):
+            return True
+    return False
+
+
+def _type_name(hint: Any) -> str:
+    names = {float: "a number", int: "a whole number", bool: "True or False", str: "a text"}
+    names |= {dict: "a config", type(None): "None"}
+    return " or ".join(names.get(get_origin(p) or p, str(p)) for p in _parts(hint))

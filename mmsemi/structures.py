@@ -1,0 +1,96 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""What a training step is given, and what it says about unlabelled images.
+
+Shape suffixes: N images, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mmseg.structures import SegDataSample
+from torch import BoolTensor, Generator, LongTensor, Tensor
+
+
+@dataclass
+class Images:
+    """The images of one source in a batch, stacked and on the device.
+
+    Attributes:
+        pixels_NCHW: Normalised float images; for unlabelled ones the weak view.
+        rgb_NCHW: The same before normalisation, values in [0, 255], which strong views start from.
+        valid_NHW: False on padding.
+        samples: mmseg's samples, with file names and, if there is a mask, ``gt_sem_seg``.
+        labels_NHW: Class indices, the ignored value on padding; None without masks.
+    """
+
+    pixels_NCHW: Tensor
+    rgb_NCHW: Tensor
+    valid_NHW: BoolTensor
+    samples: list[SegDataSample]
+    labels_NHW: LongTensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels_NCHW)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width."""
+        return tuple(self.pixels_NCHW.shape[-2:])
+
+    @property
+    def paths(self) -> list[str]:
+        """Image file of each image; its number in the batch where the file is unknown."""
+        return [s.metainfo.get("img_path", str(i)) for i, s in enumerate(self.samples)]
+
+
+@dataclass
+class SemiBatch:
+    """A batch by source.
+
+    Attributes:
+        labeled: Labelled images.
+        unlabeled: Unlabelled images, if the batch has any.
+        sources: Further sources by name, e.g. ``gt``.
+        generator: CPU generator of everything random in the step; None is torch's global one.
+    """
+
+    labeled: Images
+    unlabeled: Images | None = None
+    sources: dict[str, Images] = field(default_factory=dict)
+    generator: Generator | None = None
+
+
+class PseudoLabels(NamedTuple):
+    """What a network says about images, without gradient.
+
+    Attributes:
+        label_NHW: Likeliest class.
+        confidence_NHW: Its probability, float32; 1 for a true label.
+        certainty_N: Confidence in the whole image, see
+            :func:`~mmsemi.models.forward.image_certainty`; None unless a mix asks for it.
+    """
+
+    label_NHW: LongTensor
+    confidence_NHW: Tensor
+    certainty_N: Tensor | None = None
+
+
+@dataclass
+class Shown:
+    """What a method shows of its pseudo-labels.
+
+    Attributes:
+        images: Unlabelled images.
+        pseudo: Pseudo-labels of their weak views.
+        views_BCHW: The student's views, normalised.
+        target_BHW: Label of each view; the ignored value where the method keeps none.
+        first_B: The image that each view starts from.
+    """
+
+    images: Images
+    pseudo: PseudoLabels
+    views_BCHW: Tensor
+    target_BHW: LongTensor
+    first_B: LongTensor
