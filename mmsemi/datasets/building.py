@@ -103,20 +103,20 @@ def build_sources(
 
 def _split(found: SourceSet, config: dict | None, described: str) -> None:
     """Restrict the labelled source to the images that the split labels."""
-    whole = found.all_labeled
-    ids = relative_ids(whole.img_paths)
+    whole, paths = found.all_labeled, found.all_labeled.img_paths
+    ids = relative_ids(paths)
     index_of = {name: i for i, name in enumerate(ids)}
     if len(index_of) < len(ids):
         twice = next(name for i, name in enumerate(ids) if index_of[name] != i)
         raise DataError(f"the labelled data set {described} lists '{twice}' twice: remove one")
     names = sorted(ids)
-    found.path_of = {name: whole.img_paths[index_of[name]] for name in names}
+    found.path_of = {name: paths[index_of[name]] for name in names}
     if config is None:
         labeled, unlabeled = names, []
     else:
         split = TASK_UTILS.build(config)
         if isinstance(split, PublishedSplit):
-            split.image_folder = common_folder(whole.img_paths)
+            split.image_folder = common_folder(paths)
         options = ", ".join(f"{key}={value!r}" for key, value in config.items() if key != "type")
         name = getattr(split, "name", None) or f"{type(split).__name__}({options})"
         labeled, unlabeled = split(names)

@@ -193,12 +193,12 @@ class Source:
             items.append(Item(image, mask if self.opens_masks and part.opens_masks else "", part))
         return items
 
-    @property
+    @cached_property
     def img_paths(self) -> list[str]:
         """The images, in the order of the source."""
         return [item.img_path for item in self.items]
 
-    @property
+    @cached_property
     def masks(self) -> list[str]:
         """The masks that are opened."""
         return [item.mask_path for item in self.items if item.mask_path]

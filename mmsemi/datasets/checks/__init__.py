@@ -15,9 +15,9 @@ Decisions:
 - Copies are found by the hash of the file's bytes: exact and cheap, blind to a re-saved image.
 """
 
-from . import image_rules, list_rules, mask_rules, place_rules  # noqa: F401  (they fill RULES)
 from .config import Check, check_config
-from .rules import RULES, Finding, Hit, Rule, is_failure
+from .findings import Finding, Hit, Rule, is_failure
+from .rules import RULES
 from .start import check_at_start
 
 __all__ = [

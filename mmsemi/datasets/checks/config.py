@@ -21,7 +21,8 @@ from ..building import build_dataset, build_sources
 from ..pipelines import check_crop_size
 from ..semi_dataset import SemiDataset
 from ..sources import Source
-from .rules import RULES, Finding, Hit, judge
+from .findings import Finding, Hit
+from .rules import RULES, judge
 from .scan import Task, scan_files
 from .survey import Survey
 

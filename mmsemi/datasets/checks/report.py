@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .config import Check
-from .rules import MAX_EXAMPLES, SEVERITIES, Finding
+from .findings import MAX_EXAMPLES, SEVERITIES, Finding
 from .survey import Survey
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from ...errors import DataError
 from ..semi_dataset import SemiDataset
 from ..sources import Source, leaves, unwrap
-from .rules import FEW, NAMES, judge
+from .rules import judge
 from .scan import content_hash, scan_mask
 from .survey import Found, Survey
 
@@ -50,7 +50,7 @@ def check_at_start(train_dataset: Dataset, val_dataset: Dataset | None = None) -
     if is_main_process():
         survey.found = read_until_all_classes(survey)
 
-    findings = judge(survey, (NAMES, FEW))
+    findings = judge(survey, ("names", "few"))
     missing = [one for one in findings if one.code in _MISSING and one.source in train.sources]
     if sum(one.count for one in missing) <= train.max_unreadable:
         for one in missing:

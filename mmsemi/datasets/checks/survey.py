@@ -23,9 +23,9 @@ Found = Mapping[tuple[str, str], Facts]
 
 
 class MaskCount(NamedTuple):
-    """One index mask: its sample, pixels without a label, all pixels, value that is no class -> pixels."""
+    """One index mask: its path, pixels without a label, all pixels, value that is no class -> pixels."""
 
-    item: Item
+    path: str
     void: int
     total: int
     outside: dict[int, int]
@@ -149,7 +149,6 @@ class Survey:
 
     def __post_init__(self) -> None:
         self.sources = [source for source in self.sources if len(source)]
-        self._folders: dict[str, list[str]] = {}
 
     @cached_property
     def parts(self) -> list[tuple[str, Part]]:
@@ -223,7 +222,7 @@ class Survey:
                 mask, item.part.label_table, classes, source.ignore_index
             )
             total = int(pixels.sum()) + void + sum(outside.values())
-            stats.masks.append(MaskCount(item, void, total, outside))
+            stats.masks.append(MaskCount(mask.path, void, total, outside))
             stats.mask_modes[mask.mode] += 1
             stats.stored_zero |= 0 in mask.histogram
             stats.pixels += pixels
@@ -255,14 +254,22 @@ class Survey:
         read = {part.list_file: part for _, part in self.parts if part.is_local}
         return [ListFile(path, read.get(path)) for path in dict.fromkeys([*own, *read]) if path]
 
-    def list_folder(self, folder: str, part: Part) -> list[str]:
-        """All files below a folder, sorted, as names relative to it."""
-        if folder not in self._folders:
-            storage = dict(backend_args=part.backend_args)
-            names = (
-                fileio.list_dir_or_file(folder, list_dir=False, recursive=True, **storage)
-                if fileio.isdir(folder, **storage)
-                else ()
-            )
-            self._folders[folder] = sorted(names)
-        return self._folders[folder]
+    @cached_property
+    def folders(self) -> list[tuple[str, Part, list[str], list[str]]]:
+        """Name, data set, files of the image folder and of the mask folder, of sets without a list.
+
+        (With a list, other files in the folder are the rule, as in PASCAL VOC.)
+        """
+        return [
+            (name, part, *(_list_folder(folder, part) for folder in (part.img_dir, part.mask_dir)))
+            for name, part in self.parts
+            if part.img_dir and part.mask_dir and not part.list_file
+        ]
+
+
+def _list_folder(folder: str, part: Part) -> list[str]:
+    """All files below a folder, as sorted names relative to it."""
+    storage = dict(backend_args=part.backend_args)
+    if not fileio.isdir(folder, **storage):
+        return []
+    return sorted(fileio.list_dir_or_file(folder, list_dir=False, recursive=True, **storage))

@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 
 from ..sources import Item, Source
-from .image_rules import with_note
-from .rules import FEW, NAMES, Hit, rule
+from .findings import Find, Hit
+from .image_faults import with_note
 from .scan import MaskFacts
-from .survey import MaskCount, Statistics, Survey, is_expanded
+from .survey import MaskCount, Statistics, Survey
 
 # A mask with less label than this is most likely no good mask.
 MOSTLY_VOID = 0.9
@@ -20,10 +19,9 @@ MOSTLY_VOID = 0.9
 SOURCE_VOID = 0.5
 
 
-@rule("error", "mask-missing", "{count} of {total} images have no mask", "{advice}", NAMES)
-def _missing(survey: Survey) -> Iterator[Hit]:
+def missing_masks(survey: Survey) -> Iterator[Hit]:
+    """Masks that do not exist; without the image, too, the list is wrong, another rule's matter."""
     for source in survey.sources:
-        # Without the image, too, the line of the list is wrong, which is a rule of its own.
         missing = [
             item.mask_path
             for item in source.items
@@ -46,13 +44,8 @@ def _advise_missing(source: Source, missing: list[str]) -> str:
     return "add the masks, or move the images to the unlabelled ones"
 
 
-@rule(
-    "error",
-    "size-mismatch",
-    "image and mask differ in size",
-    "pair the right files, or make the masks again at the images' size",
-)
-def _sizes(survey: Survey) -> Iterator[Hit]:
+def other_sizes(survey: Survey) -> Iterator[Hit]:
+    """Pairs of an image and a mask of different sizes."""
     for source in survey.sources:
         images = {item.img_path: image for item, image in survey.images(source)}
         examples = []
@@ -60,9 +53,9 @@ def _sizes(survey: Survey) -> Iterator[Hit]:
             image = images.get(item.img_path)
             if image is None or mask.size_wh == image.size_wh:
                 continue
-            turned = mask.size_wh == (image.width, image.height)
+            is_turned = mask.size_wh == (image.width, image.height)
             sizes = [f"{w}x{h}" for w, h in (image.size_wh, mask.size_wh)]
-            note = ", the image is turned by its EXIF tag" if turned else ""
+            note = ", the image is turned by its EXIF tag" if is_turned else ""
             examples.append(f"{item.img_path} (image {sizes[0]}, mask {sizes[1]}{note})")
         yield Hit(source.name, examples)
 
@@ -70,23 +63,23 @@ def _sizes(survey: Survey) -> Iterator[Hit]:
 # --- Kinds of files -------------------------------------------------------------------------------
 
 
-def _masks(
-    test: Callable[[MaskFacts, Item], object], survey: Survey
-) -> Iterator[tuple[Source, list[MaskFacts]]]:
+def masks(test: Callable[[MaskFacts, Item], object]) -> Find:
+    """Mask files of which a test is true."""
+
+    def find(survey: Survey) -> Iterator[Hit]:
+        for source in survey.sources:
+            bad = [mask.path for item, mask in survey.read_masks(source) if test(mask, item)]
+            yield Hit(source.name, bad)
+
+    return find
+
+
+def colour_masks(survey: Survey) -> Iterator[Hit]:
+    """Colour pictures in the place of masks."""
     for source in survey.sources:
-        yield source, [mask for item, mask in survey.read_masks(source) if test(mask, item)]
-
-
-@rule(
-    "error",
-    "mask-is-colour",
-    "a mask must hold one class index a pixel, these are colour pictures",
-    "{advice}",
-)
-def _colour(survey: Survey) -> Iterator[Hit]:
-    for source, masks in _masks(lambda mask, item: mask.is_colour, survey):
-        examples = [with_note(mask.path, mask.mode) for mask in masks]
-        yield Hit(source.name, examples, dict(advice=_advise_colour(source, masks)))
+        bad = [mask for _, mask in survey.read_masks(source) if mask.is_colour]
+        examples = [with_note(mask.path, mask.mode) for mask in bad]
+        yield Hit(source.name, examples, dict(advice=_advise_colour(source, bad)))
 
 
 def _advise_colour(source: Source, masks: list[MaskFacts]) -> str:
@@ -100,54 +93,28 @@ def _advise_colour(source: Source, masks: list[MaskFacts]) -> str:
     return "replace each colour by its class index and save a single-channel or palette PNG"
 
 
-@rule(
-    "error",
-    "mask-palette-expanded",
-    "LoadAnnotations(imdecode_backend='cv2') turns palette masks into colours",
-    "remove imdecode_backend from LoadAnnotations (the default keeps the indices)",
-)
-def _expanded(survey: Survey) -> Iterator[Hit]:
-    for source, masks in _masks(lambda mask, item: is_expanded(mask, item.part), survey):
-        yield Hit(source.name, [mask.path for mask in masks])
-
-
-@rule(
-    "warning",
-    "mask-is-jpeg",
-    "JPEG changes values at edges, so that indices become other classes",
-    "make the masks again as PNG",
-)
-def _jpeg(survey: Survey) -> Iterator[Hit]:
-    for source, masks in _masks(lambda mask, item: mask.file_format == "JPEG", survey):
-        yield Hit(source.name, [mask.path for mask in masks])
-
-
 # --- Values ---------------------------------------------------------------------------------------
 
 
-@rule(
-    "error",
-    "mask-value-outside",
-    "values {values} are neither a class (0..{last}) nor void ({ignore})",
-    "{advice}",
-)
-def _outside(survey: Survey) -> Iterator[Hit]:
-    for source in survey.sources:
-        stats, examples = survey.stats[source.name], []
-        for item, _, _, outside in stats.masks:
-            seen = ", ".join(f"{v}: {n} px" for v, n in sorted(outside.items())[:4])
-            examples += [with_note(item.mask_path, seen)] if seen else []
-        found = sorted(stats.outside)
-        yield Hit(
-            source.name,
-            examples,
-            dict(
-                values=", ".join(map(str, found[:8])) + (", ..." if len(found) > 8 else ""),
-                last=len(source.classes) - 1,
-                ignore=source.ignore_index,
-                advice=_advise_outside(source, stats),
-            ),
-        )
+def counted(test: Callable[[MaskCount], object]) -> Find:
+    """Index masks in whose pixel counts a test sees something: True, or a note."""
+
+    def find(survey: Survey) -> Iterator[Hit]:
+        for source in survey.sources:
+            stats, last = survey.stats[source.name], len(source.classes) - 1
+            seen = [(mask.path, test(mask)) for mask in stats.masks]
+            examples = [with_note(path, note) for path, note in seen if note]
+            outside = sorted(stats.outside)
+            shown = ", ".join(map(str, outside[:8])) + (", ..." if len(outside) > 8 else "")
+            values = dict(outside=shown, last=last, ignore=source.ignore_index)
+            yield Hit(source.name, examples, dict(values, advice=_advise_outside(source, stats)))
+
+    return find
+
+
+def values_outside(mask: MaskCount) -> str:
+    """Values of a mask that are no class, with their pixels."""
+    return ", ".join(f"{value}: {n} px" for value, n in sorted(mask.outside.items())[:4])
 
 
 def _advise_outside(source: Source, stats: Statistics) -> str:
@@ -164,41 +131,14 @@ def _advise_outside(source: Source, stats: Statistics) -> str:
     )
 
 
-def _void(test: Callable[[MaskCount], object], survey: Survey) -> Iterator[Hit]:
-    for source in survey.sources:
-        seen = [(m.item.mask_path, test(m)) for m in survey.stats[source.name].masks]
-        examples = [with_note(path, note) for path, note in seen if note]
-        yield Hit(source.name, examples, dict(ignore=source.ignore_index))
+def mostly_void(mask: MaskCount) -> str:
+    """The share without a label, of a mask that has few but some."""
+    is_most = MOSTLY_VOID * mask.total < mask.void < mask.total
+    return f"{mask.void / mask.total:.1%}" if is_most else ""
 
 
-rule(
-    "warning",
-    "mask-all-void",
-    "no pixel has a label",
-    "label the image, or leave it out (its image may go to the unlabelled ones)",
-)(partial(_void, lambda mask: mask.void == mask.total))
-rule(
-    "warning",
-    "mask-mostly-void",
-    f"more than {MOSTLY_VOID:.0%} of the pixels have no label",
-    "look at them: is {ignore} (void) meant there?",
-)(
-    partial(
-        _void,
-        lambda mask: (
-            MOSTLY_VOID * mask.total < mask.void < mask.total and f"{mask.void / mask.total:.1%}"
-        ),
-    )
-)
-
-
-@rule(
-    "warning",
-    "void-share-high",
-    "{share:.1%} of all mask pixels have no label",
-    "check ignore_index={ignore} and reduce_zero_label",
-)
-def _void_share(survey: Survey) -> Iterator[Hit]:
+def high_void_share(survey: Survey) -> Iterator[Hit]:
+    """Sources most of whose mask pixels have no label."""
     for source in survey.sources:
         stats = survey.stats[source.name]
         values = dict(share=stats.void_share, ignore=source.ignore_index)
@@ -209,14 +149,8 @@ def _void_share(survey: Survey) -> Iterator[Hit]:
 # --- Classes --------------------------------------------------------------------------------------
 
 
-@rule(
-    "error",
-    "classes-differ-from-model",
-    "the data set has {data} classes, decode_head.num_classes is {model}",
-    "make metainfo.classes and decode_head.num_classes agree",
-    NAMES,
-)
-def _other_model(survey: Survey) -> Iterator[Hit]:
+def other_classes(survey: Survey) -> Iterator[Hit]:
+    """Sources with another number of classes than the model."""
     for source in survey.sources:
         data, model = len(source.classes), survey.num_classes
         differs = data and model and data != model
@@ -239,14 +173,8 @@ def _absent(survey: Survey, sources: Sequence[Source]) -> list[str]:
     return [name for name, count in zip(sources[0].classes, occurs) if not count]
 
 
-@rule(
-    "warning",
-    "class-never-labelled",
-    "no pixel in {read} of {total} masks has the class, so it is never learned",
-    "choose other labelled images (another split.seed or list), or drop the class",
-    FEW,
-)
-def _never_labelled(survey: Survey) -> Iterator[Hit]:
+def never_labelled(survey: Survey) -> Iterator[Hit]:
+    """Classes that no training mask has, of those that were read."""
     train, val = _with_masks(survey, "train"), _with_masks(survey, "val")
     if not train:
         return
@@ -259,12 +187,7 @@ def _never_labelled(survey: Survey) -> Iterator[Hit]:
     yield Hit(train[0].name, absent, dict(read=read, total=sum(map(len, same))))
 
 
-@rule(
-    "info",
-    "class-not-in-val",
-    "the class has no pixel in the validation masks: its IoU says nothing",
-    "nothing, if it is meant",
-)
-def _not_in_val(survey: Survey) -> Iterator[Hit]:
+def not_in_val(survey: Survey) -> Iterator[Hit]:
+    """Classes that no validation mask has."""
     for source in _with_masks(survey, "val"):
         yield Hit(source.name, _absent(survey, [source]))
