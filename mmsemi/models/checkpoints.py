@@ -16,7 +16,7 @@ _FOREIGN_PREFIXES = ("student.", "teacher.module.", "branches.0.", "")
 
 def spread_checkpoint(
     state_dict: dict, prefix: str, nets: Mapping[str, nn.Module], method: str
-) -> list[str]:
+) -> None:
     """Fill the networks that a checkpoint lacks from one that it has, in place.
 
     Args:
@@ -24,9 +24,6 @@ def spread_checkpoint(
         prefix: Prefix of the model in it.
         nets: The model's networks by their prefix, e.g. ``'student.'``.
         method: The model's class name, for messages.
-
-    Returns:
-        Prefixes of the networks that the checkpoint had.
 
     Raises:
         CheckpointError: No entry matches a parameter, by name or by shape.
@@ -53,7 +50,7 @@ def spread_checkpoint(
         where = prefix + (name if name in found else source)
         _refuse_other_shapes(state_dict, where, own, method)
     if len(present) == len(nets):
-        return present
+        return
     values = {key: state_dict[prefix + source + key] for key in found[source]}
     if not present:
         for key in values:
@@ -67,7 +64,6 @@ def spread_checkpoint(
         f"{', '.join(prefix + name for name in nets)} ({len(values)} of {len(shapes[first])} entries)",
         "current",
     )
-    return present
 
 
 def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int, int]:

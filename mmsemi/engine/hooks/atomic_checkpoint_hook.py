@@ -18,7 +18,8 @@ from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
-from ...datasets.checks import unwrap
+from ...datasets.sources import unwrap
+from ...errors import ConfigError
 from ..plateau import follows_validation
 
 #: Where the message hub holds the split that the network at hand was trained on, None if unknown.
@@ -190,7 +191,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 # A further network of TeacherStudentValLoop is not evaluated each time.
                 if "/" in indicator and indicator.split("/", 1)[1] in metrics:
                     continue
-                raise KeyError(
+                raise ConfigError(
                     f"save_best='{indicator}' is none of the metrics {', '.join(metrics)}"
                 )
             score = metrics[indicator]

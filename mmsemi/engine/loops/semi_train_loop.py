@@ -35,11 +35,13 @@ from mmseg.registry import HOOKS, LOOPS
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from ...datasets.checks import check_leakage, check_training_set
+from ...datasets.checks import check_at_start
+from ...datasets.pipelines import insert_mask_checks
 from ...errors import ConfigError
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
 from ..plateau import follows_validation
+from ..summary import log_summary
 from .run_length import (
     complete_schedulers,
     count_iterations,
@@ -57,9 +59,8 @@ _VALIDATED_KEY = "last_validated_iter"
 class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     """mmengine's ``IterBasedTrainLoop`` with exact and immediate resuming, and one value for its length.
 
-    Before training it refuses training images that are missing or validation images
-    (:func:`~mmsemi.datasets.checks.check_training_set`,
-    :func:`~mmsemi.datasets.checks.check_leakage`). A run resumed at its last iteration repeats the
+    Before training it refuses data that no training should start with, such as missing files or
+    validation images (:func:`~mmsemi.datasets.checks.check_at_start`). A run resumed at its last iteration repeats the
     final validation, which the interruption may have cut off, unless the checkpoint knows what a
     schedule or early stopping made of it.
 
@@ -285,9 +286,11 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     def run(self) -> nn.Module:
         """Train until ``max_iters`` or until a hook sets ``stop_training``."""
         runner = self.runner
-        check_training_set(self.dataloader.dataset)
-        if runner.val_loop is not None:
-            check_leakage(self.dataloader.dataset, runner.val_loop.dataloader.dataset)
+        val_dataset = runner.val_loop and runner.val_loop.dataloader.dataset
+        check_at_start(self.dataloader.dataset, val_dataset)
+        if val_dataset is not None:
+            insert_mask_checks(val_dataset)
+        log_summary(runner)
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self._iter < self._max_iters:

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmsemi.engine.hooks import MeanTeacherHook, RandomStateHook
+from mmsemi.errors import DataError
 
 
 class DrawNumbers(Hook):
@@ -37,8 +38,8 @@ def assert_same_end(straight, resumed, first: int) -> None:
     assert expected["param_groups"] == found["param_groups"]
     for key, state in expected["state"].items():
         assert torch.equal(state["momentum_buffer"], found["state"][key]["momentum_buffer"])
-    assert straight.message_hub.get_info("mean_teacher_steps") == straight.max_iters
-    for key in ("mean_teacher_steps", "iter", "best_score"):
+    assert straight.model.teacher.steps == straight.max_iters
+    for key in ("iter", "best_score"):
         assert straight.message_hub.get_info(key) == resumed.message_hub.get_info(key), key
     for name, scalar in straight.message_hub.log_scalars.items():
         if "time" not in name and name.startswith("train/"):
@@ -173,7 +174,7 @@ def test_epoch_length_is_refused(toy, tmp_path) -> None:
 def test_required_hooks_are_registered_once(toy, tmp_path) -> None:
     class Needy(toy.Model):
         def required_hooks(self) -> list[dict]:
-            return [dict(type="MeanTeacherHook", momentum=0.25, priority="HIGH")]
+            return [dict(type="MeanTeacherHook", priority="HIGH")]
 
     def teacher_hooks(runner) -> list:
         runner.build_train_loop(runner._train_loop)
@@ -181,19 +182,19 @@ def test_required_hooks_are_registered_once(toy, tmp_path) -> None:
         return [hook for hook in runner.hooks if isinstance(hook, MeanTeacherHook)]
 
     (added,) = teacher_hooks(toy.runner(tmp_path, model=Needy(), teacher=False))
-    assert (added.momentum, added.priority) == (0.25, "HIGH")
+    assert added.priority == "HIGH"
     (configured,) = teacher_hooks(toy.runner(tmp_path, model=Needy(), teacher=True))
-    assert configured.momentum == 0.1
+    assert configured.priority == "NORMAL"
     own = HOOKS.build(dict(type="RandomStateHook"))
     teacher_hooks(toy.runner(tmp_path, model=Needy(), hooks=(own,)))
 
 
-def test_leakage_is_checked_before_training(toy, tmp_path, monkeypatch) -> None:
+def test_data_is_checked_before_training(toy, tmp_path, monkeypatch) -> None:
     def refuse(train_dataset, val_dataset) -> None:
-        raise ValueError(f"{len(train_dataset)} and {len(val_dataset)} overlap")
+        raise DataError(f"{len(train_dataset)} and {len(val_dataset)} overlap")
 
-    monkeypatch.setattr("mmsemi.engine.loops.semi_train_loop.check_leakage", refuse)
+    monkeypatch.setattr("mmsemi.engine.loops.semi_train_loop.check_at_start", refuse)
     runner = toy.runner(tmp_path, val_interval=5)
-    with pytest.raises(ValueError, match="20 and 5 overlap"):
+    with pytest.raises(DataError, match="20 and 5 overlap"):
         runner.train()
     assert not runner.recorder.losses
