@@ -147,7 +147,9 @@ class SemiModel:
         nets = self._prefixes()
         present = spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
         self.loaded = {
-            key.removesuffix(".").removesuffix(".module"): count_loaded(state_dict, prefix + key, net)
+            key.removesuffix(".").removesuffix(".module"): count_loaded(
+                state_dict, prefix + key, net
+            )
             for key, net in nets.items()
         }
         if self.has_teacher:

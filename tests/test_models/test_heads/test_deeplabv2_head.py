@@ -13,15 +13,15 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import nn
-
-from mmsemi.errors import ConfigError
 from mmsemi.models.segmentors.network import (
     computes_stock_loss,
     forward_network,
     gives_per_pixel_logits,
     supervised_losses,
 )
+from torch import nn
+
+from mmsemi.errors import ConfigError
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 NARROW = dict(

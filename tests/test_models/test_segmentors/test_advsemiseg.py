@@ -22,7 +22,6 @@ from hand_gan import (
 from hand_gan import check_step as check_any_step
 from hand_step import gradients, ground_truth, logits, make_batch, make_method, total
 from method_tester import MethodTester
-
 from mmsemi.models.segmentors.network import Outputs
 
 ADVERSARIAL = ("adv.loss_labeled", "adv.loss_unlabeled", "unsup.loss_trusted")

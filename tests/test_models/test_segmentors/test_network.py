@@ -12,8 +12,6 @@ from mmseg.models.losses import accuracy as stock_accuracy
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
-from watchers import Waits
-
 from mmsemi.models.segmentors.network import (
     accuracy,
     computes_stock_loss,
@@ -22,6 +20,7 @@ from mmsemi.models.segmentors.network import (
     hard_labels,
     supervised_losses,
 )
+from watchers import Waits
 
 
 def make_samples(count: int = 2, size: int = 24) -> list[SegDataSample]:

@@ -24,9 +24,8 @@ from hand_gan import (
 from hand_gan import check_step as check_any_step
 from hand_step import gradients, ground_truth, logits, make_batch, make_method, total
 from method_tester import MethodTester
-from torch import nn
-
 from mmsemi.models.segmentors.network import Outputs
+from torch import nn
 
 GENERATOR = ("adv.loss_matching", "unsup.loss_self")
 WEIGHTS = dict(matching_weight=2.0, unsup_weight=0.8)
