@@ -140,4 +140,8 @@ def test_the_documentation_names_every_rule():
         for row in (line.split("|") for line in page.splitlines() if line.startswith("| `"))
         for code in re.findall(r"`([a-z0-9]+(?:-[a-z0-9]+)+)`", row[1])
     }
-    assert documented == {code: rule.severity for code, rule in RULES.items()}
+    expected = {
+        code: f"{rule.severity}{' *' if rule.find and rule.reads != 'all' else ''}"
+        for code, rule in RULES.items()
+    }
+    assert documented == expected
