@@ -1,22 +1,25 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """One picture of a training batch, as the model will see it.
 
-The batch comes from the config's own data set and sampler and goes through its own preprocessor, so
-that the sheet cannot show anything else than training does. No network is built.
+The batch comes from the config's own data set and sampler and goes through its own preprocessor,
+strong view and mix, so that the sheet cannot show anything else than training does. No network is
+built.
 
-Shape suffixes: N images, C channels, H rows, W columns, K classes.
+Shape suffixes: N images, B mixed images, C channels, H rows, W columns, K classes.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATA_SAMPLERS, MODELS
+from mmseg.structures import SegDataSample
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -24,6 +27,9 @@ from torch.utils.data import Dataset
 from ..datasets.semi_dataset import seeded
 from ..errors import ConfigError, DataError
 from ..models.preprocessor import merge_preprocessors
+from ..models.settings import MethodSettings
+from ..models.views.mixing import MixRecipe
+from ..structures import PseudoLabels, SemiBatch
 from .denormalize import denormalize
 
 MIN_TILE, MAX_TILE = 140, 240  # px, width of a tile
@@ -40,34 +46,36 @@ class Column:
 
     Attributes:
         title: What it shows.
-        pictures: RGB pictures (H, W, 3) uint8 by row; None leaves the place empty.
+        pictures: RGB pictures (H, W, 3) uint8 by row.
         captions: A line below each picture.
     """
 
     title: str
-    pictures: list[np.ndarray | None]
+    pictures: list[np.ndarray]
     captions: list[str] = field(default_factory=list)
 
 
 # --- The batch ------------------------------------------------------------------------------------
 
 
-def load_branches(config: Mapping, dataset: Dataset) -> tuple[dict, nn.Module]:
-    """The preprocessor's output for the first training batch, and the preprocessor.
+def load_batch(
+    config: Mapping, dataset: Dataset
+) -> tuple[SemiBatch | Tensor, list[SegDataSample] | None, nn.Module]:
+    """The first training batch as the preprocessor makes it, with samples if it is a stock one.
 
     Args:
         config: Config with ``model`` and ``train_dataloader``.
         dataset: Its training set.
+
+    Returns:
+        Inputs, samples of a stock batch, and the preprocessor.
     """
     loader, model = config["train_dataloader"], config.get("model") or {}
     settings = dict(loader.get("sampler") or dict(type="DefaultSampler", shuffle=True))
     settings["seed"] = settings.get("seed") or 0
-    segmentor = model.get("segmentor")
-    if segmentor is None:
-        preprocessing = model.get("data_preprocessor")
-    else:
-        inner = segmentor.get("data_preprocessor") if isinstance(segmentor, Mapping) else None
-        preprocessing = merge_preprocessors(inner, model.get("data_preprocessor"))
+    preprocessing, segmentor = model.get("data_preprocessor"), model.get("segmentor")
+    if isinstance(segmentor, Mapping):
+        preprocessing = merge_preprocessors(segmentor.get("data_preprocessor"), preprocessing)
     if not preprocessing:
         raise ConfigError("the config has no model.data_preprocessor, which makes the batch")
     with seeded(0), torch.no_grad():
@@ -75,7 +83,52 @@ def load_branches(config: Mapping, dataset: Dataset) -> tuple[dict, nn.Module]:
         draws = list(itertools.islice(iter(sampler), int(loader.get("batch_size") or 1)))
         batch = pseudo_collate([dataset[draw] for draw in draws])
         preprocessor = MODELS.build(preprocessing)
-        return preprocessor(batch, training=True), preprocessor
+        if getattr(preprocessor, "size", 0) is None:  # as the training loop does
+            preprocessor.size = getattr(dataset, "crop_size", None)
+        data = preprocessor(batch, training=True)
+    return data["inputs"], data["data_samples"], preprocessor
+
+
+class View(NamedTuple):
+    """One of the student's views of the unlabelled images.
+
+    Attributes:
+        pixels_BCHW: The view, normalised.
+        recipe: How it is mixed.
+        note: What is missing in it, for people.
+    """
+
+    pixels_BCHW: Tensor
+    recipe: MixRecipe
+    note: str = ""
+
+
+def draw_views(model: Mapping, batch: SemiBatch, preprocessor: nn.Module) -> list[View]:
+    """The student's views, drawn as the method's step draws them, as far as no network is needed."""
+    method = MODELS.get(model["type"]) if isinstance(model.get("type"), str) else model.get("type")
+    kind = getattr(method, "Settings", MethodSettings)
+    given = [item.name for item in fields(kind) if item.name in model]
+    settings = kind(**{name: model[name] for name in given})
+    strong, mix = (getattr(settings, name, None) for name in ("strong", "mix"))
+    num_views, images, note = getattr(settings, "num_views", 1), batch.unlabeled, ""
+    pixels = [images.pixels_NCHW] * num_views
+    if strong:
+        strong = MODELS.build(strong)
+        pixels = [
+            preprocessor.photometric_view(images, strong, batch.generator) for _ in range(num_views)
+        ]
+    recipes = [MixRecipe.unmixed(images)] * num_views
+    mix = MODELS.build(mix) if mix else None
+    if mix is not None and mix.uses_labels:
+        note = "not mixed: that follows predicted labels"
+    elif mix is not None:
+        nothing = images.pixels_NCHW.new_zeros(len(images))
+        note = "as for an unsure network" if mix.uses_certainty else ""
+        recipes = mix.draw(batch, num_views, PseudoLabels(nothing, nothing, nothing))
+    elif not strong:
+        note = "the weak view itself"
+    labeled = batch.labeled and batch.labeled.pixels_NCHW
+    return [View(r.apply(x, labeled=labeled), r, note) for x, r in zip(pixels, recipes)]
 
 
 def hatch(height: int, width: int) -> np.ndarray:
@@ -109,13 +162,17 @@ def _name(sample) -> str:
 
 
 def _labeled_columns(
-    branch: str, x: Tensor, samples: Sequence, palette: Sequence, rows: int, preprocessor: nn.Module
+    title: str,
+    x: Tensor,
+    samples: Sequence,
+    labels_NHW: Tensor | None,
+    palette: Sequence,
+    preprocessor: nn.Module,
 ) -> list[Column]:
-    pictures = list(denormalize(x[:rows], preprocessor))
-    title = "labelled image" if branch == "sup" else f"{branch} image"
-    columns = [Column(title, pictures, [_name(sample) for sample in samples[:rows]])]
-    if palette and all("gt_sem_seg" in sample for sample in samples[:rows]):
-        labels = [s.gt_sem_seg.data[0].cpu().numpy() for s in samples[:rows]]
+    pictures = list(denormalize(x, preprocessor))
+    columns = [Column(title, pictures, [_name(sample) for sample in samples])]
+    if palette and labels_NHW is not None:
+        labels = list(labels_NHW.cpu().numpy())
         void = [f"{(mask >= len(palette)).mean():.0%} void" for mask in labels]
         columns += [
             Column("mask", [paint_mask(mask, palette) for mask in labels], void),
@@ -125,48 +182,30 @@ def _labeled_columns(
 
 
 def _unlabeled_columns(
-    inputs: Mapping, samples: Sequence, rows: int, preprocessor: nn.Module
+    batch: SemiBatch, views: Sequence[View], rows: int, preprocessor: nn.Module
 ) -> list[Column]:
-    """Weak view, partner of a mix, every student view, and which pixels are valid.
+    """Weak view, what is pasted on it, every student view, and which pixels are valid."""
+    images, recipe = batch.unlabeled, views[0].recipe
+    names = [_name(sample) for sample in images.samples]
 
-    The student's views are stacked view by view, and the recipe of a mix covers all of them.
-    """
-    weak, student, recipe = inputs["unsup_teacher"], inputs["unsup_student"], inputs.get("mix")
-    views = getattr(preprocessor, "num_student_views", 1)
-    count = len(student) // views
-    names = [_name(sample) for sample in samples]
-    valid = inputs.get("valid")
-    if recipe is None:
-        shown, kind = list(range(count))[:rows], "student's view"
-        columns = [_weak_column("weak view (teacher)", weak, shown, names, preprocessor)]
-    else:
-        shown, kind = recipe.first.tolist()[: min(rows, count)], "mixed view (student)"
-        partners = recipe.second.tolist()[: min(rows, count)]
-        columns = [
-            _weak_column("weak view, first", weak, shown, names, preprocessor),
-            _weak_column("weak view, second", weak, partners, names, preprocessor),
-        ]
-        valid = None if valid is None else recipe.apply(valid)
-    for view in range(views):
-        start = view * count
-        x = student[start : start + len(shown)]
-        note = "the weak view itself" if recipe is None and torch.equal(x, weak[shown]) else ""
-        number = f" {view + 1}" if views > 1 else ""
-        columns.append(
-            Column(f"{kind}{number}", list(denormalize(x, preprocessor)), [note] * len(x))
-        )
+    def weak_column(title: str, chosen: Sequence[int]) -> Column:
+        pixels = denormalize(images.pixels_NCHW[chosen], preprocessor)
+        return Column(title, list(pixels), [names[i] for i in chosen])
+
+    columns = [weak_column("weak view", recipe.first.tolist()[:rows])]
+    if recipe.pastes:
+        columns.append(weak_column("pasted on it", recipe.pastes[0].index_B.tolist()[:rows]))
+    labeled_valid = batch.labeled and batch.labeled.valid_NHW
+    for number, view in enumerate(views, 1):
+        suffix = f" {number}" if len(views) > 1 else ""
+        pictures = list(denormalize(view.pixels_BCHW[:rows], preprocessor))
+        kind = "mixed view" if recipe.pastes else "student's view"
+        columns.append(Column(f"{kind}{suffix}", pictures, [view.note] * len(pictures)))
         # Each mixed view has boxes, and so padding, of its own; plain views share it.
-        if valid is not None and (recipe is not None or view == views - 1):
-            number = number if recipe is not None else ""
-            own = valid[start:] if recipe is not None else valid
-            columns.append(_valid_column(f"valid pixels{number}", own[: len(shown)]))
+        if recipe.pastes or number == len(views):
+            valid = view.recipe.apply(images.valid_NHW, labeled=labeled_valid)[:rows]
+            columns.append(_valid_column(f"valid pixels{suffix if recipe.pastes else ''}", valid))
     return columns
-
-
-def _weak_column(
-    title: str, weak: Tensor, shown: list[int], names: list[str], preprocessor: nn.Module
-) -> Column:
-    return Column(title, list(denormalize(weak[shown], preprocessor)), [names[i] for i in shown])
 
 
 def _valid_column(title: str, valid_NHW: Tensor) -> Column:
@@ -176,28 +215,34 @@ def _valid_column(title: str, valid_NHW: Tensor) -> Column:
 
 
 def sheet_columns(
-    data: Mapping, preprocessor: nn.Module, palette: Sequence[Sequence[int]], rows: int
+    config: Mapping, dataset: Dataset, palette: Sequence[Sequence[int]], rows: int
 ) -> list[list[Column]]:
-    """The columns of a preprocessed batch, grouped by source.
+    """The columns of the first training batch, grouped by source.
 
     Args:
-        data: What the preprocessor returned: named branches, or a stock batch.
-        preprocessor: It.
+        config: Config with ``model`` and ``train_dataloader``.
+        dataset: Its training set.
         palette: Colours of the classes.
         rows: Samples of each source to show, at most.
     """
-    inputs, samples = data["inputs"], data["data_samples"]
-    if isinstance(inputs, Tensor):  # a stock SegDataPreProcessor
-        inputs, samples = dict(sup=inputs), dict(sup=samples)
-    groups, known = [], {"unsup_teacher", "unsup_student", "mix", "valid"}
-    for branch, x in inputs.items():
-        if branch in known or not isinstance(x, Tensor) or x.ndim != 4:
-            continue
-        groups.append(
-            _labeled_columns(branch, x, samples.get(branch, ()), palette, rows, preprocessor)
-        )
-    if "unsup_teacher" in inputs:
-        groups.append(_unlabeled_columns(inputs, samples["unsup_teacher"], rows, preprocessor))
+    batch, samples, preprocessor = load_batch(config, dataset)
+    if isinstance(batch, Tensor):  # of a stock SegDataPreProcessor
+        masks = [sample.gt_sem_seg.data[0] for sample in samples if "gt_sem_seg" in sample]
+        labels = torch.stack(masks)[:rows] if len(masks) == len(samples) else None
+        title, x = "labelled image", batch[:rows]
+        return [_labeled_columns(title, x, samples[:rows], labels, palette, preprocessor)]
+    groups, with_labels = [], {"labelled": batch.labeled, **batch.sources}
+    for name, images in with_labels.items():
+        if images is not None:
+            labels = images.labels_NHW if images.labels_NHW is None else images.labels_NHW[:rows]
+            x, shown = images.pixels_NCHW[:rows], images.samples[:rows]
+            groups.append(
+                _labeled_columns(f"{name} image", x, shown, labels, palette, preprocessor)
+            )
+    if batch.unlabeled is not None:
+        with seeded(0), torch.no_grad():
+            views = draw_views(config["model"], batch, preprocessor)
+        groups.append(_unlabeled_columns(batch, views, rows, preprocessor))
     return groups
 
 
@@ -245,7 +290,7 @@ def draw_sheet(
     Returns:
         (height, width, 3) uint8 RGB.
     """
-    shapes = [p.shape[:2] for g in groups for c in g for p in c.pictures if p is not None]
+    shapes = [p.shape[:2] for g in groups for c in g for p in c.pictures]
     if not shapes:
         raise DataError("the training batch holds no image to show")
     tile_w = min(MAX_TILE, max(MIN_TILE, max(w for _, w in shapes)))
@@ -265,8 +310,6 @@ def draw_sheet(
             draw.text((left, LINE + 3), _shorten(column.title, tile_w), fill=_INK, font=_font())
             for row, picture in enumerate(column.pictures):
                 top = header + row * row_h
-                if picture is None:
-                    continue
                 height = round(picture.shape[0] * tile_w / picture.shape[1])
                 grows = tile_w >= picture.shape[1]
                 how = Image.Resampling.NEAREST if grows else Image.Resampling.BOX
@@ -295,8 +338,7 @@ def make_contact_sheet(config: Mapping, dataset: Dataset, title: str, rows: int 
     Raises:
         UserError: The batch cannot be loaded or made; the message is the one of training.
     """
-    data, preprocessor = load_branches(config, dataset)
     meta = getattr(dataset, "metainfo", {})
     classes, palette = meta.get("classes") or (), meta.get("palette") or ()
     palette = [list(colour) for colour in palette]
-    return draw_sheet(sheet_columns(data, preprocessor, palette, rows), title, classes, palette)
+    return draw_sheet(sheet_columns(config, dataset, palette, rows), title, classes, palette)

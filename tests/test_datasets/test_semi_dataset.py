@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmsemi.datasets import Draw, MultiSourceSampler, UnlabeledDataset
-from mmsemi.errors import ConfigError, DataError
+from mmsemi.errors import ConfigError, DataError, user_error
 
 
 def build(config):
@@ -233,6 +233,24 @@ def test_bad_files_are_named(semi_config, kind, value):
     path = corrupt(kind, dataset)
     with pytest.raises(DataError, match=f"labeled image .*'{path}'.*{value}.*max_unreadable"):
         dataset[Draw(0, 1)]
+
+
+def test_a_worker_says_the_same(semi_config):
+    dataset = build(semi_config)
+    path = corrupt("value", dataset)
+    loader = DataLoader(dataset, 1, num_workers=1, collate_fn=pseudo_collate)
+    with pytest.raises(DataError) as caught:
+        next(iter(loader))
+    found = user_error(caught.value)
+    assert type(found) is DataError and path in str(found) and "\n" not in str(found)
+
+
+def test_a_mistake_in_a_pipeline_is_not_blamed_on_an_image(semi_config):
+    """No image would be better; the limit of unreadable ones does not matter."""
+    semi_config["unlabeled"]["pipeline"].insert(1, dict(type="AddImageLabels"))
+    dataset = build({**semi_config, "max_unreadable": 99})
+    with pytest.raises(ConfigError, match="AddImageLabels"):
+        dataset[Draw(5, 1)]
 
 
 def test_palette_masks_with_class_indices_are_read(semi_config):

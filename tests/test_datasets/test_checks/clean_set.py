@@ -80,8 +80,8 @@ def make_config(root: Path) -> Config:
                 mean=[120.0, 110.0, 100.0],
                 std=[60.0, 55.0, 50.0],
                 bgr_to_rgb=True,
-                mix=dict(type="CutMix"),
             ),
+            mix=dict(type="CutMix"),
             segmentor=dict(type="EncoderDecoder", decode_head=dict(num_classes=3)),
         ),
         train_dataloader=dict(
