@@ -9,7 +9,7 @@ ONEDL := .venv-onedl
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all test-onedl lint format clean
+.PHONY: help env demo test test-all test-onedl lint format tables clean
 
 help:
 	@echo "make env       create $(VENV) and install the reference packages"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-onedl the quick tests on the OneDL forks of mmengine, mmcv and mmseg"
 	@echo "make lint      ruff check and ruff format --check"
 	@echo "make format    let ruff repair both"
+	@echo "make tables    write metafiles and the tables in READMEs from configs, settings and results"
 	@echo "make clean     remove caches and builds (not $(VENV), data and work_dirs)"
 
 env: $(STAMP)
@@ -61,6 +62,9 @@ lint: env
 format: env
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+tables: env
+	$(RUN) docs/generate_tables.py
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .dist_test mmsemi/.mim

@@ -72,6 +72,7 @@ setup(
         "optional": read_requirements("optional"),
         "tests": read_requirements("tests"),
     },
+    entry_points={"console_scripts": ["mmsemi=mmsemi.cli:main"]},
     cmdclass={"build_py": BuildWithMim},
     zip_safe=False,
     classifiers=[

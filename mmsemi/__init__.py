@@ -8,16 +8,29 @@ everything in ``mmseg.registry``. Configs ask for it with
 ``mmseg.apis`` import ``mmsemi`` first.
 """
 
-from mmsemi.environment import check_environment
+import sys
+from pathlib import Path
+
 from mmsemi.version import __version__
 
-check_environment()
 
-# The stock packages import only once compat is applied, so the order of these lines matters.
-from mmsemi import compat  # noqa: E402
+def _only_helps() -> bool:
+    """Whether this process is ``mmsemi --help``, which must not wait for torch."""
+    # Python's -m takes the place of the program's name until the module is found.
+    is_module = sys.argv[:1] == ["-m"]
+    program = sys.orig_argv[2:3] if is_module else [Path(arg).stem for arg in sys.argv[:1]]
+    return program == ["mmsemi"] and sys.argv[1:] in ([], ["-h"], ["--help"], ["--version"])
 
-compat.apply()
 
-from mmsemi import datasets, engine, evaluation, models, visualization  # noqa: E402
+if not _only_helps():
+    from mmsemi.environment import check_environment
+
+    check_environment()
+    # The stock packages import only once compat is applied, so the order of these lines matters.
+    from mmsemi import compat
+
+    compat.apply()
+
+    from mmsemi import datasets, engine, evaluation, models, visualization
 
 __all__ = ["__version__", "compat", "datasets", "engine", "evaluation", "models", "visualization"]

@@ -1,7 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """What stock OpenMMLab lacks on today's torch, numpy and setuptools. Nothing else lives here.
 
-:func:`apply` is called once by ``import mmsemi`` and does four things:
+:func:`apply` is called once by ``import mmsemi`` and does five things:
 
 1. Checkpoints are read with ``weights_only=True`` on every path, through an allow-list of what
    mmengine writes beside the weights. Any other pickled object is refused before it can run.
@@ -10,6 +10,7 @@
 3. Package-name configs (``_base_ = 'mmseg::...'``, ``'mmsemi::...'``, ``mmengine.hub.get_config``)
    are resolved with ``importlib`` instead of ``pkg_resources``, which setuptools dropped.
 4. Several processes work without CUDA; see :mod:`mmsemi.compat_cpu_distributed`.
+5. Logs have no line for each parameter; see :mod:`mmsemi.quiet`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import os
 import pickle
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from importlib import metadata
 from importlib.util import find_spec
@@ -34,23 +34,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmsemi import compat_cpu_distributed
+from mmsemi import compat_cpu_distributed, quiet
+from mmsemi.errors import CheckpointError, InstallationError
 from mmsemi.utils import close_matches
 
 HISTORY_STATISTICS = ("min", "max", "current", "mean")
 # Number, bool and text arrays; not objects and structures, which may hold anything.
 ARRAY_TYPE_CODES = "?bhilqBHILQefdgFDGSU"
 
+
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """A weight file that is not on this machine, which code around the loaders may expect."""
+
+
 _applied = False
 
 
 def apply() -> None:
-    """Applies all four parts; calling it again does nothing."""
+    """Applies all five parts; calling it again does nothing."""
     global _applied
     if _applied:
         return
-    # mmcv-lite says this at every start; only Mask2Former needs the class, and asks for it itself.
-    warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+    quiet.apply()
     install_ops_stand_in()
     allow_mmengine_types()
     patch_checkpoint_loading()
@@ -95,14 +100,14 @@ def load_checkpoint_file(source: Any, map_location: Any = None) -> Any:
     """Reads a checkpoint (a path or a binary file object) with ``weights_only=True``.
 
     Raises:
-        RuntimeError: It holds a pickled object that is not on the allow-list, or is unreadable.
+        CheckpointError: It holds a pickled object that is not on the allow-list, or is unreadable.
     """
     allow_mmengine_types()  # torch's `safe_globals` context, used elsewhere, may have removed them
     try:
         return torch.load(source, map_location=map_location, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         # From None: torch's own text is a page long and proposes weights_only=False.
-        raise RuntimeError(explain_load_error(str(source), error)) from None
+        raise CheckpointError(explain_load_error(str(source), error)) from None
 
 
 def explain_load_error(name: str, error: Exception) -> str:
@@ -138,7 +143,7 @@ def patch_checkpoint_loading() -> None:
             folder = Path(path).parent
             known = [str(entry) for entry in folder.iterdir()] if folder.is_dir() else []
             hint = close_matches(path, known) if known else f" (nothing in {folder})"
-            raise FileNotFoundError(f"{filename}: no such checkpoint file{hint}")
+            raise MissingCheckpointError(f"{filename}: no such checkpoint file{hint}")
         return load_checkpoint_file(path, map_location)
 
     # mmengine logs the loader's name from its 11th letter on, so ours has the same name.
@@ -163,8 +168,8 @@ def load_checkpoint_url(
     """Downloads a checkpoint once and reads it with ``weights_only=True``; see ``torch.hub``.
 
     Raises:
-        FileNotFoundError: Neither in the cache nor to be downloaded; says where to put it.
-        RuntimeError: See :func:`load_checkpoint_file`.
+        MissingCheckpointError: Neither in the cache nor to be downloaded; says where to put it.
+        CheckpointError: See :func:`load_checkpoint_file`.
     """
     folder = Path(model_dir) if model_dir else Path(torch.hub.get_dir()) / "checkpoints"
     cached = folder / (file_name or os.path.basename(urlparse(url).path))
@@ -176,7 +181,7 @@ def load_checkpoint_url(
                 url, str(cached), prefix[1] if prefix else None, progress=progress
             )
         except (URLError, TimeoutError, ConnectionError) as error:
-            raise FileNotFoundError(
+            raise MissingCheckpointError(
                 f"{cached.name}: this weight file is not on this machine and cannot be downloaded "
                 f"({getattr(error, 'reason', error)}). Put it at {cached} (source: {url}) or give "
                 "a local path in the config"
@@ -227,7 +232,7 @@ class MissingOp(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> NoReturn:
         op = next(base for base in cls.__mro__ if base.__module__ == "mmcv.ops")
-        raise ImportError(
+        raise InstallationError(
             f"mmcv.ops.{op.__name__} needs mmcv's compiled operators, and mmcv-lite "
             "has none. Fix: pip uninstall -y mmcv-lite && pip install 'mmcv>=2.0,<2.2' (or use the "
             "onedl-mm* packages, which ship them for recent torch)"

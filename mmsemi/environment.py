@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 
+from .errors import InstallationError
+
 Bounds = tuple[str, str]
 PYTHON_BOUNDS = ((3, 10), (3, 14))
 
@@ -69,7 +71,7 @@ REQUIREMENTS = (
 
 
 def check_environment() -> None:
-    """Raises one :class:`ImportError` that lists every problem and the pip command to fix it."""
+    """Raises one :class:`InstallationError` that lists every problem and the pip command to fix it."""
     problems: list[str] = []
     installs: list[str] = []
     removals: list[str] = []
@@ -100,7 +102,7 @@ def check_environment() -> None:
         commands.append(f"{sys.executable} -m pip install {' '.join(installs)}")
     if commands:
         lines.append(f"Fix: {' && '.join(commands)}")
-    raise ImportError("\n".join(lines))
+    raise InstallationError("\n".join(lines))
 
 
 def installed_versions(requirement: Requirement) -> dict[str, str]:

@@ -93,7 +93,7 @@ def make_images(
         for sample, label in zip(samples, labels):
             sample.gt_sem_seg = PixelData(data=label[None])
     if valid is None:
-        valid = torch.ones(len(pixels), *pixels.shape[-2:], dtype=torch.bool)
+        valid = torch.ones_like(pixels[:, 0], dtype=torch.bool)
     rgb = torch.zeros_like(pixels, dtype=torch.uint8)  # views are recorded, nothing starts from it
     return Images(pixels, rgb, valid, samples, labels)
 
@@ -176,6 +176,16 @@ def make_method(segmentor: dict, preprocessor: dict, **model: Any) -> StepRunner
                 if value.is_floating_point():
                     value.mul_(1 + 0.2 * torch.rand_like(value))
     return runner
+
+
+def run_mixed(runner: StepRunner, batch: SemiBatch) -> tuple[dict[str, Tensor], list[MixRecipe]]:
+    """Losses of a step with the method's own mix, and the recipes that it drew, from seed 7."""
+    mix, recipes = runner.model.mix, []
+    draw = mix.draw
+    mix.draw = lambda *args: recipes.extend(draw(*args)) or recipes
+    batch.generator = torch.Generator().manual_seed(7)
+    runner.start_step()
+    return runner.model(batch, mode="loss"), recipes
 
 
 def total(losses: dict[str, Tensor]) -> Tensor:

@@ -17,6 +17,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
 from torch import nn
 
 from mmsemi import compat
+from mmsemi.errors import CheckpointError, InstallationError
 
 needs_lite = pytest.mark.skipif(
     find_spec("mmcv._ext") is not None, reason="mmcv has its own operators here"
@@ -89,20 +90,19 @@ def test_pickled_callable_is_refused_unexecuted(tmp_path, training_state, place)
     path, trace = tmp_path / "bad.pth", tmp_path / "executed"
     training_state[place]["x"] = Executes(trace)
     torch.save(training_state, path)
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         CheckpointLoader.load_checkpoint(str(path), map_location="cpu")
     message = str(caught.value)
     assert not trace.exists()
     assert "\n" not in message and str(path) in message
-    assert "nothing in it was executed" in message and "mkdir" in message
-    assert "weights_only=False" not in message
+    assert "mkdir" in message and "weights_only=False" not in message
 
 
 def test_environment_variable_does_not_switch_the_check_off(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     path, trace = tmp_path / "bad.pth", tmp_path / "executed"
     torch.save({"x": Executes(trace)}, path)
-    with pytest.raises(RuntimeError, match="refused"):
+    with pytest.raises(CheckpointError, match=r"bad\.pth.*mkdir"):
         CheckpointLoader.load_checkpoint(str(path))
     assert not trace.exists()
 
@@ -120,7 +120,7 @@ def test_environment_variable_does_not_switch_the_check_off(tmp_path, monkeypatc
 def test_getattr_gives_history_statistics_only(tmp_path, owner, name):
     path = tmp_path / "bad.pth"
     torch.save({"x": ReadsAttribute(owner, name)}, path)
-    with pytest.raises(RuntimeError, match="refused.*getattr"):
+    with pytest.raises(CheckpointError, match=r"bad\.pth.*getattr"):
         compat.load_checkpoint_file(str(path))
     assert compat.get_history_statistic(HistoryBuffer, "mean") is HistoryBuffer.mean
 
@@ -129,13 +129,13 @@ def test_cut_off_checkpoint_is_named(tmp_path):
     path = tmp_path / "cut.pth"
     torch.save({"w": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(RuntimeError, match=r"cut\.pth: not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match=r"cut\.pth"):
         CheckpointLoader.load_checkpoint(str(path))
 
 
 def test_missing_checkpoint_names_close_files(tmp_path):
     torch.save({}, tmp_path / "iter_2000.pth")
-    with pytest.raises(FileNotFoundError, match=r"did you mean .*iter_2000\.pth"):
+    with pytest.raises(CheckpointError, match=r"iter_200\.pth.*iter_2000\.pth"):
         CheckpointLoader.load_checkpoint(str(tmp_path / "iter_200.pth"))
 
 
@@ -144,7 +144,7 @@ def test_url_checkpoint_is_read_with_weights_only(tmp_path, monkeypatch):
     (tmp_path / "checkpoints").mkdir()
     trace = tmp_path / "executed"
     torch.save({"x": Executes(trace)}, tmp_path / "checkpoints" / "bad.pth")
-    with pytest.raises(RuntimeError, match="refused"):
+    with pytest.raises(CheckpointError, match=r"bad\.pth.*mkdir"):
         CheckpointLoader.load_checkpoint("https://example.invalid/bad.pth")
     assert not trace.exists()
     torch.save({"w": torch.ones(2)}, tmp_path / "checkpoints" / "good.pth")
@@ -157,10 +157,11 @@ def test_weights_without_network_say_where_to_put_them(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(CheckpointError) as caught:
         CheckpointLoader.load_checkpoint("https://example.invalid/resnet50-0123abcd.pth")
     message = str(caught.value)
-    assert message.startswith("resnet50-0123abcd.pth: ") and "no route to host" in message
+    assert isinstance(caught.value, FileNotFoundError)  # which callers of the stock loader expect
+    assert "no route to host" in message
     assert str(tmp_path / "checkpoints" / "resnet50-0123abcd.pth") in message
 
 
@@ -249,7 +250,7 @@ def test_other_operators_raise_on_use_only():
     assert mmcv.ops.nms is nms
     assert not isinstance(3, DeformConv2d)
     for use in (CrissCrossAttention, Custom, nms, lambda: nms.apply):
-        with pytest.raises(ImportError, match=r"mmcv\.ops\.\w+ needs .*pip install 'mmcv>=2"):
+        with pytest.raises(InstallationError, match=r"mmcv\.ops\.\w+ "):
             use()
     with pytest.raises(ImportError):
         from mmcv.ops import no_such_operator  # noqa: F401
@@ -313,7 +314,7 @@ def test_base_from_mmsemi(tmp_path, monkeypatch, no_pkg_resources, layout):
     from mmengine.hub import get_config
 
     assert get_config("mmsemi::cps/x.py").model.type == "CPS"
-    with pytest.raises(FileNotFoundError, match=r"mmsemi::cps/y\.py.*did you mean 'cps/x\.py'"):
+    with pytest.raises(FileNotFoundError, match=r"mmsemi::cps/y\.py.*'cps/x\.py'"):
         get_config("mmsemi::cps/y.py")
 
 
@@ -332,7 +333,7 @@ def test_package_paths(no_pkg_resources):
     for name in ("mmsegmentation", "onedl-mmsegmentation", "mmseg"):
         assert get_installed_path(name) == folder
     assert is_installed("mmseg") and not is_installed("mmsemi_absent")
-    with pytest.raises(ModuleNotFoundError, match="mmsemi_absent is not installed"):
+    with pytest.raises(ModuleNotFoundError, match="mmsemi_absent"):
         get_installed_path("mmsemi_absent")
 
 

@@ -9,6 +9,7 @@ from importlib import metadata
 import pytest
 
 from mmsemi import environment
+from mmsemi.errors import InstallationError
 
 STOCK = {
     "torch": "2.11.0+cpu",
@@ -56,7 +57,7 @@ def install(monkeypatch):
 
 
 def error_of_check() -> str:
-    with pytest.raises(ImportError) as caught:
+    with pytest.raises(InstallationError) as caught:
         environment.check_environment()
     return str(caught.value)
 

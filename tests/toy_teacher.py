@@ -35,7 +35,9 @@ class ToyTeacherStudent(SemiSegmentor):
         labeled = forward(self.student, batch.labeled.pixels_NCHW)
         losses = self.supervised("sup", self.student, labeled, batch.labeled)
         with torch.no_grad():
-            target = forward(self.teacher.module, batch.unlabeled.pixels_NCHW).logits_NCHW.softmax(1)
+            target = forward(self.teacher.module, batch.unlabeled.pixels_NCHW).logits_NCHW.softmax(
+                1
+            )
         view = self.strong_view(batch.unlabeled, batch)
         student = forward(self.student, view).logits_NCHW.softmax(1)
         losses["unsup.loss_mse"] = (student - target).square().mean()

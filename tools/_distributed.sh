@@ -39,11 +39,13 @@ sys.exit(importlib.util.find_spec("torch") is None)' >/dev/null 2>&1; then
 # check_paths TOOL CONFIG [CHECKPOINT]
 # A wrong path is explained by one process, with close matches, instead of by all of them at once.
 check_paths() {
-    local tool=$1 config=$2
+    local tool=$1 config=$2 path
     shift 2
-    if [[ $config == *::* || -f $config || -f $ROOT/$config ]]; then
-        [[ $# == 0 || $1 == *:* || -f ${1/#\~/$HOME} ]] && return
-    fi
+    for path in "$config" "configs/$config" "$ROOT/$config" "$ROOT/configs/$config"; do
+        if [[ $config == *::* || -f $path || -f $path.py ]]; then
+            [[ $# == 0 || $1 == *:* || -f ${1/#\~/$HOME} ]] && return
+        fi
+    done
     exec "$PYTHON" "$TOOLS/$tool" "$config" "$@"
 }
 

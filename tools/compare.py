@@ -1,22 +1,14 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Trains several configs with several seeds and prints one table.
-
-python tools/compare.py configs/supervised/shapes_1-8.py configs/fixmatch/shapes_1-8.py --seeds 0 1 2
-"""
-
-from __future__ import annotations
+"""Trains several configs with several seeds and prints one table: `mmsemi compare`."""
 
 import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-if (CHECKOUT / "mmsemi" / "launch.py").is_file():
-    sys.path.insert(
-        0, str(CHECKOUT)
-    )  # the checkout's tools run the checkout's code, installed or not
+# The checkout's code, installed or not, instead of this folder, whose names would hide other modules.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from mmsemi.compare import main  # noqa: E402
+from mmsemi.cli import run_tool  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool("mmsemi.cli.compare")

@@ -1,24 +1,14 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Labelled subsets: published ones by name, and random ones of any data set.
-
-python tools/splits.py list
-python tools/splits.py import --protocol classic_voc_92 --file-labeled labeled.txt
-python tools/splits.py sample --data-root data/mine/images --ratio 1/8 --out splits/mine_1of8
-"""
-
-from __future__ import annotations
+"""Labelled subsets, published and random ones: `mmsemi splits`."""
 
 import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-if (CHECKOUT / "mmsemi" / "launch.py").is_file():
-    sys.path.insert(
-        0, str(CHECKOUT)
-    )  # the checkout's tools run the checkout's code, installed or not
+# The checkout's code, installed or not, instead of this folder, whose names would hide other modules.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from mmsemi.datasets.splits.cli import main  # noqa: E402
+from mmsemi.cli import run_tool  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool("mmsemi.cli.splits")

@@ -1,22 +1,14 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Tests a checkpoint: mmseg's own tools/test.py, its arguments, from any directory.
-
-python tools/test.py configs/cps/shapes_1-8.py work_dirs/cps/shapes_1-8/iter_1200.pth
-"""
-
-from __future__ import annotations
+"""Tests a checkpoint: `mmsemi test`, the arguments of mmseg's own tools/test.py."""
 
 import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-if (CHECKOUT / "mmsemi" / "launch.py").is_file():
-    sys.path.insert(
-        0, str(CHECKOUT)
-    )  # the checkout's tools run the checkout's code, installed or not
+# The checkout's code, installed or not, instead of this folder, whose names would hide other modules.
+sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from mmsemi.launch import exit_tool, run_stock_tool  # noqa: E402
+from mmsemi.cli import run_tool  # noqa: E402
 
 if __name__ == "__main__":
-    exit_tool(run_stock_tool("test"))
+    run_tool("mmsemi.cli.test")

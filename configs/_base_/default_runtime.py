@@ -1,4 +1,4 @@
-# What every run shares: loop, hooks, logging. Children merge into the dictionaries.
+# What every run shares: loop, loaders, hooks, logging. Children merge into the dictionaries.
 default_scope = "mmseg"
 custom_imports = dict(imports=["mmsemi"], allow_failed_imports=False)
 env_cfg = dict(
@@ -9,6 +9,35 @@ env_cfg = dict(
 # One seed for every process: data order and augmentation come from it through the sampler.
 randomness = dict(seed=0)
 
+# The length of the run is one value, `max_iters` or `epochs`; schedules, validations, checkpoints and
+# pictures follow from it.
+train_cfg = dict(type="SemiIterBasedTrainLoop")
+val_cfg = dict(type="TeacherStudentValLoop", interval=5)
+test_cfg = dict(type="TestLoop")
+
+# The batch is what `sampler.num_per_source` adds up to; the crop is `dataset.crop_size`.
+train_dataloader = dict(
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="MultiSourceSampler"),
+    dataset=dict(type="SemiDataset", unlabeled=dict()),
+)
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="PackSegInputs"),
+]
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
+test_evaluator = val_evaluator
+
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
@@ -16,7 +45,6 @@ default_hooks = dict(
     checkpoint=dict(
         type="AtomicCheckpointHook",
         by_epoch=False,
-        interval=2000,
         max_keep_ckpts=2,
         save_best="mIoU",
         rule="greater",

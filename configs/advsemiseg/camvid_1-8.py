@@ -1,18 +1,6 @@
-# AdvSemiSeg on CamVid, 1/8 of the labels: the baseline's labels, schedule and net.
-# One GPU: 8 labelled + 8 unlabelled images + 8 ground-truth maps, 4,000 iterations, pseudo-labels
-# from a quarter of the run on, as published. Settings are ours.
-_base_ = "../supervised/camvid_1-8.py"
-model = dict(
-    type="AdvSemiSeg",
-    discriminator=dict(type="FCDiscriminator"),
-    semi_train_cfg=dict(unsup_start=1000),
-)
-optim_wrapper = dict(
-    constructor="JointOptimWrapperConstructor",
-    discriminator=dict(optimizer=dict(type="Adam", lr=1e-4, betas=(0.9, 0.99))),
-)
-train_dataloader = dict(
-    batch_size=24,
-    sampler=dict(num_per_source=dict(unlabeled=8, gt=8)),
-    dataset=dict(sources=dict(gt=dict(pool="labeled", pipeline=_base_.gt_pipeline))),
-)
+# AdvSemiSeg on CamVid, 45 labelled + 322 unlabelled images; 4,000 iterations, settings are ours. Pseudo-labels from a quarter of the run on, as published.
+_base_ = ["../_base_/data/camvid.py", "../_base_/methods/advsemiseg.py"]
+model = dict(_base_.method, unsup_start=1000)
+optim_wrapper = _base_.optimizers
+train_dataloader = dict(dataset=dict(sources=dict(gt=_base_.covering_gt)))
+train_dataloader["sampler"] = dict(num_per_source=dict(gt=8))

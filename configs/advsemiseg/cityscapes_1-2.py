@@ -1,5 +1,6 @@
-# AdvSemiSeg on Cityscapes 1/2 (1,487 labelled, 1,488 unlabelled); all but the labels as
-# cityscapes_1-8.py, whose header says more (batch 2 + 2 + 2, lr, 40,000 iterations, evaluation).
-# Published: 65.7 mIoU [Q], in the paper's first version 64.5 [V].
-_base_ = "./cityscapes_1-8.py"
+# AdvSemiSeg on Cityscapes 1/2, 1,487 labelled + 1,488 unlabelled images; 40,000 iterations.
+# Published: 65.7 mIoU [Q]; in the paper's first version 64.5 [V].
+_base_ = ["../_base_/data/cityscapes_advsemiseg.py", "../_base_/methods/advsemiseg.py"]
+model = _base_.method
+optim_wrapper = _base_.optimizers
 train_dataloader = dict(dataset=dict(split=dict(ratio=1 / 2)))

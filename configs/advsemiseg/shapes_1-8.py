@@ -1,16 +1,6 @@
-# AdvSemiSeg on the built-in set: the baseline's labels, schedule and net. Not tuned.
-_base_ = "../supervised/shapes_1-8.py"
-model = dict(
-    type="AdvSemiSeg",
-    discriminator=dict(type="FCDiscriminator", base_channels=16),  # narrow, like the net
-    semi_train_cfg=dict(unsup_start=300),  # a quarter of the run, as published
-)
-optim_wrapper = dict(
-    constructor="JointOptimWrapperConstructor",
-    discriminator=dict(optimizer=dict(type="Adam", lr=1e-4, betas=(0.9, 0.99))),
-)
-train_dataloader = dict(
-    batch_size=24,
-    sampler=dict(num_per_source=dict(unlabeled=8, gt=8)),
-    dataset=dict(sources=dict(gt=dict(pool="labeled", pipeline=_base_.gt_pipeline))),
-)
+# AdvSemiSeg on the built-in set. Not tuned. Pseudo-labels from a quarter of the run on, as published.
+_base_ = ["../_base_/data/shapes.py", "../_base_/methods/advsemiseg.py"]
+model = dict(_base_.method, discriminator=_base_.narrow, unsup_start=300)
+optim_wrapper = _base_.optimizers
+train_dataloader = dict(dataset=dict(sources=dict(gt=_base_.covering_gt)))
+train_dataloader["sampler"] = dict(num_per_source=dict(gt=8))

@@ -1,4 +1,6 @@
-# AdvSemiSeg on the labelled images of the built-in set alone: the adversarial loss without
-# unlabelled images. The rest as shapes_1-8.py.
-_base_ = "./shapes_1-8.py"
-train_dataloader = dict(batch_size=16, sampler=dict(num_per_source=dict(unlabeled=0)))
+# AdvSemiSeg as shapes_1-8.py, on the labelled images alone: the adversarial loss without unlabelled images.
+_base_ = ["../_base_/data/shapes.py", "../_base_/methods/advsemiseg.py"]
+model = dict(_base_.method, discriminator=_base_.narrow, unsup_start=300)
+optim_wrapper = _base_.optimizers
+train_dataloader = dict(dataset=dict(sources=dict(gt=_base_.covering_gt)))
+train_dataloader["sampler"] = dict(num_per_source=dict(unlabeled=0, gt=8))

@@ -1,15 +1,7 @@
-# Third of three: 1/8 of the masks, the other images without. The generator was pre-trained on the
-# same 1/8: had it seen more masks, its score would say nothing about the unlabelled images.
-#   DIR=work_dirs/advsemiseg/shapes_plateau_baseline_1-8
-#   python tools/train.py configs/advsemiseg/shapes_plateau_baseline.py --work-dir $DIR \
-#       --cfg-options train_dataloader.dataset.split.ratio=1/8
-#   python tools/export_segmentor.py $DIR/best_mIoU_iter_*.pth $DIR/export
-#   python tools/train.py configs/advsemiseg/shapes_plateau_semi.py
-_base_ = "./shapes_plateau_adversarial.py"
-pretrained = "work_dirs/advsemiseg/shapes_plateau_baseline_1-8/export/weights.pth"
-model = dict(segmentor=dict(init_cfg=dict(checkpoint=pretrained)))
-train_dataloader = dict(
-    batch_size=16,
-    sampler=dict(num_per_source=dict(unlabeled=8)),
-    dataset=dict(split=dict(ratio=1 / 8)),
-)
+# Third of three: a generator pre-trained on 1/8 of the masks, and the other images without (docs/adversarial_walkthrough.md).
+_base_ = ["../_base_/data/shapes_plateau.py", "../_base_/methods/advsemiseg.py"]
+weights = "work_dirs/advsemiseg/shapes_plateau_baseline_1-8/export/weights.pth"
+pretrained = dict(type="Pretrained", checkpoint=weights)
+model = dict(_base_.walkthrough, segmentor=dict(init_cfg=pretrained))
+optim_wrapper = dict(_base_.optimizers, optimizer=dict(lr=0.003))  # half of the baseline's
+train_dataloader = dict(dataset=dict(split=dict(ratio=1 / 8)))

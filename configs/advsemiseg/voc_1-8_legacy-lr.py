@@ -1,15 +1,6 @@
-# AdvSemiSeg on PASCAL VOC 2012 train_aug 1/8 (1,322 labelled) with about the learning rates that
-# the released code has in effect: it lists the backbone's weights several times in one group, and
-# old SGD stepped them as often, so the backbone learns 3 times as fast as intended, its shortcuts 4
-# times, its stem once. Batch 10 + 10 + 10, 20,000 iterations; the rest as voc_1-8.py.
-# Published numbers are those of voc_1-8.py; say which of the two a result used.
-_base_ = "./voc_1-8.py"
-optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={
-            "backbone": dict(lr_mult=3),
-            "downsample": dict(lr_mult=4),  # the shortcuts
-            "backbone.conv1": dict(lr_mult=1),
-        }
-    )
-)
+# AdvSemiSeg as voc_1-8.py, with about the learning rates that the released code has in effect (_base_/models/deeplabv2_r101.py).
+# Published: the numbers of voc_1-8.py; say which of the two a result used.
+_base_ = ["../_base_/data/voc_advsemiseg.py", "../_base_/methods/advsemiseg.py"]
+model = _base_.method
+optim_wrapper = dict(_base_.optimizers, paramwise_cfg=_base_.legacy_lr)
+train_dataloader = dict(dataset=dict(split=dict(ratio=1 / 8)))

@@ -1,21 +1,6 @@
-# FixMatch (the student labels) on PASCAL VOC 2012 train_aug, 732 labelled and 9,850 unlabelled
-# images, DeepLabv3+ R101.
-#   tools/dist_train.sh configs/fixmatch/voc_732.py 4
-# The labelled list is an import: the header of configs/supervised/voc_732_unimatch.py says from
-# where.
-# Total batch 8 labelled + 8 unlabelled (2 + 2 on each of 4 GPUs), SGD lr 0.001 for the backbone and
-# 0.01 for the head, weight decay 1e-4, 98,480 iterations, crop 321, threshold 0.95. Evaluation:
-# whole image, single scale, 1,449 val images, best checkpoint.
-# No FixMatch number of this net is in the sources that we know.
-# One GPU, R50 and the other forms of the method: --cfg-options in configs/fixmatch/README.md.
-_base_ = "../supervised/voc_732_unimatch.py"
-model = dict(
-    type="FixMatch",
-    data_preprocessor=dict(
-        strong=dict(type="StrongPhotometric"),
-        mix=dict(type="SingleBoxCutMix", pairing="permute"),
-    ),
-    semi_train_cfg=dict(labels_from="student", threshold=0.95),
-)
-train_dataloader = dict(batch_size=4, sampler=dict(num_per_source=dict(unlabeled=2)))
-auto_scale_lr = dict(base_batch_size=16)
+# FixMatch (the student labels) on PASCAL VOC 2012, 732 labelled + 9,850 unlabelled images; 80 x 1,231 = 98,480 iterations.
+# Published: none of this net is in the sources that we know.
+_base_ = ["../_base_/data/voc_unimatch.py", "../_base_/methods/fixmatch.py"]
+model = _base_.method
+train_dataloader = dict(dataset=dict(split=dict(name="classic_voc_732")))
+train_cfg = dict(max_iters=98480)

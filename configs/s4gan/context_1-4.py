@@ -1,5 +1,6 @@
-# s4GAN on PASCAL-Context 1/4 (1,249 labelled, 3,749 unlabelled); all but the labels as
-# context_1-8.py, whose header says more (batch 8 + 8 + 8, lr, 40,000 iterations, evaluation).
-# Published with MLMT: 37.8 mIoU [R].
-_base_ = "./context_1-8.py"
+# s4GAN on PASCAL-Context 1/4, 1,249 labelled + 3,749 unlabelled images; 40,000 iterations.
+# Published: none of s4GAN alone; with MLMT 37.8 mIoU [R].
+_base_ = ["../_base_/data/context_s4gan.py", "../_base_/methods/s4gan.py"]
+model = _base_.method
+optim_wrapper = _base_.optimizers
 train_dataloader = dict(dataset=dict(split=dict(ratio=1 / 4)))

@@ -1,15 +1,6 @@
-# s4GAN on the built-in set: the baseline's labels, schedule and net. Not tuned.
-_base_ = "../supervised/shapes_1-8.py"
-model = dict(
-    type="S4GAN",
-    discriminator=dict(type="S4GANDiscriminator", base_channels=16),  # narrow, like the net
-)
-optim_wrapper = dict(
-    constructor="JointOptimWrapperConstructor",
-    discriminator=dict(optimizer=dict(type="Adam", lr=1e-4, betas=(0.9, 0.99))),
-)
-train_dataloader = dict(
-    batch_size=24,
-    sampler=dict(num_per_source=dict(unlabeled=8, gt=8)),
-    dataset=dict(sources=dict(gt=dict(pool="labeled", pipeline=_base_.sup_pipeline))),
-)
+# s4GAN on the built-in set. Not tuned.
+_base_ = ["../_base_/data/shapes.py", "../_base_/methods/s4gan.py"]
+model = dict(_base_.method, discriminator=_base_.narrow)
+optim_wrapper = _base_.optimizers
+train_dataloader = dict(dataset=dict(sources=dict(gt=_base_.gt)))
+train_dataloader["sampler"] = dict(num_per_source=dict(gt=8))

@@ -1,14 +1,6 @@
-# s4GAN on PASCAL VOC 2012 train_aug 1/8 (1,322 labelled) with about the learning rates that the
-# released code has in effect, see configs/advsemiseg/voc_1-8_legacy-lr.py. Batch 8 + 8 + 8, 40,000
-# iterations; the rest as voc_1-8.py.
-# Published numbers are those of voc_1-8.py; say which of the two a result used.
-_base_ = "./voc_1-8.py"
-optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={
-            "backbone": dict(lr_mult=3),
-            "downsample": dict(lr_mult=4),  # the shortcuts
-            "backbone.conv1": dict(lr_mult=1),
-        }
-    )
-)
+# s4GAN as voc_1-8.py, with about the learning rates that the released code has in effect (_base_/models/deeplabv2_r101.py).
+# Published: the numbers of voc_1-8.py; say which of the two a result used.
+_base_ = ["../_base_/data/voc_s4gan.py", "../_base_/methods/s4gan.py"]
+model = _base_.method
+optim_wrapper = dict(_base_.optimizers, paramwise_cfg=_base_.legacy_lr)
+train_dataloader = dict(dataset=dict(split=dict(name="s4gan_voc_1of8")))

@@ -1,5 +1,7 @@
-# Supervised baseline of s4GAN on Cityscapes 1/4 (743 labelled of 2,975); all but the labels as
-# cityscapes_1-8_s4gan.py, whose header says more (net, batch, lr, 40,000 iterations, evaluation).
+# Supervised baseline of s4GAN on Cityscapes 1/4 at half resolution, 743 labelled images; 40,000 iterations.
 # Published: 60.2 mIoU [R].
-_base_ = "./cityscapes_1-8_s4gan.py"
-train_dataloader = dict(dataset=dict(split=dict(ratio=1 / 4)))
+_base_ = "../_base_/data/cityscapes_s4gan.py"
+train_dataloader = dict(
+    sampler=dict(num_per_source=dict(unlabeled=0, gt=0)),
+    dataset=dict(split=dict(ratio=1 / 4), sources=None),
+)

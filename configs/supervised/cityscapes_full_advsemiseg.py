@@ -1,6 +1,6 @@
-# Supervised baseline of AdvSemiSeg on all of Cityscapes (2,975 labelled); all but the labels as
-# cityscapes_1-8_advsemiseg.py, whose header says more (net, batch, lr, 40,000 iterations,
-# evaluation).
+# Supervised baseline of AdvSemiSeg on all of Cityscapes, 2,975 labelled images; 40,000 iterations.
 # Published: 66.4 mIoU [V].
-_base_ = "./cityscapes_1-8_advsemiseg.py"
-train_dataloader = dict(dataset=dict(split=None))
+_base_ = "../_base_/data/cityscapes_advsemiseg.py"
+train_dataloader = dict(
+    sampler=dict(num_per_source=dict(unlabeled=0, gt=0)), dataset=dict(split=None, sources=None)
+)

@@ -1,5 +1,7 @@
-# Supervised baseline of s4GAN on PASCAL-Context 1/4 (1,249 labelled of 4,998); all but the labels
-# as context_1-8_s4gan.py, whose header says more (net, batch, lr, 40,000 iterations, evaluation).
+# Supervised baseline of s4GAN on PASCAL-Context 1/4, 1,249 labelled images; 40,000 iterations.
 # Published: 35.4 mIoU [R].
-_base_ = "./context_1-8_s4gan.py"
-train_dataloader = dict(dataset=dict(split=dict(ratio=1 / 4)))
+_base_ = "../_base_/data/context_s4gan.py"
+train_dataloader = dict(
+    sampler=dict(num_per_source=dict(unlabeled=0, gt=0)),
+    dataset=dict(split=dict(ratio=1 / 4), sources=None),
+)

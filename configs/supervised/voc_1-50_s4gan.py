@@ -1,7 +1,7 @@
-# Supervised baseline of s4GAN on PASCAL VOC 2012 train_aug 1/50 (211 labelled, split 0); all but
-# the labels as voc_1-8_s4gan.py, whose header says more (list, net, batch, lr, 40,000 iterations,
-# evaluation).
-#   python tools/splits.py import --protocol s4gan_voc_1of50 --file-labeled split_0.pkl
+# Supervised baseline of s4GAN on PASCAL VOC 2012 1/50 (split 0), 211 labelled images; 40,000 iterations.
 # Published: 48.3 mIoU [R] (mean of 3 splits, batch 10).
-_base_ = "./voc_1-8_s4gan.py"
-train_dataloader = dict(dataset=dict(split=dict(name="s4gan_voc_1of50")))
+_base_ = "../_base_/data/voc_s4gan.py"
+train_dataloader = dict(
+    sampler=dict(num_per_source=dict(unlabeled=0, gt=0)),
+    dataset=dict(split=dict(name="s4gan_voc_1of50"), sources=None),
+)

@@ -1,8 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """Bring published weights into the names that mmseg and this package use.
 
-One module a source, each with ``main(arguments) -> exit code`` for its script in
-``tools/checkpoint_converters``. Rules that all of them keep (see :mod:`.common`):
+One module a source, each with a function ``convert``, which ``mmsemi convert-checkpoint`` calls. Rules that all of them keep (see :mod:`.common`):
 
 - Files are read with ``weights_only=True``; one that holds pickled code is refused, nothing in it runs.
 - Every tensor of the network must be found with its shape, or nothing is written; what the file has

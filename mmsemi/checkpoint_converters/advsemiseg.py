@@ -9,19 +9,16 @@ The second holds for PASCAL VOC; s4GAN's loaders of other data sets differ.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from pathlib import Path
 
 from mmseg.datasets import PascalVOCDataset
 
+from ..errors import CheckpointError
 from ..utils.literals import to_plain
 from .common import (
-    ConversionError,
     cfg_options,
-    make_parser,
     match,
     read_tensors,
-    run,
     save,
 )
 from .deeplabv2 import PREFIXES, count_classes, network_shapes, preprocessor, rename
@@ -29,19 +26,28 @@ from .deeplabv2 import PREFIXES, count_classes, network_shapes, preprocessor, re
 _VOC_SIZE = (505, 505)  # test images are padded at the bottom and right to this size
 
 
-def convert(args: argparse.Namespace) -> None:
-    """Convert a whole net, and say which settings it needs."""
-    tensors = read_tensors(args.source, PREFIXES)
-    num_classes = count_classes(args.source, tensors)
+def convert(source: Path, out: Path, branches: int = 2) -> None:
+    """Convert a whole net, and say which settings it needs.
+
+    Args:
+        source: The published checkpoint.
+        out: The plain checkpoint to write.
+        branches: Branches of the head that were summed in training.
+
+    Raises:
+        CheckpointError: It is another net, or no readable checkpoint.
+    """
+    tensors = read_tensors(source, PREFIXES)
+    num_classes = count_classes(source, tensors)
     if num_classes is None:
-        raise ConversionError(
-            f"'{args.source}' has no layer5.conv2d_list: it is no net of AdvSemiSeg or s4GAN "
+        raise CheckpointError(
+            f"'{source}' has no layer5.conv2d_list: it is no net of AdvSemiSeg or s4GAN "
             "(a discriminator's file ends in _D)"
         )
-    result = match(args.source, tensors, rename, network_shapes(num_classes))
+    result = match(source, tensors, rename, network_shapes(num_classes))
     print(f"{result.report()}\n{num_classes} classes")
-    meta: dict = dict(num_active_branches=args.branches)
-    options = {"model.segmentor.decode_head.num_active_branches": args.branches}
+    meta: dict = dict(num_active_branches=branches)
+    options = {"model.segmentor.decode_head.num_active_branches": branches}
     if num_classes == len(PascalVOCDataset.METAINFO["classes"]):
         settings = preprocessor(is_rgb=True)
         meta.update(data_preprocessor=settings, dataset_meta=to_plain(PascalVOCDataset.METAINFO))
@@ -54,24 +60,10 @@ def convert(args: argparse.Namespace) -> None:
             "not PASCAL VOC's number of classes: class names and input are not known; set mean, std "
             "and bgr_to_rgb of model.data_preprocessor as they were in training"
         )
-    save(args.out, args.source, result.state_dict, meta)
+    save(out, source, result.state_dict, meta)
     print(
-        f"wrote {args.out}\n{note};\n"
-        f"{args.branches} of the head's 4 branches are summed. "
-        "With a config on configs/_base_/models/deeplabv2_r101.py add\n"
+        f"wrote {out}\n{note};\n"
+        f"{branches} of the head's 4 branches are summed. "
+        "With a config of configs/advsemiseg add\n"
         f"  --cfg-options \\\n{cfg_options(options)}"
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/checkpoint_converters/advsemiseg.py``."""
-    parser = make_parser("Convert a segmentation net of AdvSemiSeg's or s4GAN's released code.")
-    parser.add_argument(
-        "--branches",
-        type=int,
-        choices=[2, 4],
-        default=2,
-        help="branches that were summed in training: 2 in the released code (default), 4 where "
-        "its head was corrected",
-    )
-    return run("advsemiseg", convert, parser.parse_args(arguments))

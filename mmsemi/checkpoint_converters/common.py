@@ -1,9 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""What the checkpoint converters share: reading safely, matching, writing, the command line."""
+"""What the checkpoint converters share: reading safely, matching, writing."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..compat import load_checkpoint_file
-from ..launch import UsageError, run_tool
+from ..errors import CheckpointError
 from ..utils import close_matches
 from ..utils.files import write_beside
 from ..version import __version__
@@ -22,10 +21,6 @@ from ..version import __version__
 Shape = tuple[int, ...]
 # torch counts batches since 0.4.1; older files lack the counter, and loading fills it in.
 _COUNTER = "num_batches_tracked"
-
-
-class ConversionError(ValueError):
-    """A file that is not what the converter takes; its text is the one line that the user sees."""
 
 
 @dataclass
@@ -67,22 +62,21 @@ def read_tensors(path: Path, prefixes: Sequence[str] = ("module.",)) -> dict[str
         prefixes: Taken off as long as every name starts with one of them.
 
     Raises:
-        UsageError: There is no such file.
-        RuntimeError: It holds pickled code, or is unreadable.
-        ConversionError: It holds something else than named tensors.
+        CheckpointError: There is no such file, it holds pickled code, is unreadable, or holds
+            something else than named tensors.
     """
     if not path.is_file():
         known = [str(entry) for entry in path.parent.glob("*.pth*")]
-        raise UsageError(f"there is no checkpoint '{path}'{close_matches(path, known)}")
+        raise CheckpointError(f"there is no checkpoint '{path}'{close_matches(path, known)}")
     content = load_checkpoint_file(str(path), map_location="cpu")
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content:
-        raise ConversionError(f"'{path}' holds no named weights but {type(content).__name__}")
+        raise CheckpointError(f"'{path}' holds no named weights but {type(content).__name__}")
     wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if wrong or not all(isinstance(key, str) for key in content):
-        raise ConversionError(f"'{path}' holds no named weights: {some(map(str, wrong))}")
+        raise CheckpointError(f"'{path}' holds no named weights: {some(map(str, wrong))}")
     tensors = {key: value.detach() for key, value in content.items()}
     while True:
         shared = [p for p in prefixes if all(key.startswith(p) for key in tensors)]
@@ -106,7 +100,7 @@ def match(
         shapes: Name -> shape of all that the network has, batch counters included.
 
     Raises:
-        ConversionError: A tensor of the network is missing, comes twice or has another shape.
+        CheckpointError: A tensor of the network is missing, comes twice or has another shape.
     """
     result = Matched()
     for old, value in tensors.items():
@@ -114,9 +108,9 @@ def match(
         if new not in shapes:
             result.left_over.append(old)
         elif new in result.state_dict:
-            raise ConversionError(f"'{path}' has two tensors for {new}, one of them is {old}")
+            raise CheckpointError(f"'{path}' has two tensors for {new}, one of them is {old}")
         elif tuple(value.shape) != shapes[new]:
-            raise ConversionError(
+            raise CheckpointError(
                 f"'{path}': {old} is {tuple(value.shape)}, the network's {new} is {shapes[new]}"
             )
         else:
@@ -125,7 +119,7 @@ def match(
     missing = [name for name in wanted if name not in result.state_dict]
     result.expected, result.found = len(wanted), len(wanted) - len(missing)
     if missing:
-        raise ConversionError(
+        raise CheckpointError(
             f"'{path}' has {result.found} of the network's {result.expected} tensors; missing: "
             f"{some(missing)}; the file has: {some(tensors)}"
         )
@@ -156,26 +150,6 @@ def save(path: Path, source: Path, state_dict: dict[str, Tensor], meta: dict[str
         meta=dict(**meta, converted_from=origin, mmsemi_version=__version__), state_dict=state_dict
     )
     write_beside(path, lambda file: torch.save(content, file))
-
-
-def make_parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that all converters have."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("source", type=Path, help="the published checkpoint, as downloaded")
-    parser.add_argument("out", type=Path, help="the plain mmseg checkpoint to write")
-    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
-    return parser
-
-
-def run(name: str, convert: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> int:
-    """Run a converter; returns 0, 1 for a wrong file, 2 for wrong arguments."""
-
-    def checked() -> None:
-        if args.out.exists() and not args.force:
-            raise UsageError(f"'{args.out}' exists; add --force to replace it")
-        convert(args)
-
-    return run_tool(name, checked)
 
 
 def cfg_options(settings: dict[str, Any]) -> str:

@@ -14,8 +14,9 @@ import torch
 from mmseg.models.backbones import ResNet
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..models.heads import DeepLabV2Head
-from .common import ConversionError, Shape, shapes_of
+from .common import Shape, shapes_of
 
 _HEAD = "layer5.conv2d_list."
 # Files of the multi-scale port of DeepLab keep the net under 'Scale', files of nn.DataParallel under
@@ -47,13 +48,13 @@ def count_classes(path: Path, tensors: dict[str, Tensor]) -> int | None:
     """Classes of the head in a file, ``None`` without a head.
 
     Raises:
-        ConversionError: The head's weight is no convolution.
+        CheckpointError: The head's weight is no convolution.
     """
     weight = tensors.get(f"{_HEAD}0.weight")
     if weight is None:
         return None
     if weight.ndim != 4:
-        raise ConversionError(f"'{path}': {_HEAD}0.weight has shape {tuple(weight.shape)}")
+        raise CheckpointError(f"'{path}': {_HEAD}0.weight has shape {tuple(weight.shape)}")
     return weight.shape[0]
 
 

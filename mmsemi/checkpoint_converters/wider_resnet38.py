@@ -8,14 +8,13 @@ last norm are left out.
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from ..models.backbones import WiderResNet38
-from .common import make_parser, match, read_tensors, run, save, shapes_of
+from .common import match, read_tensors, save, shapes_of
 
 _BLOCK = re.compile(r"(mod\d)\.block(\d+)\.(?:convs\.)?(bn|conv)(\d)(?:\.0)?\.(\w+)")
 _PROJECTION = re.compile(r"(mod\d)\.block(\d+)\.proj_conv\.(\w+)")
@@ -37,18 +36,20 @@ def rename(name: str) -> str | None:
     return None
 
 
-def convert(args: argparse.Namespace) -> None:
-    """Convert the trunk."""
-    tensors = read_tensors(args.source)
+def convert(source: Path, out: Path) -> None:
+    """Convert the trunk.
+
+    Args:
+        source: The published checkpoint.
+        out: The plain checkpoint to write.
+
+    Raises:
+        CheckpointError: It is another net, or no readable checkpoint.
+    """
+    tensors = read_tensors(source)
     with torch.device("meta"):
         shapes = shapes_of(WiderResNet38(), "backbone.")
-    result = match(args.source, tensors, rename, shapes)
+    result = match(source, tensors, rename, shapes)
     print(result.report())
-    save(args.out, args.source, result.state_dict, {})
-    print(f"wrote {args.out}, where configs/_base_/models/deeplabv3plus_wrn38.py may look for it")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of ``tools/checkpoint_converters/wider_resnet38.py``."""
-    parser = make_parser("Convert ImageNet weights of Wide ResNet-38.")
-    return run("wider_resnet38", convert, parser.parse_args(arguments))
+    save(out, source, result.state_dict, {})
+    print(f"wrote {out}, where configs/_base_/data/cityscapes_s4gan.py looks for it")

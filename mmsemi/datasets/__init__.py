@@ -1,6 +1,6 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .camvid import CamVidDataset
-from .checks import check_leakage
+from .checks import check_at_start
 from .coco import COCO81Dataset
 from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
@@ -32,5 +32,5 @@ __all__ = [
     "SemiDataset",
     "ShapesDataset",
     "UnlabeledDataset",
-    "check_leakage",
+    "check_at_start",
 ]

@@ -7,6 +7,8 @@ import os
 import os.path as osp
 from collections.abc import Iterable
 
+from ..errors import ConfigError
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 # Below this, asking for each file is quicker than listing a folder that may be huge.
@@ -48,13 +50,13 @@ def common_folder(img_paths: list[str]) -> str:
     """The lowest folder that holds all images; '' for relative paths without one.
 
     Raises:
-        ValueError: Some paths are absolute and others are not, so that nothing can be compared.
+        ConfigError: Some paths are absolute and others are not, so that nothing can be compared.
     """
     folders = sorted({osp.dirname(path) for path in img_paths})
     try:
         return osp.commonpath(folders)
     except ValueError:
-        raise ValueError(
+        raise ConfigError(
             f"the images lie in '{folders[0]}' and in '{folders[-1]}', which have no folder in "
             "common: give either absolute or relative paths (data_root), on one drive"
         ) from None

@@ -7,7 +7,7 @@ Decisions:
   seed it is augmented, are pure functions of (seed, source, d). A resumed run therefore only needs
   a position, and neither worker count, prefetching nor history changes a sample.
 - Sources shuffle independently of each other: two sources of equal size do not walk in step
-  (mmdetection's sampler seeds them alike, so that a labelled image always met the same partner).
+  (mmdetection's sampler seeds them alike, so that two images always meet again).
 - Counts per source are explicit numbers, never rounded ratios.
 """
 
@@ -23,6 +23,7 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
+from ..errors import ConfigError
 from ..utils import close_matches, derive_seed
 
 
@@ -57,14 +58,15 @@ class MultiSourceSampler(Sampler):
             that is not named, or has 0, is not used.
         copies: How often each image of a source occurs in a batch, e.g. ``dict(unlabeled=2)``: the
             source's share is then [a, b, ..., a, b, ...], each time augmented anew. This is the
-            pairing that the released CPS+CutMix code produced (methods page cps.md, T2).
+            pairing that the released CPS+CutMix code produced (docs/methods/cps.md).
         seed: Shared by all processes; ``None`` draws one and broadcasts it.
         shuffle: Whether to shuffle each source anew in each of its epochs.
         epoch_length: Batches after which an iteration over the sampler ends. ``None`` never ends;
             set it only for epoch-based loops.
 
     Raises:
-        ValueError: A source is unknown or empty, a count is negative, or all counts are 0.
+        ConfigError: The data set has no sources, one is unknown or empty, a count is negative, or
+            all counts are 0.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class MultiSourceSampler(Sampler):
         self.rank, self.world_size = get_dist_info()
         ranges = getattr(dataset, "source_ranges", None)
         if ranges is None:
-            raise TypeError(
+            raise ConfigError(
                 f"MultiSourceSampler needs a SemiDataset, got {type(dataset).__name__}: wrap the "
                 "training dataset as dict(type='SemiDataset', labeled=..., unlabeled=...)"
             )
@@ -87,7 +89,7 @@ class MultiSourceSampler(Sampler):
         for key, given in (("num_per_source", num_per_source), ("copies", copies)):
             for name, count in given.items():
                 if name not in ranges and count:
-                    raise ValueError(
+                    raise ConfigError(
                         f"sampler.{key} names the source '{name}', the dataset has "
                         f"{list(ranges)}{close_matches(name, ranges)}"
                     )
@@ -96,19 +98,21 @@ class MultiSourceSampler(Sampler):
         for name, span in ranges.items():
             count = int(num_per_source.get(name, 0))
             if count < 0 or self.copies[name] < 1 or count % self.copies[name]:
-                raise ValueError(
+                raise ConfigError(
                     f"sampler.num_per_source.{name}={count} must be a non-negative multiple of "
                     f"sampler.copies.{name}={self.copies[name]}"
                 )
             if count and not len(span):
-                raise ValueError(
+                raise ConfigError(
                     f"the source '{name}' is empty but sampler.num_per_source.{name}={count}: "
                     f"give it images, or set the count to 0 and lower batch_size by {count}"
                 )
             if count:
                 self.num_per_source[name] = count
         if not self.num_per_source:
-            raise ValueError("sampler.num_per_source draws nothing: set at least one count above 0")
+            raise ConfigError(
+                "sampler.num_per_source draws nothing: set at least one count above 0"
+            )
         self._ranges = ranges
         self._num_samples = len(dataset)
         self.shuffle = shuffle
@@ -174,7 +178,7 @@ class MultiSourceSampler(Sampler):
         Absolute, and instant at any position: nothing is drawn or read.
         """
         if num_samples % self.batch_size:
-            raise ValueError(
+            raise ConfigError(
                 f"cannot skip {num_samples} samples: not a multiple of the batch size "
                 f"{self.batch_size}; resume with the counts of the first run"
             )

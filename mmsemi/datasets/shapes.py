@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from ..errors import ConfigError, DataError
 from .shapes_generator import CLASSES, GENERATOR_VERSION, MARKER, PALETTE, SPLITS, write_shapes
 
 try:
@@ -54,7 +55,7 @@ def check_shapes(data_root: str | os.PathLike, wanted: dict | None = None) -> No
             'num_val'), or None to accept any.
 
     Raises:
-        RuntimeError: Something is missing or was made with other settings. The line names the
+        DataError: Something is missing or was made with other settings. The line names the
             folder and the fix.
     """
     root = Path(data_root)
@@ -71,17 +72,17 @@ def check_shapes(data_root: str | os.PathLike, wanted: dict | None = None) -> No
             if len(names[split]) != marker[f"num_{split}"]:
                 raise ValueError(f"{path} lists {len(names[split])} images")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RuntimeError(
+        raise DataError(
             f'{root} exists but is not a complete "shapes" data set ({error}): {fix}'
         ) from error
     if version != GENERATOR_VERSION:
-        raise RuntimeError(
+        raise DataError(
             f'{root} was made by version {version} of the "shapes" generator, '
             f"this is version {GENERATOR_VERSION}: {fix}"
         )
     for key, value in (wanted or {}).items():
         if marker.get(key) != value:
-            raise RuntimeError(
+            raise DataError(
                 f"{root} was made with {key}={marker.get(key)}, the config asks for {key}={value}: "
                 f"give another data_root, or {fix}"
             )
@@ -89,7 +90,7 @@ def check_shapes(data_root: str | os.PathLike, wanted: dict | None = None) -> No
         present = set(os.listdir(root / folder)) if (root / folder).is_dir() else set()
         for name in names["train"] + names["val"]:
             if name + suffix not in present:
-                raise RuntimeError(
+                raise DataError(
                     f"{root} exists but is incomplete, {root / folder / (name + suffix)} "
                     f"is missing: {fix}"
                 )
@@ -167,7 +168,7 @@ class ShapesDataset(BaseSegDataset):
         self.generate = dict(generate or {})
         unknown = sorted(set(self.generate) - {"seed", "num_train", "num_val"})
         if unknown:
-            raise ValueError(
+            raise ConfigError(
                 f"ShapesDataset: generate has the unknown key {unknown[0]!r}, "
                 "expected seed, num_train or num_val"
             )
@@ -185,7 +186,7 @@ class ShapesDataset(BaseSegDataset):
         """Generate the data set if needed, check it, and list the images of ``ann_file``."""
         if not _filled(Path(self.data_root)):
             if not self.auto_generate:
-                raise FileNotFoundError(
+                raise DataError(
                     f'no "shapes" data set at {self.data_root}: run '
                     f"`python tools/make_shapes.py --out {self.data_root}` "
                     "or set auto_generate=True"

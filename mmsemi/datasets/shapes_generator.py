@@ -28,6 +28,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..errors import ConfigError
+
 GENERATOR_VERSION = 4
 MARKER = "shapes.json"
 VOID = 255
@@ -294,7 +296,7 @@ def write_shapes(
     """
     for name, count in (("num_train", num_train), ("num_val", num_val)):
         if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
+            raise ConfigError(f"{name} must be at least 1, got {count}")
     root = Path(out_dir)
     lists = root / "ImageSets" / "Segmentation"
     for folder in (root / "JPEGImages", root / "SegmentationClass", lists):

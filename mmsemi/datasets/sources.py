@@ -1,146 +1,229 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Building one source of a :class:`~mmsemi.datasets.SemiDataset` from its config."""
+"""One named source of images: which data set lists them, and which of its samples belong to it."""
 
 from __future__ import annotations
 
-import copy
-import os
 import os.path as osp
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
-from mmengine.dataset import BaseDataset, Compose
-from mmengine.logging import print_log
+import numpy as np
+from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations
-from mmseg.registry import DATASETS
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
-from ..launch import find_deliberate_message
-from ..utils import check_keys
+from .pipelines import walk_transforms
 from .transforms import LoadCheckedAnnotations
 
 
-def insert_mask_checks(dataset: BaseDataset) -> None:
-    """Replace each stock ``LoadAnnotations`` of a dataset's pipeline by the checked one."""
-    wrapped = getattr(dataset, "dataset", None)  # of a RepeatDataset; `datasets`: a ConcatDataset
-    for part in (*getattr(dataset, "datasets", ()), *((wrapped,) if wrapped is not None else ())):
-        insert_mask_checks(part)
-    pipeline = getattr(dataset, "pipeline", None)
-    if not isinstance(pipeline, Compose):
+def unwrap(dataset: Dataset) -> Dataset:
+    """The data set inside stock wrappers of one, such as ``RepeatDataset``."""
+    while isinstance(getattr(dataset, "dataset", None), Dataset):
+        dataset = dataset.dataset
+    return dataset
+
+
+def leaves(dataset: Dataset) -> Iterator[BaseDataset]:
+    """The plain data sets inside stock wrappers (``RepeatDataset``, ``ConcatDataset``, ...)."""
+    dataset = unwrap(dataset)
+    if not hasattr(dataset, "datasets"):
+        yield dataset
         return
-    classes = dataset.metainfo.get("classes")
-    for position, transform in enumerate(pipeline.transforms):
-        if type(transform) is LoadAnnotations:
-            pipeline.transforms[position] = LoadCheckedAnnotations(
-                num_classes=len(classes) if classes else None,
-                ignore_index=getattr(dataset, "ignore_index", 255),
-                imdecode_backend=transform.imdecode_backend,
-                backend_args=transform.backend_args,
-            )
+    for part in dataset.datasets:
+        yield from leaves(part)
 
 
-# Steps of a labelled pipeline that make no sense without a mask, or change colours.
-_NEEDS_MASK_OR_COLOUR = (
-    "LoadAnnotations",
-    "AddImageLabels",
-    "PhotoMetricDistortion",
-    "GenerateEdge",
-)
+def locate(dataset: Dataset, index: int) -> tuple[BaseDataset, int]:
+    """The plain data set, and the index in it, of a sample of stock wrappers."""
+    while True:
+        if hasattr(dataset, "datasets"):
+            part = bisect_right(dataset.cumulative_sizes, index)
+            index -= dataset.cumulative_sizes[part - 1] if part else 0
+            dataset = dataset.datasets[part]
+        elif isinstance(getattr(dataset, "dataset", None), Dataset):
+            index, dataset = dataset._get_ori_dataset_idx(index), dataset.dataset
+        else:
+            return dataset, index
 
 
-def weak_pipeline(labeled: dict) -> list[dict]:
-    """The labelled source's pipeline as far as it makes sense without a mask: geometry only.
+class Part:
+    """A plain data set inside a source: where its files are, and how they are read.
 
-    What reads masks and colour changes are left out (strong views are the preprocessor's), and
-    ``RandomCrop`` does not look for a crop with several classes.
-
-    Raises:
-        ValueError: The config has no pipeline of its own.
+    Attributes:
+        dataset: The data set.
+        img_dir: Folder of the images, '' for given paths.
+        mask_dir: Folder of the masks, '' without masks.
+        img_suffix: Suffix of the images.
+        mask_suffix: Suffix of the masks.
+        list_file: The list file, '' for every image of the folder.
+        backend_args: Settings of the file storage.
+        is_local: Its files are ordinary ones, which can be looked up cheaply.
+        opens_masks: The pipeline loads masks.
+        has_plain_images: Images are ordinary picture files, by the pipeline's loader.
+        has_plain_masks: Masks are ordinary picture files of indices, by the pipeline's loader.
+        mask_backend: How masks are decoded.
+        crop_hw: The crop, where no transform before it brings images to a fixed size.
     """
-    while "pipeline" not in labeled and (labeled.get("datasets") or labeled.get("dataset")):
-        labeled = labeled["datasets"][0] if labeled.get("datasets") else labeled["dataset"]
-    if not labeled.get("pipeline"):
-        raise ValueError(
-            f"{where(labeled)} has no pipeline that unlabelled images could use: give "
-            "train_dataloader.dataset.unlabeled a pipeline"
+
+    def __init__(self, dataset: BaseDataset) -> None:
+        self.dataset = dataset
+        prefix = getattr(dataset, "data_prefix", None) or {}
+        self.img_dir = prefix.get("img_path") or ""
+        self.mask_dir = prefix.get("seg_map_path") or ""
+        self.img_suffix = getattr(dataset, "img_suffix", "")
+        self.mask_suffix = getattr(dataset, "seg_map_suffix", "")
+        list_file = getattr(dataset, "ann_file", "") or ""
+        self.list_file = "" if osp.isdir(list_file) else list_file
+        self.backend_args = getattr(dataset, "backend_args", None)
+        backend = (self.backend_args or {}).get("backend", "local")
+        self.is_local = backend in ("local", "disk") and "://" not in self.img_dir + list_file
+
+        steps = list(walk_transforms(getattr(dataset, "pipeline", None)))
+        names = [type(step).__name__ for step in steps]
+        masks = next((step for step in steps if "Annotation" in type(step).__name__), None)
+        self.opens_masks = masks is not None
+        self.has_plain_masks = isinstance(masks, LoadCheckedAnnotations) or (
+            type(masks) is LoadAnnotations
         )
-    pipeline = []
-    for transform in copy.deepcopy(labeled["pipeline"]):
-        if transform["type"] in _NEEDS_MASK_OR_COLOUR:
-            continue
-        if transform["type"] == "RandomCrop":
-            transform["cat_max_ratio"] = 1.0
-        pipeline.append(transform)
-    steps = ", ".join(str(transform["type"]) for transform in pipeline)
-    print_log(f"unlabelled images get the labelled pipeline without masks: {steps}", "current")
-    return pipeline
+        self.mask_backend = getattr(masks, "imdecode_backend", "pillow")
+        others = [name for name in names if name.startswith("Load") and "Image" in name]
+        self.has_plain_images = "LoadImageFromFile" in others or not others
+        self.crop_hw = _find_crop(steps)
+
+    @cached_property
+    def files(self) -> list[tuple[str, str]]:
+        """Image and mask path of every sample; '' where there is none."""
+        infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+        return [(info.get("img_path", ""), info.get("seg_map_path") or "") for info in infos]
+
+    @cached_property
+    def label_table(self) -> np.ndarray:
+        """(256,) uint8, what a stored value becomes when it is loaded."""
+        table = np.arange(256, dtype=np.uint8)
+        # As the loader does it: first the shift, then the map of chosen classes.
+        if getattr(self.dataset, "reduce_zero_label", False):
+            table = table - 1
+            table[table == 254] = 255
+        mapped = np.arange(256, dtype=np.uint8)
+        for old, new in (getattr(self.dataset, "label_map", None) or {}).items():
+            mapped[old] = new
+        return mapped[table]
 
 
-def where(config: dict) -> str:
-    """Type and folder of a data set config, for messages."""
-    prefix = config.get("data_prefix") or {}
-    folder = config.get("img_dir") or prefix.get("img_path") or ""
-    folder = osp.join(config.get("data_root") or "", folder)
-    return f"{config.get('type')} at '{folder}'"
+def _find_crop(steps: Sequence[object]) -> tuple[int, int] | None:
+    for step in steps:
+        name = type(step).__name__
+        if "Resize" in name and getattr(step, "scale", None):
+            return None
+        if name in ("RandomChoiceResize", "ResizeShortestEdge", "RandomCoveringResize"):
+            return None
+        if name == "RandomCrop":
+            size = step.crop_size
+            return (size, size) if isinstance(size, int) else tuple(size)
+    return None
 
 
-def build_dataset(source: str, config: dict) -> BaseDataset:
-    """Build one source; stock complaints about its files become a line that names them."""
-    try:
-        dataset = DATASETS.build(config)
-        dataset.full_init()
-    except (AssertionError, FileNotFoundError, ValueError) as error:
-        if find_deliberate_message(error) is not None:
-            raise
-        described = f"the {source} data set {where(config)}"
-        if isinstance(error, UnicodeDecodeError):
-            list_file = osp.join(config.get("data_root") or "", config.get("ann_file") or "")
-            raise ValueError(
-                f"{described}: '{list_file}' is no text with one image a line"
-            ) from error
-        if not isinstance(error, ValueError):  # mmseg asserts that ann_file exists
-            text = f"{described}: {error} (searched from '{os.getcwd()}')"
-            raise FileNotFoundError(text) from error
-        # What stock mmengine says when it packs an empty list.
-        if "at least one array" not in str(error):
-            raise ValueError(f"{described}: {error}") from error
-        dataset = ()
-    if not len(dataset):
-        raise ValueError(
-            f"the {source} data set {where(config)} holds no image: check data_root, data_prefix, "
-            "img_suffix and ann_file"
-        )
-    return dataset
+class Item(NamedTuple):
+    """One sample of a source.
 
-
-def build_pooled(source: str, config: dict, labeled_set: BaseDataset) -> BaseDataset:
-    """The labelled data set once more, for a source of its own with its own pipeline.
-
-    Files are listed once: the samples are shared, and which of them belong to the source is the
-    caller's choice.
-
-    Args:
-        source: Name of the source, for messages.
-        config: ``pool='labeled'`` and, if it is not the labelled one, ``pipeline``.
-        labeled_set: The labelled data set; in stock wrappers each part gets the pipeline.
-
-    Raises:
-        ValueError: The pool is another one, or a key is unknown.
+    Attributes:
+        img_path: The image.
+        mask_path: Its mask; '' if it has none or must not be opened.
+        part: The data set that lists it.
     """
-    key = f"train_dataloader.dataset.sources.{source}"
-    if config["pool"] != "labeled":
-        raise ValueError(
-            f"{key}.pool={config['pool']!r} must be 'labeled', the images that the split labels; "
-            "without pool the source is a data set of its own"
-        )
-    config = check_keys(config, dict(pool=None, pipeline=None), key)
-    return _with_pipeline(labeled_set, config["pipeline"])
+
+    img_path: str
+    mask_path: str
+    part: Part
 
 
-def _with_pipeline(dataset: BaseDataset, pipeline: list[dict] | None) -> BaseDataset:
-    dataset = copy.copy(dataset)
-    if hasattr(dataset, "datasets"):
-        dataset.datasets = [_with_pipeline(part, pipeline) for part in dataset.datasets]
-    elif isinstance(getattr(dataset, "dataset", None), Dataset):
-        dataset.dataset = _with_pipeline(dataset.dataset, pipeline)
-    elif pipeline is not None:
-        dataset.pipeline = Compose(copy.deepcopy(pipeline))
-    return dataset
+@dataclass(eq=False)
+class Source:
+    """All samples of one name.
+
+    Attributes:
+        name: 'labeled', 'unlabeled', the name of a further source; 'train', 'val' or 'test' for a
+            stock data set.
+        dataset: The data set that lists them, possibly in stock wrappers; None if there is none.
+        indices: Its samples, in the order of the source.
+        pool: Of the unlabelled source: 'rest', 'all' or None; 'labeled' for a source that draws the
+            labelled images once more.
+        role: 'train', 'val' or 'test'.
+        opens_masks: Whether the masks that the data set lists may be opened.
+        parts: The plain data sets inside ``dataset``.
+    """
+
+    name: str
+    dataset: Dataset | None
+    indices: Sequence[int]
+    pool: str | None = None
+    role: str = "train"
+    opens_masks: bool = True
+    parts: list[Part] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.parts and self.dataset is not None:
+            self.parts = [Part(leaf) for leaf in leaves(self.dataset)]
+
+    @classmethod
+    def of_stock(cls, role: str, dataset: Dataset) -> Source:
+        """All samples of a stock data set, each once, whatever repeats it."""
+        parts = ConcatDataset(list(leaves(dataset)))
+        return cls(role, parts, range(len(parts)), role=role)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def locate(self, position: int) -> tuple[BaseDataset, int]:
+        """The plain data set, and the index in it, of a sample."""
+        return locate(self.dataset, self.indices[position])
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """The samples, in the order of the source."""
+        parts = {id(part.dataset): part for part in self.parts}
+        items = []
+        for position in range(len(self)):
+            leaf, index = self.locate(position)
+            part = parts[id(leaf)]
+            image, mask = part.files[index]
+            items.append(Item(image, mask if self.opens_masks and part.opens_masks else "", part))
+        return items
+
+    @cached_property
+    def img_paths(self) -> list[str]:
+        """The images, in the order of the source."""
+        return [item.img_path for item in self.items]
+
+    @cached_property
+    def masks(self) -> list[str]:
+        """The masks that are opened."""
+        return [item.mask_path for item in self.items if item.mask_path]
+
+    @property
+    def metainfo(self) -> dict:
+        """Classes, palette and whatever else the data set says of itself."""
+        return self.parts[0].dataset.metainfo if self.parts else {}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+        return tuple(self.metainfo.get("classes") or ())
+
+    @property
+    def palette(self) -> list[list[int]]:
+        """A colour for each class."""
+        return [list(colour) for colour in self.metainfo.get("palette") or ()]
+
+    @property
+    def ignore_index(self) -> int:
+        """Value of pixels without a label."""
+        return getattr(self.parts[0].dataset, "ignore_index", 255) if self.parts else 255
+
+    @property
+    def crop_hw(self) -> tuple[int, int] | None:
+        """The training crop of images in their own size, None if there is none."""
+        return self.parts[0].crop_hw if self.parts and self.role == "train" else None

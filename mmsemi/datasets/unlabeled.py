@@ -10,6 +10,7 @@ from mmengine import fileio
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from ..errors import ConfigError, DataError
 from .files import IMAGE_SUFFIXES
 from .splits import read_id_list
 
@@ -29,8 +30,8 @@ class UnlabeledDataset(BaseSegDataset):
         pipeline: Transforms. Must not load annotations.
 
     Raises:
-        FileNotFoundError: The folder, the list file or a listed image does not exist.
-        ValueError: There is no image, or the pipeline loads annotations.
+        DataError: The folder, the list file or a listed image does not exist, or there is no image.
+        ConfigError: The pipeline loads annotations, or it is not said where the images are.
     """
 
     def __init__(
@@ -45,12 +46,12 @@ class UnlabeledDataset(BaseSegDataset):
     ) -> None:
         for transform in pipeline:
             if isinstance(transform, dict) and "LoadAnnotations" in str(transform.get("type")):
-                raise ValueError(
+                raise ConfigError(
                     "the pipeline of an unlabelled source has LoadAnnotations: unlabelled images "
                     "have no masks, remove that transform"
                 )
         if (img_dir is None) == (img_paths is None):
-            raise ValueError("UnlabeledDataset needs either img_dir or img_paths")
+            raise ConfigError("UnlabeledDataset needs either img_dir or img_paths")
         self._img_paths = None if img_paths is None else list(img_paths)
         super().__init__(
             ann_file=ann_file,
@@ -81,14 +82,14 @@ class UnlabeledDataset(BaseSegDataset):
     def _find_images(self) -> list[str]:
         folder = self.data_prefix["img_path"]
         if not fileio.isdir(folder):
-            raise FileNotFoundError(
+            raise DataError(
                 f"the folder of unlabelled images '{folder}' does not exist "
                 f"(searched from '{osp.abspath(osp.curdir)}')"
             )
         files = fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
         images = [name for name in files if name.lower().endswith(IMAGE_SUFFIXES)]
         if not images:
-            raise ValueError(
+            raise DataError(
                 f"the folder of unlabelled images '{folder}' holds no image "
                 f"({', '.join(IMAGE_SUFFIXES)})"
             )
@@ -99,7 +100,7 @@ class UnlabeledDataset(BaseSegDataset):
             for line in read_id_list(self.ann_file):
                 name = line if line in by_name else by_stem.get(line)
                 if name is None:
-                    raise FileNotFoundError(
+                    raise DataError(
                         f"'{line}' of list file '{self.ann_file}' has no image under '{folder}'"
                     )
                 listed.append(name)

@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.hooks import EarlyStoppingHook
 
+from ..errors import ConfigError
+
 
 def plateau_schedulers(runner) -> list:
     """The schedulers of all optimisers that read the metrics of a validation.
@@ -35,10 +37,10 @@ def check_monitored(user: str, monitor: str, metrics: Mapping[str, Any] | None) 
         metrics: What the validation gives.
 
     Raises:
-        ValueError: The metric is missing.
+        ConfigError: The metric is missing.
     """
     if monitor not in (metrics or ()):
-        raise ValueError(
+        raise ConfigError(
             f"{user} monitors '{monitor}', the validation gives "
             f"{', '.join(metrics or ()) or 'nothing'}: add the metric to val_evaluator, for "
             "val_loss dict(type='SegmentationLoss')"

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.logging import MessageHub, print_log
 from torch import Tensor
 
+from ..errors import ConfigError, DataError
 from ..utils import check_keys, close_matches
 from .predictions import class_scores
 from .score_table import ScoreTable, image_id
@@ -56,8 +58,8 @@ class ImageLevelGate:
         check_split: Whether classifier and segmentor must have been trained on the same labels.
 
     Raises:
-        FileNotFoundError: There is no such table.
-        ValueError: It is damaged, or an argument is out of range.
+        DataError: There is no such table, or it is damaged.
+        ConfigError: An argument is out of range.
     """
 
     def __init__(
@@ -69,19 +71,18 @@ class ImageLevelGate:
         check_split: bool = True,
     ) -> None:
         if not (isinstance(threshold, (int, float)) and 0 <= threshold <= 1):
-            raise ValueError(f"gate.threshold={threshold!r} must be a number from 0 to 1")
+            raise ConfigError(f"gate.threshold={threshold!r} must be a number from 0 to 1")
         if missing not in ("error", "keep"):
-            raise ValueError(f"gate.missing={missing!r} is none of 'error', 'keep'")
+            raise ConfigError(f"gate.missing={missing!r} is none of 'error', 'keep'")
         self.path, self.threshold = scores, threshold
         self.background, self.missing, self.check_split = background, missing, check_split
-        try:
-            self.table = ScoreTable.load(scores)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f"{error}: make it with `python tools/test.py configs/mlmt/<config>.py "
+        if not Path(scores).expanduser().exists():
+            raise DataError(
+                f"there is no score table '{scores}': make it with `mmsemi test mlmt/<config> "
                 "<checkpoint>`, whose ImageLevelMetric writes its out_file, and name that file in "
                 "gate.scores"
-            ) from None
+            )
+        self.table = ScoreTable.load(scores)
         self._classes: tuple[str, ...] = ()
         self._split: Mapping | None = None
         self._background: int | None = None
@@ -91,7 +92,7 @@ class ImageLevelGate:
         """The gate of a metric's ``gate=dict(scores=..., ...)``; an unknown key is an error."""
         settings = check_keys(config, _DEFAULTS, "gate")
         if not settings["scores"]:
-            raise ValueError("gate.scores must name the file of a score table (.npz or .json)")
+            raise ConfigError("gate.scores must name the file of a score table (.npz or .json)")
         return cls(**settings)
 
     def apply(self, samples: Sequence[Mapping], classes: Sequence[str]) -> list[dict]:
@@ -102,7 +103,7 @@ class ImageLevelGate:
             classes: Class names of the data set.
 
         Raises:
-            ValueError: The table does not fit the data set or the segmentor, or lacks an image.
+            DataError: The table does not fit the data set or the segmentor, or lacks an image.
         """
         self._check(tuple(classes))
         gated = []
@@ -118,7 +119,7 @@ class ImageLevelGate:
         """(C,) bool on the CPU: which classes may occur in an image."""
         row = self.table.scores.get(image_id(img_path))
         if row is None and self.missing == "error":
-            raise ValueError(
+            raise DataError(
                 f"score table '{self.path}' has no row '{image_id(img_path)}' for image "
                 f"'{img_path}': write it for this data set, or set gate.missing='keep'"
             )
@@ -138,7 +139,7 @@ class ImageLevelGate:
             named = [
                 names[at] if at < len(names) else None for names in (classes, self.table.classes)
             ]
-            raise ValueError(
+            raise DataError(
                 f"score table '{self.path}' has other classes than the data set "
                 f"({len(self.table.classes)} and {len(classes)}): class {at} is {named[1]!r} in the "
                 f"table and {named[0]!r} in the data set"
@@ -155,7 +156,7 @@ class ImageLevelGate:
             return self.background
         if self.background == _DEFAULTS["background"]:
             return None
-        raise ValueError(
+        raise ConfigError(
             f"gate.background={self.background!r} is none of the {len(classes)} classes"
             f"{close_matches(self.background, classes)}"
         )
@@ -183,7 +184,7 @@ class ImageLevelGate:
                 f"split {split.get('name')} ({split.get('labeled')} labelled images)"
                 for split in (classifier, segmentor)
             ]
-            raise ValueError(
+            raise DataError(
                 f"score table '{self.path}' comes from a classifier trained on {described[0]}, the "
                 f"segmentor was trained on {described[1]}: train both on the same labels, or set "
                 "gate.check_split=False"

@@ -15,6 +15,7 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from ..datasets.transforms.image_labels import classes_in
+from ..errors import ConfigError, DataError
 from .score_table import ScoreTable, image_id
 
 
@@ -42,9 +43,9 @@ class ImageLevelMetric(BaseMetric):
         prefix: Prefix of the names.
 
     Raises:
-        ValueError: The number of scores is not that of the classes, two images have one id, or an
-            image without a mask and no file to write.
-        TypeError: The model gives no ``pred_scores``.
+        ConfigError: The model gives no ``pred_scores`` or another number of them than there are
+            classes, or there is neither a mask nor a file to write.
+        DataError: Two images have one id, or a mask has a value that is no class.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class ImageLevelMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         if not 0 < threshold < 1:
-            raise ValueError(f"ImageLevelMetric.threshold={threshold} must lie in (0, 1)")
+            raise ConfigError(f"ImageLevelMetric.threshold={threshold} must lie in (0, 1)")
         if out_file is not None and Path(out_file).suffix not in (".npz", ".json"):
-            raise ValueError(f"ImageLevelMetric.out_file='{out_file}' must end in .npz or .json")
+            raise ConfigError(f"ImageLevelMetric.out_file='{out_file}' must end in .npz or .json")
         self.threshold = threshold
         self.ignore_index = ignore_index
         self.out_file, self.text_file = out_file, text_file
@@ -70,7 +71,7 @@ class ImageLevelMetric(BaseMetric):
         """Keep id, scores (C,) and truth (C,) of each image."""
         for sample in data_samples:
             if "pred_scores" not in sample:
-                raise TypeError(
+                raise ConfigError(
                     "ImageLevelMetric measures scores of whole images, the model gives none "
                     "(pred_scores): it is for MLMTClassifier, IoUMetric for segmentors"
                 )
@@ -78,12 +79,12 @@ class ImageLevelMetric(BaseMetric):
             path = sample["img_path"]
             classes = self.dataset_meta["classes"]
             if scores.shape != (len(classes),):
-                raise ValueError(
+                raise ConfigError(
                     f"image '{path}' has scores of shape {scores.shape}, the data set has "
                     f"{len(classes)} classes"
                 )
             if "gt_sem_seg" not in sample and self.out_file is self.text_file is None:
-                raise ValueError(
+                raise ConfigError(
                     f"image '{path}' came without a mask and there is no file to write its scores "
                     "to: add LoadAnnotations to the pipeline, or set out_file"
                 )
@@ -96,7 +97,7 @@ class ImageLevelMetric(BaseMetric):
             return None
         labels = classes_in(sample["gt_sem_seg"]["data"].cpu().numpy(), self.ignore_index)
         if max(labels, default=0) >= num_classes:
-            raise ValueError(
+            raise DataError(
                 f"the mask of '{path}' has the value {max(labels)}, but the data set has "
                 f"{num_classes} classes and ignore_index={self.ignore_index}"
             )
@@ -126,7 +127,7 @@ class ImageLevelMetric(BaseMetric):
         rows: dict[str, np.ndarray] = {}
         for name, row in zip(ids, scores):
             if name in rows:
-                raise ValueError(
+                raise DataError(
                     f"two images have the id '{name}' (base name without suffix), by which score "
                     "tables go: rename one"
                 )

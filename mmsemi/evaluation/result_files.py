@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..datasets.files import relative_ids
+from ..errors import ConfigError, DataError
 from ..utils.files import write_beside
 from .gated_iou_metric import iou_settings
 from .image_level_gate import ImageLevelGate
@@ -64,9 +65,8 @@ class ResultFiles(IoUMetric):
         **settings: Arguments of ``IoUMetric``.
 
     Raises:
-        FileNotFoundError: There is no score table.
-        ValueError: An unknown argument; a data set without palette or with more than 256 classes;
-            two images whose pictures would have one name.
+        ConfigError: An unknown argument; a data set without palette or with more than 256 classes.
+        DataError: There is no score table; two images whose pictures would have one name.
     """
 
     def __init__(self, out_dir: str, gate: dict | None = None, **settings: Any) -> None:
@@ -103,7 +103,7 @@ class ResultFiles(IoUMetric):
         """256 colours as PIL wants them."""
         classes, palette = self.dataset_meta["classes"], self.dataset_meta.get("palette") or []
         if not len(classes) <= len(palette) <= 256:
-            raise ValueError(
+            raise ConfigError(
                 f"ResultFiles needs a colour for each class, at most 256: the data set has "
                 f"{len(classes)} classes and {len(palette)} colours (metainfo.palette)"
             )
@@ -118,7 +118,7 @@ class ResultFiles(IoUMetric):
         owner = {name: path for path, name in names.items()}
         for path, name in names.items():
             if owner[name] != path:
-                raise ValueError(
+                raise DataError(
                     f"images '{path}' and '{owner[name]}' differ in their suffix only, so that both "
                     f"pictures would be '{name}.png': rename one of them"
                 )

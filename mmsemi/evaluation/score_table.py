@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets.splits import canonical_id
+from ..errors import ConfigError, DataError
 from ..utils.files import write_beside
 
 _Rows = Iterable[tuple[str, Any]]
@@ -46,7 +47,7 @@ class ScoreTable:
             if unknown.
 
     Raises:
-        ValueError: A row has another number of scores than there are classes, or a score outside
+        DataError: A row has another number of scores than there are classes, or a score outside
             [0, 1]; a class name occurs twice; there is no row.
     """
 
@@ -63,7 +64,7 @@ class ScoreTable:
         """Write ``.npz`` or ``.json``, by the suffix; complete or not at all.
 
         Raises:
-            ValueError: Another suffix.
+            ConfigError: Another suffix.
         """
         path, kind = _path(path)
         if kind == ".json":
@@ -87,12 +88,11 @@ class ScoreTable:
         """Read what :meth:`save` wrote; nothing in the file is executed.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It is no score table, or a damaged one.
+            DataError: There is no such file, or it is no score table, or a damaged one.
         """
         path, kind = _path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"there is no score table '{path}'")
+            raise DataError(f"there is no score table '{path}'")
         read = _read_json if kind == ".json" else _read_npz
         try:
             classes, rows, network, split = read(path)
@@ -107,13 +107,13 @@ class ScoreTable:
             zlib.error,
         ) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(
+            raise DataError(
                 f"'{path}' is no score table ({reason or type(error).__name__}): write it again "
                 "with ImageLevelMetric(out_file=...)"
             ) from None
         where = f"score table '{path}'"
         if not isinstance(network, str) or not isinstance(split, (dict, type(None))):
-            raise ValueError(f"{where}: 'network' must be a name and 'split' a dictionary or null")
+            raise DataError(f"{where}: 'network' must be a name and 'split' a dictionary or null")
         return cls(classes, _checked(classes, rows, where), network, split)
 
     def save_text(self, path: str | PathLike, ids: Sequence[str]) -> None:
@@ -124,12 +124,12 @@ class ScoreTable:
             ids: Ids or image paths, in the order of the list that will be read with the file.
 
         Raises:
-            ValueError: An image has no row.
+            DataError: An image has no row.
         """
         lines = []
         for name in map(image_id, ids):
             if name not in self.scores:
-                raise ValueError(f"'{path}' cannot be written: the score table has no row '{name}'")
+                raise DataError(f"'{path}' cannot be written: the score table has no row '{name}'")
             lines.append(" ".join(f"{value:.6f}" for value in self.scores[name]) + "\n")
         write_beside(path, lambda file: file.write("".join(lines).encode()))
 
@@ -145,19 +145,19 @@ class ScoreTable:
             classes: Class names in the order of its columns.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            ValueError: It does not fit ``ids`` and ``classes``, or holds something else than scores.
+            DataError: There is no such file, it does not fit ``ids`` and ``classes``, or holds something
+                else than scores.
         """
         path = Path(path).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"there is no score file '{path}'")
+            raise DataError(f"there is no score file '{path}'")
         try:
             lines = path.read_text().splitlines()
         except UnicodeDecodeError:
-            raise ValueError(f"score file '{path}' is no text") from None
+            raise DataError(f"score file '{path}' is no text") from None
         rows = [_numbers(line, f"score file '{path}' line {i}") for i, line in enumerate(lines, 1)]
         if len(rows) != len(ids):
-            raise ValueError(
+            raise DataError(
                 f"score file '{path}' has {len(rows)} rows, the list has {len(ids)} images: give "
                 "the list that the file was written with"
             )
@@ -169,13 +169,13 @@ def _numbers(line: str, where: str) -> list[float]:
     try:
         return [float(word) for word in line.split()]
     except ValueError:
-        raise ValueError(f"{where} holds no numbers") from None
+        raise DataError(f"{where} holds no numbers") from None
 
 
 def _path(path: str | PathLike) -> tuple[Path, str]:
     path = Path(path).expanduser()
     if path.suffix not in (".npz", ".json"):
-        raise ValueError(f"score table '{path}' must end in .npz or .json")
+        raise ConfigError(f"score table '{path}' must end in .npz or .json")
     return path, path.suffix
 
 
@@ -211,30 +211,30 @@ def _read_json(path: Path) -> tuple[tuple[str, ...], _Rows, str, Any]:
 def _checked(classes: Sequence[str], rows: _Rows, where: str) -> dict[str, np.ndarray]:
     """The rows by id as float32; every mistake is an error with the image's name."""
     if len(set(classes)) < len(classes) or not classes:
-        raise ValueError(f"{where} must name each class once, its classes are {tuple(classes)}")
+        raise DataError(f"{where} must name each class once, its classes are {tuple(classes)}")
     scores: dict[str, np.ndarray] = {}
     for name, values in rows:
         if name in scores:
-            raise ValueError(
+            raise DataError(
                 f"{where} has two rows for image '{name}': base names without suffix must be unique"
             )
         try:
             row = np.asarray(values, dtype=np.float32)
         except (ValueError, TypeError):
-            raise ValueError(f"{where}: the row of image '{name}' holds no numbers") from None
+            raise DataError(f"{where}: the row of image '{name}' holds no numbers") from None
         if row.shape != (len(classes),):
-            raise ValueError(
+            raise DataError(
                 f"{where}: the row of image '{name}' has shape {row.shape}, there are "
                 f"{len(classes)} classes"
             )
         wrong = ~((row >= 0) & (row <= 1))  # also where it is NaN
         if wrong.any():
             column = int(wrong.argmax())
-            raise ValueError(
+            raise DataError(
                 f"{where}: image '{name}', class '{classes[column]}' has the score "
                 f"{float(row[column])}, scores are probabilities between 0 and 1 (sigmoid)"
             )
         scores[name] = row
     if not scores:
-        raise ValueError(f"{where} has no row")
+        raise DataError(f"{where} has no row")
     return scores

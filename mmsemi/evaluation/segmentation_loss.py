@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmseg.registry import METRICS
 from torch.nn import functional as F
 
+from ..errors import ConfigError, DataError
 from .predictions import class_scores, label_map
 
 
@@ -27,7 +28,7 @@ class SegmentationLoss(BaseMetric):
         prefix: Prefix of the key.
 
     Raises:
-        ValueError: A label is no class, label and prediction differ in size, or no pixel of the set
+        UserError: A label is no class, label and prediction differ in size, or no pixel of the set
             has a label.
     """
 
@@ -44,7 +45,7 @@ class SegmentationLoss(BaseMetric):
             logits_CHW = class_scores(sample, classes, "SegmentationLoss").float()
             labels_HW = label_map(sample, "gt_sem_seg").to(logits_CHW.device).long()
             if labels_HW.shape != logits_CHW.shape[1:]:
-                raise ValueError(
+                raise ConfigError(
                     f"the mask of '{path}' is {tuple(labels_HW.shape)} pixels high and wide, its "
                     f"prediction {tuple(logits_CHW.shape[1:])}: load masks at the original size "
                     "(LoadAnnotations after Resize)"
@@ -52,7 +53,7 @@ class SegmentationLoss(BaseMetric):
             valid = labels_HW != self.ignore_index
             wrong = labels_HW[valid & ((labels_HW < 0) | (labels_HW >= len(classes)))]
             if len(wrong):
-                raise ValueError(
+                raise DataError(
                     f"the mask of '{path}' has the value {int(wrong[0])}, the data set has "
                     f"{len(classes)} classes (ignore_index is {self.ignore_index})"
                 )
@@ -65,5 +66,5 @@ class SegmentationLoss(BaseMetric):
         """The mean over all pixels, not of the images' means."""
         total, count = (sum(part) for part in zip(*results))
         if count == 0:
-            raise ValueError("no pixel of the validation set has a label, so there is no val_loss")
+            raise DataError("no pixel of the validation set has a label, so there is no val_loss")
         return {"val_loss": total / count}

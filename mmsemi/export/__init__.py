@@ -31,6 +31,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..errors import CheckpointError, ConfigError, InstallationError
 from ..models.preprocessor import merge_preprocessors
 from ..version import __version__
 from .checkpoint import (
@@ -94,18 +95,17 @@ def export_segmentor(
         force: Replace an earlier export.
 
     Raises:
-        FileNotFoundError: There is no checkpoint.
-        FileExistsError: There is an export already.
-        ValueError: Not a checkpoint of mmsemi, no such network, or a config that does not fit.
-        RuntimeError: The checkpoint is unreadable, holds pickled code, or does not fit its config.
-        ImportError: ``onnx`` without the packages for it, or a module of ``custom_imports`` is
+        ConfigError: There is an export already, no such network, or it has no ONNX form.
+        CheckpointError: The checkpoint is missing, unreadable, holds pickled code, is not of mmsemi,
+            or does not fit its config.
+        InstallationError: ``onnx`` without the packages for it, or a module of ``custom_imports`` is
             missing.
     """
     source, out = Path(checkpoint_path).expanduser(), Path(out_dir).expanduser()
     targets = [out / name for name in (CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE)]
     present = [str(path) for path in targets if path.exists()]
     if present and not force:
-        raise FileExistsError(f"already there: {', '.join(present)}; add --force to replace it")
+        raise ConfigError(f"already there: {', '.join(present)}; add --force to replace it")
     if onnx:
         write_onnx = import_onnx_writer()
     checkpoint = load_semi_checkpoint(source)
@@ -114,12 +114,14 @@ def export_segmentor(
         config = read_stored_config(checkpoint, source)
     semi_model = config.get("model") or {}
     if "classifier" in semi_model:
-        raise ValueError(
+        raise CheckpointError(
             f"{source} is of {semi_model.get('type')}, and only segmentors are exported: its scores "
             "leave it through test_evaluator=dict(type='ImageLevelMetric', out_file='scores.npz')"
         )
     if "segmentor" not in semi_model:
-        raise ValueError(f"the config of {source} has no model.segmentor: it is none of mmsemi's")
+        raise CheckpointError(
+            f"the config of {source} has no model.segmentor: it is none of mmsemi's"
+        )
     init_default_scope("mmseg")
     import_user_modules(config)
     name = choose_network(net, semi_model, prefixes, source)
@@ -159,7 +161,7 @@ def build_plain(config: dict, state_dict: dict[str, Tensor], what: str) -> nn.Mo
     """The network of a plain config with these weights, in eval mode.
 
     Raises:
-        RuntimeError: Weights are missing, left over, or of another shape.
+        CheckpointError: Weights are missing, left over, or of another shape.
     """
     model = MODELS.build(copy.deepcopy(ConfigDict(config)))
     own = model.state_dict()
@@ -173,7 +175,7 @@ def build_plain(config: dict, state_dict: dict[str, Tensor], what: str) -> nn.Mo
         ),
     ]
     if wrong:
-        raise RuntimeError(
+        raise CheckpointError(
             f"{what} does not fit its config ({len(wrong)} of {len(own)} entries): "
             f"{'; '.join(wrong[:3])}"
         )
@@ -196,7 +198,9 @@ def import_onnx_writer() -> Callable:
     """The function that writes ONNX files; its packages are optional."""
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
-        raise ImportError(f"--onnx needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+        raise InstallationError(
+            f"--onnx needs {' and '.join(missing)}: pip install {' '.join(missing)}"
+        )
     from .onnx_file import write_onnx
 
     return write_onnx

@@ -11,6 +11,7 @@ import torch
 from mmseg.registry import DATASETS, MODELS
 
 from ..compat import load_checkpoint_file
+from ..errors import CheckpointError, ConfigError
 from ..models.segmentors import SemiSegmentor
 from ..utils import close_matches
 from ..utils.literals import read_literal_config, to_plain
@@ -20,10 +21,10 @@ def load_semi_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint with ``weights_only=True`` and check that it is a dictionary of weights."""
     if not path.is_file():
         known = [str(entry) for entry in path.parent.glob("*.pth")]
-        raise FileNotFoundError(f"there is no checkpoint {path}{close_matches(path, known)}")
+        raise CheckpointError(f"there is no checkpoint {path}{close_matches(path, known)}")
     checkpoint = load_checkpoint_file(str(path), map_location="cpu")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        raise ValueError(f"{path} is not a checkpoint of mmsemi: it has no 'state_dict'")
+        raise CheckpointError(f"{path} is not a checkpoint of mmsemi: it has no 'state_dict'")
     return checkpoint
 
 
@@ -40,7 +41,7 @@ def find_networks(state_dict: dict[str, Any], path: Path) -> dict[str, str]:
             found[rest[0]] = f"branches.{rest[0]}."
     if not found:
         is_plain = any(key.startswith("backbone.") for key in state_dict)
-        raise ValueError(
+        raise CheckpointError(
             f"{path} is a plain mmseg checkpoint already, there is nothing to export"
             if is_plain
             else f"{path} is not a checkpoint of mmsemi: it has neither 'student.' nor 'branches.' "
@@ -60,12 +61,12 @@ def choose_network(
         if net is None:  # the default of the method, as SemiSegmentor chooses it
             net = "teacher" if "teacher" in prefixes else next(iter(prefixes))
         if net == "ensemble":
-            raise ValueError(
+            raise ConfigError(
                 "the config predicts with the mean of its networks (predict_on='ensemble'), a "
                 f"plain segmentor is one of them: choose it with --net ({names})"
             )
     if str(net) not in prefixes:
-        raise ValueError(f"{path} has no network '{net}', it has: {names}")
+        raise ConfigError(f"{path} has no network '{net}', it has: {names}")
     return str(net)
 
 
@@ -104,5 +105,5 @@ def read_stored_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]
     """The training config inside the checkpoint."""
     text = checkpoint.get("meta", {}).get("cfg")
     if not isinstance(text, str):
-        raise ValueError(f"{path} holds no config: give the training config with --config")
+        raise CheckpointError(f"{path} holds no config: give the training config with --config")
     return read_literal_config(text, f"the config inside {path}")

@@ -17,6 +17,7 @@ from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATASETS, MODELS
 
 from ..datasets import ShapesDataset
+from ..errors import InstallationError
 from ..models.preprocessor import SemiSegDataPreProcessor, merge_preprocessors
 from ..utils.literals import to_plain
 
@@ -43,7 +44,7 @@ def import_user_modules(config: dict) -> None:
     try:
         import_modules_from_strings(names, allow_failed_imports=False)
     except ImportError as error:
-        raise ImportError(
+        raise InstallationError(
             f"the training used custom_imports={names}, and one of them cannot be imported "
             f"({error}): add its folder to PYTHONPATH"
         ) from None

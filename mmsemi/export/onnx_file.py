@@ -22,6 +22,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..models.forward import forward
 
 TOLERANCE = 1e-4
@@ -95,7 +96,7 @@ def write_onnx(
         A line that says which inputs the file takes and how far it is from torch.
 
     Raises:
-        RuntimeError: No form could be exported and agrees within ``TOLERANCE`` (of the largest
+        ConfigError: No form could be exported and agrees within ``TOLERANCE`` (of the largest
             logit, at least 1).
     """
     height, width = shape_hw
@@ -121,7 +122,7 @@ def write_onnx(
             return f"takes {form}; largest difference to torch {gap:.1e}"
         reason = f"its logits differ from torch's by {gap:.1e}"
     path.unlink(missing_ok=True)
-    raise RuntimeError(f"this network has no ONNX form at {height}x{width}: {reason[:300]}")
+    raise ConfigError(f"this network has no ONNX form at {height}x{width}: {reason[:300]}")
 
 
 def _trace(model: nn.Module, path: Path, shape: tuple[int, int, int], dynamic: dict) -> None:

@@ -185,10 +185,10 @@ def image_certainty(logits_NCHW: Tensor) -> Tensor:
     Returns:
         (N,) float32 in [0, 1] without gradient: 1 is certain everywhere, 0 uniform.
     """
-    log_NCHW = logits_NCHW.detach().float().log_softmax(1)
-    entropy_NHW = -(log_NCHW.exp() * log_NCHW).sum(1)
+    maps_NCHW = logits_NCHW.detach().float().softmax(1)
+    entropy_NHW = torch.special.entr(maps_NCHW).sum(1)
     certain_NHW = 1 - entropy_NHW / math.log(logits_NCHW.shape[1])
-    return (certain_NHW * log_NCHW.amax(1).exp()).mean((1, 2))
+    return (certain_NHW * maps_NCHW.amax(1)).mean((1, 2))
 
 
 def join_labels(*parts: PseudoLabels) -> PseudoLabels:

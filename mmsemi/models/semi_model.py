@@ -35,7 +35,8 @@ class SemiModel:
     Attributes:
         settings: The method's settings.
         predict_on: Name of the network that predicts.
-        loaded: For each network, how many of its tensors the last checkpoint brought, and of how many.
+        loaded: For each network by its name in the state dict, how many of its tensors the last
+            checkpoint brought, and of how many.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
@@ -62,7 +63,7 @@ class SemiModel:
         self.settings = self.Settings.read(type(self).__name__, settings)
         strong = getattr(self.settings, "strong", None)
         self.strong = MODELS.build(strong) if strong else None
-        self.loaded: dict[str | int, tuple[int, int]] = {}
+        self.loaded: dict[str, tuple[int, int]] = {}
         self.student = self.branches = self.teacher = None
         self.build_networks(network)
         self.predict_on = self.settings.predict_on
@@ -132,23 +133,24 @@ class SemiModel:
         if self.has_teacher:
             self.teacher.copy_student(self.student)
 
-    def _prefixes(self) -> dict[str, tuple[str | int, nn.Module]]:
-        """Where each network lies in the state dict, its name, and itself."""
+    def _prefixes(self) -> dict[str, nn.Module]:
+        """The networks by where they lie in the state dict."""
         if self.branches is not None:
-            return {f"branches.{i}.": (i, net) for i, net in enumerate(self.branches)}
-        prefixes = {"student.": ("student", self.student)}
+            return {f"branches.{i}.": net for i, net in enumerate(self.branches)}
+        prefixes = {"student.": self.student}
         if self.has_teacher:
-            prefixes["teacher.module."] = ("teacher", self.teacher.module)
+            prefixes["teacher.module."] = self.teacher.module
         return prefixes
 
     def _adapt_state_dict(self, state_dict: dict, prefix: str, *_: Any) -> None:
         """Spread a plain checkpoint, or one of another method, over every network."""
-        prefixes = self._prefixes()
-        nets = {key: net for key, (_, net) in prefixes.items()}
+        nets = self._prefixes()
         spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
         self.loaded = {
-            name: count_loaded(state_dict, prefix + key, net)
-            for key, (name, net) in prefixes.items()
+            key.removesuffix(".").removesuffix(".module"): count_loaded(
+                state_dict, prefix + key, net
+            )
+            for key, net in nets.items()
         }
 
     # ---------------------------------------------------------------- training

@@ -11,6 +11,8 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from ..errors import ConfigError
+
 _NAMES = {"inf": float("inf"), "nan": float("nan")}
 
 
@@ -22,7 +24,7 @@ def read_literal_config(text: str, where: str) -> dict[str, Any]:
         where: Its origin, for the message.
 
     Raises:
-        ValueError: It holds something else than assignments of literals.
+        ConfigError: It holds something else than assignments of literals.
     """
     values: dict[str, Any] = {}
     try:
@@ -34,7 +36,7 @@ def read_literal_config(text: str, where: str) -> dict[str, Any]:
                 raise ValueError(f"line {statement.lineno} does not assign to a name")
             values[target.id] = _read(statement.value)
     except (SyntaxError, ValueError, RecursionError) as error:
-        raise ValueError(
+        raise ConfigError(
             f"{where} is not a config as mmengine writes it ({error}); nothing of it was executed"
         ) from None
     return values

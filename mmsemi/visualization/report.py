@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import DataError
+
 VOID = 255
 VOID_COLOR = (224, 224, 192)
 
@@ -37,7 +39,7 @@ def read_scalars(path: str | Path) -> list[dict]:
     """Read a scalars file; a last line that is still being written is left out.
 
     Raises:
-        ValueError: A line before the last one is no JSON object.
+        DataError: A line before the last one is no JSON object.
     """
     lines = [line for line in Path(path).read_text().splitlines() if line.strip()]
     records = []
@@ -49,7 +51,7 @@ def read_scalars(path: str | Path) -> list[dict]:
         except ValueError as error:
             if number == len(lines):
                 break
-            raise ValueError(f"{path} line {number} is not a JSON object: {error}") from error
+            raise DataError(f"{path} line {number} is not a JSON object: {error}") from error
         records.append(record)
     return records
 

@@ -70,6 +70,7 @@ RUNS: dict[str, dict[str, Any]] = {
         rampup_iters=0,
         labeled_forward="weak",
         pasted_mode="train",
+        momentum=0.004,  # the default: the built-in config's is for a teacher, and now refused
     ),
     "fixmatch/shapes_1-8 unmixed": dict(mix=None, threshold=0.3, rampup_iters=0, ema_warmup=False),
     "unimatch/shapes_1-8": {},
@@ -82,14 +83,14 @@ RUNS: dict[str, dict[str, Any]] = {
     "cps/shapes_1-8 unmixed": dict(mix=None, unsup_weight=1.5, rampup_iters=0),
     "cps/shapes_1-8 unmixed, padding ignored": dict(mix=None, rampup_iters=0, ignore_padding=True),
     "advsemiseg/shapes_1-8": {},
-    "advsemiseg/shapes_1-8 from the start": dict(unsup_start=0, threshold=0.05),
+    "advsemiseg/shapes_1-8 from the start": dict(unsup_start=0, threshold=0.5),
     "advsemiseg/shapes_1-8 unjudged": dict(
-        unsup_start=0, threshold=0.05, judge_unlabeled=False, ignore_padding=False
+        unsup_start=0, threshold=0.5, judge_unlabeled=False, ignore_padding=False
     ),
     "advsemiseg/shapes_1-8_adversarial": {},
     "s4gan/shapes_1-8": {},
     "s4gan/shapes_1-8 all selected": dict(threshold=0.0, ignore_padding=False),
-    "s4gan/shapes_1-8 scored in eval mode": dict(threshold=0.4, score_mode="eval"),
+    "s4gan/shapes_1-8 scored in eval mode": dict(threshold=0.5, score_mode="eval"),
     "mlmt/shapes_1-8": {},
     "mlmt/shapes_1-8 from the start": dict(start_epoch=0, teacher_mode="eval", buffers="copy"),
 }
@@ -131,7 +132,7 @@ def set_options(config: dict, options: dict[str, Any]) -> None:
     old = {"pasted_mode": "partner_mode", "num_views": "num_student_views"}
     for key, value in options.items():
         room = "data_preprocessor" if key in ("strong", "mix", "num_views") else "semi_train_cfg"
-        config.setdefault(room, {})[old.get(key, key)] = value
+        config[room] = {**config.get(room, {}), old.get(key, key): value}
 
 
 # --- Recording --------------------------------------------------------------------------------------

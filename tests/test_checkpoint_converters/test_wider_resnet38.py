@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmsemi.checkpoint_converters import wider_resnet38
+from mmsemi.errors import CheckpointError
 from mmsemi.models.backbones import WiderResNet38
 
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -50,7 +51,7 @@ def test_the_whole_trunk_is_found(tmp_path, capsys, wrapped):
     }
     source, out = tmp_path / "ported.pth.tar", tmp_path / "trunk.pth"
     torch.save(dict(state_dict={f"module.{k}": v for k, v in tensors.items()}, epoch=90), source)
-    assert wider_resnet38.main([str(source), str(out)]) == 0
+    wider_resnet38.convert(source, out)
     count = len(tensors) - 6  # without the last norm and the classifier
     text = capsys.readouterr().out
     assert f"matched {count} of the network's {count} tensors" in text
@@ -73,8 +74,8 @@ def test_the_whole_trunk_is_found(tmp_path, capsys, wrapped):
         assert torch.equal(value, tensors[name]), name
 
 
-def test_another_net_is_refused(tmp_path, capsys):
+def test_another_net_is_refused(tmp_path):
     source = tmp_path / "other.pth"
     torch.save({"conv1.weight": torch.zeros(64, 3, 3, 3)}, source)
-    assert wider_resnet38.main([str(source), str(tmp_path / "out.pth")]) == 1
-    assert "has 0 of the network's" in capsys.readouterr().err
+    with pytest.raises(CheckpointError, match=r"other\.pth' has 0 "):
+        wider_resnet38.convert(source, tmp_path / "out.pth")

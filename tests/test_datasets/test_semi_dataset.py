@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmsemi.datasets import Draw, MultiSourceSampler, UnlabeledDataset
-from mmsemi.datasets.files import relative_ids
+from mmsemi.errors import ConfigError, DataError
 
 
 def build(config):
@@ -130,9 +130,7 @@ def test_unlabelled_list_file(semi_config, data_root, tmp_path):
         "t02.png",
     ]
     (tmp_path / "list.txt").write_text("t01\nt77\n")
-    with pytest.raises(
-        FileNotFoundError, match="'t77' of list file .*list.txt' has no image under"
-    ):
+    with pytest.raises(DataError, match="'t77' .*list.txt'"):
         build(config)
 
 
@@ -146,18 +144,18 @@ def test_further_sources_keep_their_name(semi_config, data_root):
 def test_wrong_or_empty_folders_are_named(semi_config, tmp_path):
     config = copy.deepcopy(semi_config)
     config["unlabeled"]["img_dir"] = str(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match="nowhere' does not exist"):
+    with pytest.raises(DataError, match="nowhere'"):
         build(config)
     (tmp_path / "empty").mkdir()
     config["unlabeled"]["img_dir"] = str(tmp_path / "empty")
-    with pytest.raises(ValueError, match="empty' holds no image"):
+    with pytest.raises(DataError, match="empty'"):
         build(config)
     config = copy.deepcopy(semi_config)
     config["labeled"]["data_prefix"]["img_path"] = "images/empty"
-    with pytest.raises(FileNotFoundError, match="images/empty"):
+    with pytest.raises(DataError, match="labelled .*images/empty"):
         build(config)
     os.makedirs(os.path.join(config["labeled"]["data_root"], "images/empty"))
-    with pytest.raises(ValueError, match="labelled data set .*images/empty' holds no image"):
+    with pytest.raises(DataError, match="labelled .*images/empty'"):
         build(config)
 
 
@@ -165,7 +163,7 @@ def test_nothing_left_for_the_unlabelled_source(semi_config):
     dataset = build({**semi_config, "split": None})
     assert len(dataset.source_ranges["unlabeled"]) == 0
     MultiSourceSampler(dataset, dict(labeled=2, unlabeled=0), seed=0)
-    with pytest.raises(ValueError, match="the source 'unlabeled' is empty"):
+    with pytest.raises(ConfigError, match="'unlabeled' .*num_per_source.unlabeled=1"):
         MultiSourceSampler(dataset, dict(labeled=2, unlabeled=1), seed=0)
 
 
@@ -175,21 +173,14 @@ def test_only_broken_images_end_in_an_error(semi_config):
         with open(path, "wb") as file:
             file.write(b"broken")
     with (
-        pytest.warns(UserWarning, match="replaced by"),
-        pytest.raises(ValueError, match="100 labeled images in a row cannot be used"),
+        pytest.warns(UserWarning, match="labeled image '.*png'"),
+        pytest.raises(DataError, match="100 labeled .*png'"),
     ):
         dataset[Draw(0, 1)]
 
 
-def test_masks_below_the_unlabelled_folder_are_refused(semi_config, data_root):
-    config = copy.deepcopy(semi_config)
-    config["unlabeled"]["img_dir"] = str(data_root / "masks")
-    with pytest.raises(ValueError, match="a mask of the labelled data set"):
-        build(config)
-
-
 def test_annotations_in_an_unlabelled_pipeline_are_refused():
-    with pytest.raises(ValueError, match="LoadAnnotations: unlabelled images have no masks"):
+    with pytest.raises(ConfigError, match="LoadAnnotations"):
         UnlabeledDataset(img_paths=["a.png"], pipeline=[dict(type="LoadAnnotations")])
 
 
@@ -225,24 +216,23 @@ def corrupt(kind: str, dataset) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("kind", "value"),
     [
-        ("missing image", "does not exist"),
-        ("broken image", "cannot be used"),
-        ("missing mask", "masks"),
-        ("value", r"value 7, but the data set has 3 classes \(0..2, 255 = ignore\)"),
-        ("size", "pixels, its image"),
-        ("colour", "colour picture of shape"),
-        ("palette", "value 120.*palette"),
-        ("16 bit", "must be 8 bit"),
+        ("missing image", ""),
+        ("broken image", ""),
+        ("missing mask", ""),
+        ("value", r" 7, .* 3 .*\(0..2, 255 "),
+        ("size", r" \d+x\d+ .* \d+x\d+"),
+        ("colour", r"\(\d+, \d+, 3\)"),
+        ("palette", " 120, .* 3 "),
+        ("16 bit", r" 55[567]"),
     ],
 )
-def test_bad_files_are_named(semi_config, kind, message):
+def test_bad_files_are_named(semi_config, kind, value):
     dataset = build(semi_config)
     path = corrupt(kind, dataset)
-    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
+    with pytest.raises(DataError, match=f"labeled image .*'{path}'.*{value}.*max_unreadable"):
         dataset[Draw(0, 1)]
-    assert path in str(caught.value) and "max_unreadable" in str(caught.value)
 
 
 def test_palette_masks_with_class_indices_are_read(semi_config):
@@ -260,13 +250,13 @@ def test_unreadable_images_can_be_skipped_up_to_a_limit(semi_config):
     damaged = dataset.img_paths("unlabeled")[0]
     with open(damaged, "wb") as file:
         file.write(b"broken")
-    with pytest.warns(UserWarning, match="replaced by another unlabeled image"):
+    with pytest.warns(UserWarning, match=damaged):
         sample = dataset[Draw(4, 1)]
     assert (
         sample["data_samples"].source == "unlabeled" and sample["data_samples"].img_path != damaged
     )
     os.remove(dataset.img_paths("unlabeled")[1])
-    with pytest.raises(FileNotFoundError, match="2 unreadable samples .* allows 1"):
+    with pytest.raises(DataError, match="2 .*max_unreadable .* 1"):
         dataset[Draw(5, 1)]
 
 
@@ -287,34 +277,21 @@ def test_reduce_zero_label_and_class_subsets_as_mmseg(semi_config, data_root):
     assert set(a.gt_sem_seg.data.unique().tolist()) == {0, 1, 255}
 
 
-def test_relative_ids_do_not_depend_on_the_machine():
-    assert relative_ids(["/d/x/a/1.png", "/d/x/b/1.jpg"]) == ["a/1", "b/1"]
-    assert relative_ids(["/other/a/1.png", "/other/b/1.jpg"]) == ["a/1", "b/1"]
-
-
-def test_images_without_a_common_folder_are_refused():
-    with pytest.raises(ValueError, match="'/d/b' and in 'a', which have no folder in common"):
-        relative_ids(["a/1.png", "/d/b/2.png"])
-
-
 @pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        (b"t01\nt02\nt01\n", "lists 't01' twice"),
-        (b"\xff\xd8\x00", "list.txt' is no text with one image a line"),
-    ],
+    ("lines", "value"),
+    [(b"t01\nt02\nt01\n", "images/train' .*'t01'"), (b"\xff\xd8\x00", "list.txt'")],
 )
-def test_wrong_list_files_are_named(semi_config, data_root, lines, message):
+def test_wrong_list_files_are_named(semi_config, data_root, lines, value):
     (data_root / "list.txt").write_bytes(lines)
     semi_config["labeled"]["ann_file"] = "list.txt"
     semi_config["split"] = dict(type="RatioSplit", ratio="1/2")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=value):
         build(semi_config)
 
 
 def test_stock_complaints_about_a_config_name_the_data_set(semi_config, data_root):
     semi_config["labeled"]["metainfo"] = dict(classes=("a", "b"), palette=[[0, 0, 0]])
-    with pytest.raises(ValueError, match="labelled data set BaseSegDataset at '.*palette does not"):
+    with pytest.raises(DataError, match="labelled data set BaseSegDataset at '.*palette"):
         build(semi_config)
 
 

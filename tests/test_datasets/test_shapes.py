@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import multiprocessing
 from pathlib import Path
@@ -24,6 +23,7 @@ from mmsemi.datasets.shapes_generator import (
     texture_pattern,
     write_shapes,
 )
+from mmsemi.errors import ConfigError, DataError
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"seed": 3, "num_train": 4, "num_val": 2}
@@ -108,7 +108,7 @@ def test_signed_distances_have_the_right_areas():
     wide = (signed_distance("disc", xx, yy, 30.0, 1.3) < 0).sum() / 900
     assert wide == pytest.approx(np.pi, rel=0.02)
     assert signed_distance("disc", xx, yy, 30.0, 1.0)[50, 95] == pytest.approx(15.0)
-    with pytest.raises(ValueError, match="unknown shape 'cube'"):
+    with pytest.raises(ValueError, match="'cube'"):
         signed_distance("cube", xx, yy, 1.0, 1.0)
 
 
@@ -138,7 +138,7 @@ def test_voc_layout_on_disk(tmp_path):
     assert mask.getpalette()[3:6] == [220, 50, 47]
     stored = np.array(Image.open(tmp_path / "JPEGImages" / "val_0001.jpg")).astype(int)
     assert np.abs(stored - image).mean() < 8
-    with pytest.raises(ValueError, match="num_val must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="num_val .* 0"):
         write_shapes(tmp_path / "none", num_val=0)
 
 
@@ -165,13 +165,13 @@ def test_pipeline_reads_palette_masks_as_indices(tmp_path):
 
 
 def test_missing_data_without_auto_generate(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"make_shapes\.py --out"):
+    with pytest.raises(DataError, match=str(tmp_path / "none")):
         ShapesDataset(data_root=str(tmp_path / "none"), auto_generate=False)
     assert not (tmp_path / "none").exists()
 
 
 def test_unknown_generator_setting(tmp_path):
-    with pytest.raises(ValueError, match="unknown key 'num_test'"):
+    with pytest.raises(ConfigError, match="'num_test'"):
         ShapesDataset(data_root=str(tmp_path), generate={"num_test": 3})
 
 
@@ -180,22 +180,22 @@ def test_incomplete_folder_is_named(tmp_path):
     prepare_shapes(root, **SMALL)
     missing = root / "JPEGImages" / "train_0003.jpg"
     missing.unlink()
-    with pytest.raises(RuntimeError, match=r"incomplete, .*train_0003\.jpg is missing") as error:
+    with pytest.raises(DataError, match=r"train_0003\.jpg") as error:
         ShapesDataset(data_root=str(root))
     assert "\n" not in str(error.value)
     (root / "shapes.json").unlink()
-    with pytest.raises(RuntimeError, match='not a complete "shapes" data set'):
+    with pytest.raises(DataError, match="shapes.json"):
         ShapesDataset(data_root=str(root))
 
 
 def test_other_settings_or_versions_are_refused(tmp_path):
     root = tmp_path / "shapes"
     prepare_shapes(root, **SMALL)
-    with pytest.raises(RuntimeError, match="made with seed=3, the config asks for seed=0"):
+    with pytest.raises(DataError, match="seed=3,.* seed=0"):
         ShapesDataset(data_root=str(root), generate={"seed": 0})
     marker = json.loads((root / "shapes.json").read_text())
     (root / "shapes.json").write_text(json.dumps({**marker, "version": 0}))
-    with pytest.raises(RuntimeError, match='version 0 of the "shapes" generator'):
+    with pytest.raises(DataError, match=f"{root} .*version 0 "):
         check_shapes(root)
 
 
@@ -214,25 +214,6 @@ def test_processes_that_start_together_make_one_data_set(tmp_path):
 
 
 def test_failed_generation_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="num_train"):
+    with pytest.raises(ConfigError, match="num_train .* 0"):
         prepare_shapes(tmp_path / "shapes", num_train=0)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_command_line(tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("make_shapes", ROOT / "tools" / "make_shapes.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    out = tmp_path / "shapes"
-    arguments = ["--out", str(out), "--num-val", "1"]
-    assert tool.main([*arguments, "--num-train", "3"]) == 0
-    assert "wrote 4 images (seed 0)" in capsys.readouterr().out
-    assert tool.main([*arguments, "--num-train", "3"]) == 0
-    assert "complete already" in capsys.readouterr().out
-    assert tool.main([*arguments, "--num-train", "2"]) == 1
-    assert "num_train=3" in capsys.readouterr().err
-    assert tool.main([*arguments, "--num-train", "2", "--overwrite"]) == 0
-    assert len(list((out / "JPEGImages").iterdir())) == 3
-    (out / "mine.txt").write_text("keep")
-    assert tool.main([*arguments, "--num-train", "2", "--overwrite"]) == 1
-    assert "not removed" in capsys.readouterr().err and (out / "mine.txt").exists()

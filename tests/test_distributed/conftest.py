@@ -22,6 +22,7 @@ def training_config(semi_config, val_config, segmentor_config, preprocessor_conf
     val_loader = dict(
         batch_size=1,
         num_workers=0,
+        persistent_workers=False,
         sampler=dict(type="DefaultSampler", shuffle=False),
         dataset=val_config,
     )
@@ -34,6 +35,7 @@ def training_config(semi_config, val_config, segmentor_config, preprocessor_conf
             train_dataloader=dict(
                 batch_size=6,
                 num_workers=0,
+                persistent_workers=False,
                 sampler=dict(
                     type="MultiSourceSampler", num_per_source=dict(labeled=2, unlabeled=4)
                 ),

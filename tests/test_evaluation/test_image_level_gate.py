@@ -13,6 +13,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from mmsemi.errors import ConfigError, DataError
 from mmsemi.evaluation import GatedIoUMetric, ImageLevelGate, ScoreTable, gated_labels
 
 CLASSES = ("background", "cat", "dog")
@@ -96,7 +97,7 @@ def test_half_precision_logits_are_gated(tmp_path, make_sample) -> None:
 def test_an_image_without_a_row(tmp_path, make_sample) -> None:
     path = write_table(tmp_path, a=[1, 0, 1])
     sample = make_sample(pixel(-0.5, -0.2, -1.0), path="val/b.jpg")
-    with pytest.raises(ValueError, match=r"scores.npz' has no row 'b' for image 'val/b.jpg'"):
+    with pytest.raises(DataError, match=r"scores.npz' .*'val/b.jpg'"):
         ImageLevelGate(path).apply([sample], CLASSES)
     (kept,) = ImageLevelGate(path, missing="keep").apply([sample], CLASSES)
     assert kept["pred_sem_seg"]["data"].item() == 1
@@ -105,43 +106,43 @@ def test_an_image_without_a_row(tmp_path, make_sample) -> None:
 def test_other_classes_are_refused(tmp_path, make_sample) -> None:
     gate = ImageLevelGate(write_table(tmp_path, a=[1, 0, 1]))
     sample = make_sample(pixel(0.0, 1.0, 2.0))
-    with pytest.raises(ValueError, match="class 1 is 'cat' in the table and 'dog' in the data set"):
+    with pytest.raises(DataError, match="1 is 'cat' .*'dog'"):
         gate.apply([sample], ("background", "dog", "cat"))
-    with pytest.raises(ValueError, match=r"\(3 and 2\): class 2 is 'dog' in the table and None"):
+    with pytest.raises(DataError, match=r"3 and 2.* 2 is 'dog' .*None"):
         gate.apply([sample], CLASSES[:2])
 
 
 @pytest.mark.parametrize(
-    "settings, message",
+    "settings, culprit",
     [
-        (dict(threshold=20), "gate.threshold=20 must be a number from 0 to 1"),
-        (dict(threshold="0.2"), "gate.threshold='0.2' must be a number from 0 to 1"),
+        (dict(threshold=20), "gate.threshold=20"),
+        (dict(threshold="0.2"), "gate.threshold='0.2'"),
         (dict(missing="skip"), "gate.missing='skip'"),
-        (dict(treshold=0.2), "unknown key 'treshold' in gate; did you mean 'threshold'"),
-        (dict(scores=None), "gate.scores must name the file"),
+        (dict(treshold=0.2), "'treshold' .*'threshold'"),
+        (dict(scores=None), "gate.scores"),
     ],
 )
-def test_wrong_settings_are_refused(tmp_path, settings, message) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_wrong_settings_are_refused(tmp_path, settings, culprit) -> None:
+    with pytest.raises(ConfigError, match=culprit):
         ImageLevelGate.build({"scores": write_table(tmp_path, a=[1, 0, 1]), **settings})
 
 
 def test_an_unknown_background_is_refused(tmp_path, make_sample) -> None:
     gate = ImageLevelGate(write_table(tmp_path, a=[1, 0, 1]), background="cats")
-    with pytest.raises(ValueError, match="gate.background='cats'.*did you mean 'cat'"):
+    with pytest.raises(ConfigError, match="gate.background='cats'.*'cat'"):
         gate.apply([make_sample(pixel(0.0, 1.0, 2.0))], CLASSES)
 
 
 def test_a_missing_table_names_the_command(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"none.npz'.*python tools/test.py configs/mlmt/"):
+    with pytest.raises(DataError, match=r"none.npz'.*gate.scores"):
         ImageLevelGate.build(dict(scores=str(tmp_path / "none.npz")))
 
 
 def test_a_model_with_one_channel_is_refused(tmp_path, make_sample) -> None:
     sample = make_sample(torch.rand(1, 4, 4))
-    with pytest.raises(ValueError, match="one output channel .* set decode_head.out_channels=3"):
+    with pytest.raises(ConfigError, match="decode_head.out_channels=3"):
         ImageLevelGate(write_table(tmp_path, a=[1, 0, 1])).apply([sample], CLASSES)
-    with pytest.raises(ValueError, match="the model has 5 classes, the data set 3"):
+    with pytest.raises(ConfigError, match="decode_head.num_classes=3"):
         ImageLevelGate(write_table(tmp_path, a=[1, 0, 1])).apply(
             [make_sample(torch.rand(5, 4, 4))], CLASSES
         )
@@ -151,7 +152,7 @@ def test_logits_of_another_prediction_are_refused(tmp_path, make_sample) -> None
     """mmseg's test-time augmentation leaves the logits of its last view in the sample."""
     sample = make_sample(pixel(0.0, 1.0, 2.0))
     sample["pred_sem_seg"] = dict(data=torch.tensor([[0]]))  # as SegTTAModel: without the 1
-    with pytest.raises(ValueError, match="not the arg max of its seg_logits.*without --tta"):
+    with pytest.raises(ConfigError, match="seg_logits.*--tta"):
         ImageLevelGate(write_table(tmp_path, a=[1, 0, 1])).apply([sample], CLASSES)
 
 
@@ -159,7 +160,7 @@ def test_other_labels_than_the_segmentor_are_refused(tmp_path, make_sample, mess
     sample = make_sample(pixel(-0.5, -0.2, -1.0))
     path = write_table(tmp_path, SPLIT, a=[1, 0, 1])
     message_hub.update_info("checkpoint_split", {**SPLIT, "name": "t", "labeled_sha256": "cd" * 32})
-    with pytest.raises(ValueError, match=r"split s \(4 labelled images\), the segmentor.* split t"):
+    with pytest.raises(DataError, match=r"split s \(4 .* split t"):
         ImageLevelGate(path).apply([sample], CLASSES)
     ImageLevelGate(path, check_split=False).apply([sample], CLASSES)
     # Another name or other unlabelled images are no other labels.
@@ -168,7 +169,7 @@ def test_other_labels_than_the_segmentor_are_refused(tmp_path, make_sample, mess
     gate.apply([sample], CLASSES)
     # The same metric may see another checkpoint later.
     message_hub.update_info("checkpoint_split", {**SPLIT, "labeled_sha256": "cd" * 32})
-    with pytest.raises(ValueError, match="train both on the same labels"):
+    with pytest.raises(DataError, match="gate.check_split"):
         gate.apply([sample], CLASSES)
 
 
@@ -216,5 +217,5 @@ def test_the_metric_reports_beside_the_ungated_one(tmp_path) -> None:
 
 
 def test_settings_that_mmseg_would_swallow_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="unknown key 'ignore_indx' in GatedIoUMetric"):
+    with pytest.raises(ConfigError, match="'ignore_indx'"):
         GatedIoUMetric(gate=dict(scores=write_table(tmp_path, a=[1, 0, 1])), ignore_indx=0)

@@ -9,6 +9,7 @@ from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
+from mmsemi.errors import ConfigError, DataError
 from mmsemi.evaluation import ImageLevelMetric, ScoreTable
 from mmsemi.evaluation.image_level_metric import image_level_metrics
 
@@ -136,41 +137,41 @@ def test_images_without_masks_are_scored_only(tmp_path):
     assert both == evaluate(ImageLevelMetric(), *SAMPLES)
     void = sample("f", [0.5, 0.5, 0.5], ())
     assert evaluate(ImageLevelMetric(), void) == {}
-    with pytest.raises(ValueError, match="'data/e.jpg' came without a mask and there is no file"):
+    with pytest.raises(ConfigError, match="'data/e.jpg'.* out_file"):
         evaluate(ImageLevelMetric(), unknown)
 
 
 @pytest.mark.parametrize(
-    ("image", "message"),
+    ("image", "kind", "culprit"),
     [
-        (sample("a", [0.1, 0.2]), r"'data/a.jpg' has scores of shape \(2,\), the data set has 3"),
-        (sample("a", [0.1] * 3, (0, 7)), "mask of 'data/a.jpg' has the value 7, but the data set"),
+        (sample("a", [0.1, 0.2]), ConfigError, r"'data/a.jpg' .*\(2,\)"),
+        (sample("a", [0.1] * 3, (0, 7)), DataError, "'data/a.jpg' .* 7"),
     ],
 )
-def test_what_does_not_fit_names_the_image(image, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_does_not_fit_names_the_image(image, kind, culprit):
+    with pytest.raises(kind, match=culprit):
         evaluate(ImageLevelMetric(), image)
 
 
 def test_two_images_of_one_id(tmp_path):
     metric = ImageLevelMetric(out_file=tmp_path / "s.npz")
-    with pytest.raises(ValueError, match="two images have the id 'a'"):
+    with pytest.raises(DataError, match="'a'"):
         evaluate(metric, SAMPLES[0], SAMPLES[0])
     assert not list(tmp_path.iterdir())
 
 
 def test_a_segmentor_gives_no_scores():
-    with pytest.raises(TypeError, match="it is for MLMTClassifier, IoUMetric for segmentors"):
+    with pytest.raises(ConfigError, match="ImageLevelMetric .*pred_scores"):
         evaluate(ImageLevelMetric(), SegDataSample(metainfo=dict(img_path="a.png")))
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "culprit"),
     [
-        (dict(threshold=1), "threshold=1 must lie in"),
-        (dict(out_file="scores.txt"), "out_file='scores.txt' must end in .npz or .json"),
+        (dict(threshold=1), "threshold=1"),
+        (dict(out_file="scores.txt"), "out_file='scores.txt'"),
     ],
 )
-def test_bad_arguments(settings, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_arguments(settings, culprit):
+    with pytest.raises(ConfigError, match=culprit):
         ImageLevelMetric(**settings)

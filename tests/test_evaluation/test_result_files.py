@@ -12,6 +12,7 @@ from mmseg.datasets import PascalVOCDataset
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 
+from mmsemi.errors import ConfigError, DataError
 from mmsemi.evaluation import ResultFiles, ScoreTable
 from mmsemi.evaluation.result_files import result_text
 
@@ -136,7 +137,7 @@ def test_an_image_that_occurs_twice_takes_no_picture_of_another(predict, tmp_pat
 
 def test_images_that_differ_in_their_suffix_are_refused(predict, tmp_path) -> None:
     samples = [predict(torch.zeros(2, 2, dtype=torch.long), path=p) for p in ("s/1.png", "s/1.jpg")]
-    with pytest.raises(ValueError, match=r"'s/1.*' and 's/1.*' differ in their suffix only"):
+    with pytest.raises(DataError, match=r"'s/1.*' and 's/1.*'"):
         write(tmp_path, samples)
 
 
@@ -172,19 +173,19 @@ def test_gated_pictures(make_sample, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "meta, message",
+    "meta, colours",
     [
-        (dict(classes=CLASSES), "3 classes and 0 colours"),
-        (dict(classes=CLASSES, palette=META["palette"][:2]), "3 classes and 2 colours"),
+        (dict(classes=CLASSES), "3 .* 0"),
+        (dict(classes=CLASSES, palette=META["palette"][:2]), "3 .* 2"),
     ],
 )
-def test_a_palette_is_needed(predict, tmp_path, meta, message) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_a_palette_is_needed(predict, tmp_path, meta, colours) -> None:
+    with pytest.raises(ConfigError, match=colours):
         write(tmp_path, [predict(torch.zeros(2, 2, dtype=torch.long))], meta)
 
 
 def test_typos_are_refused(tmp_path) -> None:
-    with pytest.raises(ValueError, match="unknown key 'gates' in ResultFiles"):
+    with pytest.raises(ConfigError, match="'gates'"):
         ResultFiles(str(tmp_path), gates=dict())
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmsemi.errors import ConfigError, DataError
 from mmsemi.evaluation import ScoreTable, image_id
 
 CLASSES = ("background", "cat", "dog")
@@ -66,30 +67,30 @@ def test_the_text_form_has_a_row_an_image_in_list_order(tmp_path: Path) -> None:
     table = ScoreTable.load_text(path, ["a.jpg", "b"], CLASSES)
     assert list(table.scores) == ["a", "b"] and table.split is None
     np.testing.assert_allclose(table.scores["b"], [1, 0.2, 1 / 3], atol=5e-7)
-    with pytest.raises(ValueError, match="no row 'c'"):
+    with pytest.raises(DataError, match="'c'"):
         make_table().save_text(path, ["a", "c"])
     assert path.read_text().startswith("0.900000"), "the earlier file stays"
 
 
 @pytest.mark.parametrize(
-    "text, ids, message",
+    "text, ids, culprit",
     [
-        ("1 0 0\n1 0 0\n", ["a"], "has 2 rows, the list has 1 images"),
-        ("1 0\n", ["a"], "image 'a' has shape .2,., there are 3 classes"),
-        ("1 0 0\n1 0 0\n", ["x/a.jpg", "y/a.png"], "two rows for image 'a'"),
-        ("1 nan 0\n", ["a"], "image 'a', class 'cat' has the score nan"),
-        ("1 0 1.01\n", ["a"], "class 'dog' has the score 1.0"),
-        ("1 -0.5 0\n", ["a"], "class 'cat' has the score -0.5"),
-        ("1 0 0\nx 0 0\n", ["a", "b"], "line 2 holds no numbers"),
-        ("", [], "has no row"),
+        ("1 0 0\n1 0 0\n", ["a"], "2 .* 1 "),
+        ("1 0\n", ["a"], r"'a' .*\(2,\).* 3 "),
+        ("1 0 0\n1 0 0\n", ["x/a.jpg", "y/a.png"], "'a'"),
+        ("1 nan 0\n", ["a"], "'a'.*'cat'.* nan"),
+        ("1 0 1.01\n", ["a"], "'dog'.* 1.0"),
+        ("1 -0.5 0\n", ["a"], "'cat'.* -0.5"),
+        ("1 0 0\nx 0 0\n", ["a", "b"], "line 2"),
+        ("", [], "row"),
     ],
 )
 def test_wrong_texts_are_refused_in_one_line(
-    tmp_path: Path, text: str, ids: list, message: str
+    tmp_path: Path, text: str, ids: list, culprit: str
 ) -> None:
     path = tmp_path / "raw.txt"
     path.write_text(text)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(DataError, match=culprit) as error:
         ScoreTable.load_text(path, ids, CLASSES)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
@@ -100,34 +101,34 @@ def damage_json(path: Path, **changes) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    "changes, culprit",
     [
-        (dict(scores=dict(a=[1, 0])), "image 'a' has shape"),
-        (dict(scores=dict(a=[1, 0, float("nan")])), "class 'dog' has the score nan"),
-        (dict(scores=dict(a=[1, 0, 2])), "class 'dog' has the score 2.0"),
-        (dict(scores=dict(a=["x", 0, 2])), "image 'a' holds no numbers"),
-        (dict(scores={}), "has no row"),
-        (dict(scores=[1]), "is no score table"),
-        (dict(classes="abc"), "'classes' must be a list"),
-        (dict(classes=["a", "a", "b"]), "must name each class once"),
-        (dict(split=7), "'split' a dictionary or null"),
-        (dict(network=None), "'network' must be a name"),
+        (dict(scores=dict(a=[1, 0])), "'a'.*shape"),
+        (dict(scores=dict(a=[1, 0, float("nan")])), "'dog'.* nan"),
+        (dict(scores=dict(a=[1, 0, 2])), "'dog'.* 2.0"),
+        (dict(scores=dict(a=["x", 0, 2])), "'a'"),
+        (dict(scores={}), "row"),
+        (dict(scores=[1]), "list"),
+        (dict(classes="abc"), "'classes'"),
+        (dict(classes=["a", "a", "b"]), "'a', 'a', 'b'"),
+        (dict(split=7), "'split'"),
+        (dict(network=None), "'network'"),
     ],
 )
-def test_wrong_tables_are_refused_in_one_line(tmp_path: Path, changes: dict, message: str) -> None:
+def test_wrong_tables_are_refused_in_one_line(tmp_path: Path, changes: dict, culprit: str) -> None:
     path = tmp_path / "scores.json"
     damage_json(path, **changes)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(DataError, match=culprit) as error:
         ScoreTable.load(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no score table"):
+    with pytest.raises(DataError, match=r"none\.npz"):
         ScoreTable.load(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match="must end in .npz or .json"):
+    with pytest.raises(ConfigError, match=r"scores\.txt"):
         ScoreTable.load(tmp_path / "scores.txt")
-    with pytest.raises(ValueError, match="must end in .npz or .json"):
+    with pytest.raises(ConfigError, match=r"scores\.txt"):
         make_table().save(tmp_path / "scores.txt")
 
     text = tmp_path / "text.npz"
@@ -156,7 +157,7 @@ def test_files_that_are_no_tables_are_refused(tmp_path: Path) -> None:
         '{"classes": ["x"], "network": "", "split": null, "scores": {"a": [1], "a": [0]}}'
     )
     for path in (text, empty, pickled, plain, keyless, cut, damaged, double):
-        with pytest.raises(ValueError, match="is no score table") as error:
+        with pytest.raises(DataError, match=path.name) as error:
             ScoreTable.load(path)
         assert str(path) in str(error.value) and "\n" not in str(error.value), path.name
 
@@ -165,13 +166,13 @@ def test_two_rows_of_one_id_in_an_npz_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "scores.npz"
     arrays = dict(classes=np.array(["x"]), network=np.array(""), split=np.array("null"))
     np.savez(path, **arrays, ids=np.array(["a", "a"]), scores=np.zeros((2, 1), np.float32))
-    with pytest.raises(ValueError, match="two rows for image 'a'"):
+    with pytest.raises(DataError, match="'a'"):
         ScoreTable.load(path)
     np.savez(path, **arrays, ids=np.array(["a", "b"]), scores=np.zeros((1, 1), np.float32))
-    with pytest.raises(ValueError, match="2 ids, but scores of shape"):
+    with pytest.raises(DataError, match=r"2 .*\(1, 1\)"):
         ScoreTable.load(path)
 
 
 def test_a_table_in_memory_is_checked_too() -> None:
-    with pytest.raises(ValueError, match="class 'cat' has the score 1.5"):
+    with pytest.raises(DataError, match="'cat'.* 1.5"):
         ScoreTable(CLASSES, dict(a=np.array([0, 1.5, 0])))

@@ -21,13 +21,11 @@ OPTIONS = [
     "train_dataloader.dataset.split._delete_=True",
     "train_dataloader.dataset.split.type=RatioSplit",
     "train_dataloader.dataset.split.ratio=0.25",
-    "train_dataloader.dataset.labeled.pipeline.3.crop_size=(64,64)",
-    "train_dataloader.dataset.unlabeled.pipeline.2.crop_size=(64,64)",
+    "train_dataloader.dataset.crop_size=(64,64)",
     "train_dataloader.num_workers=0",
     "train_dataloader.persistent_workers=False",
     "val_dataloader.num_workers=0",
     "val_dataloader.persistent_workers=False",
-    "model.data_preprocessor.size=(64,64)",
     "model.data_preprocessor.test_cfg.size=(96,96)",
     "model.segmentor.backbone.init_cfg=None",
     "model.segmentor.backbone.base_channels=16",
@@ -37,7 +35,7 @@ OPTIONS = [
     "model.segmentor.decode_head.in_channels=[64,512]",
     "model.segmentor.decode_head.channels=32",
     "train_cfg.max_iters=2",
-    "train_cfg.val_interval=2",
+    "train_cfg.num_validations=1",
     "default_hooks.logger.interval=1",
 ]
 

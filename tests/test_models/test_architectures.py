@@ -13,9 +13,9 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
+from mmsemi.models.segmentors.network import forward_network
 
 from mmsemi.export import export_segmentor
-from mmsemi.models.segmentors.network import forward_network
 
 BN = dict(type="BN", requires_grad=True)
 LN = dict(type="LN", requires_grad=True)

@@ -1,7 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Learning rate of the CPS experiments (cps.md K6) on the stock engine.
+"""Learning rate of the CPS experiments on the stock engine.
 
-The gradient scale (K7) needs two processes: ``tests/test_distributed/test_ranks.py``.
+Known answer docs/methods/cps.md#learning-rate-and-gradient-scale. The gradient scale needs two
+processes: ``tests/test_distributed/test_ranks.py``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,6 @@ def test_poly_with_end_one_later_is_the_reference():
 
 
 def test_poly_with_the_iteration_count_ends_at_zero():
-    """The trap of cps.md T12: end=T leaves nothing to the last step."""
+    """A trap: end=T leaves nothing to the last step."""
     assert learning_rates(end=100, steps=100)[-1] == pytest.approx(0, abs=1e-12)
     assert learning_rates(end=101, steps=100)[-1] == pytest.approx(0.0025 * 0.01**0.9, rel=1e-6)

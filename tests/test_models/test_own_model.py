@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from PIL import Image
 
-from mmsemi.datasets.sources import weak_pipeline
+from mmsemi.datasets.pipelines import weak_pipeline
 from mmsemi.export import export_segmentor
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "own_model.md"

@@ -1,25 +1,14 @@
 #!/usr/bin/env python3
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Cityscapes: masks of the 19 training classes, lists of train, val and train_extra.
-
-python tools/dataset_converters/cityscapes.py data/cityscapes
-"""
-
-from __future__ import annotations
+"""Cityscapes: masks of the 19 training classes, lists of train, val and train_extra."""
 
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parents[1]
-# Python puts this folder first, where its file names would hide packages of the same name.
-sys.path[:] = [path for path in sys.path if Path(path).resolve() != HERE]
-if (CHECKOUT / "mmsemi" / "launch.py").is_file():
-    sys.path.insert(
-        0, str(CHECKOUT)
-    )  # the checkout's tools run the checkout's code, installed or not
+# The checkout's code, installed or not, instead of this folder, whose names would hide other modules.
+sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from mmsemi.dataset_converters.cityscapes import main  # noqa: E402
+from mmsemi.cli import run_tool  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool("mmsemi.cli.convert_dataset", "cityscapes")

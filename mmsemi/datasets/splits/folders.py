@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ...errors import DataError
 from ...utils.files import write_beside
 from ...version import __version__
 from .ids import Ids, canonical_id, ids_sha256, read_id_list
@@ -63,7 +64,7 @@ def verify_split(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
         What was found, and what is wrong, one line each.
 
     Raises:
-        FileNotFoundError: There is no ``labeled.txt``.
+        DataError: There is no ``labeled.txt``, or ``split.json`` is none.
     """
     folder = Path(folder)
     found, wrong = [], []
@@ -73,7 +74,7 @@ def verify_split(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
         try:
             record = json.loads(record_path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"'{record_path}' is no JSON: {error}") from None
+            raise DataError(f"'{record_path}' is no JSON: {error}") from None
     halves: dict[str, list[str]] = {}
     names: dict[str, set[str]] = {}
     for half in ("labeled", "unlabeled"):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from ...errors import DataError
 from ...utils import close_matches
 from ..files import IMAGE_SUFFIXES
 
@@ -42,16 +43,15 @@ def read_id_list(path: str | os.PathLike) -> list[str]:
     """First words of the lines of a list file; LF or CRLF, with or without a byte order mark.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It is no text, holds no line, or the same image twice.
+        DataError: It does not exist, is no text, holds no line, or the same image twice.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"list file '{path}' does not exist")
+        raise DataError(f"list file '{path}' does not exist")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"list file '{path}' is no UTF-8 text with one image a line") from None
+        raise DataError(f"list file '{path}' is no UTF-8 text with one image a line") from None
     names: dict[str, None] = {}
     for line in text.splitlines():
         if not line.strip():
@@ -59,10 +59,10 @@ def read_id_list(path: str | os.PathLike) -> list[str]:
         name = line.split()[0]
         if name in names:
             blank = "" if line.split() == [name] else " (a name ends at the first blank)"
-            raise ValueError(f"list file '{path}' names '{name}' twice{blank}")
+            raise DataError(f"list file '{path}' names '{name}' twice{blank}")
         names[name] = None
     if not names:
-        raise ValueError(f"list file '{path}' is empty")
+        raise DataError(f"list file '{path}' is empty")
     return list(names)
 
 
@@ -70,7 +70,7 @@ def match_ids(lines: Ids, ids: Ids, source: str) -> list[str]:
     """Find each line of a list among a data set's ids, by canonical id and then by path ending.
 
     Raises:
-        ValueError: A line matches no image, or several.
+        DataError: A line matches no image, or several.
     """
     by_name: dict[str, list[str]] = {}
     for item in ids:
@@ -83,7 +83,7 @@ def match_ids(lines: Ids, ids: Ids, source: str) -> list[str]:
             candidates = [c for c in candidates if PurePosixPath(c).parts[-len(tail) :] == tail]
         if len(candidates) != 1:
             problem = "matches several images" if candidates else "is not in the data set"
-            raise ValueError(
+            raise DataError(
                 f"'{line}' of {source} {problem}{close_matches(canonical_id(line), by_name)}"
             )
         found.append(candidates[0])
@@ -98,17 +98,17 @@ def check_split(labeled: Ids, unlabeled: Ids, name: str, allow_overlap: bool = F
         allow_overlap: Whether images may be in both halves on purpose.
 
     Raises:
-        ValueError: The split has one of these mistakes.
+        DataError: The split has one of these mistakes.
     """
     if not labeled:
-        raise ValueError(f"split {name} leaves no labelled image")
+        raise DataError(f"split {name} leaves no labelled image")
     for half, ids in (("labelled", labeled), ("unlabelled", unlabeled)):
         if len(set(ids)) < len(ids):
             repeated = next(item for item, count in Counter(ids).items() if count > 1)
-            raise ValueError(f"split {name} has '{repeated}' twice among the {half} images")
+            raise DataError(f"split {name} has '{repeated}' twice among the {half} images")
     both = [] if allow_overlap else sorted(set(labeled).intersection(unlabeled))
     if both:
-        raise ValueError(
+        raise DataError(
             f"split {name} has {len(both)} images both labelled and unlabelled, the first is "
             f"'{both[0]}': remove them from one half (unlabeled=dict(pool='all') trains on labelled "
             "images without their masks, too)"

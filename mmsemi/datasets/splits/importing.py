@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...errors import DataError
 from .generators import rest_of
 from .ids import canonical_id, ids_sha256, read_id_list
-from .masters import MasterLists, check_master
+from .masters import MasterLists, MissingListError, check_master
 from .pickles import read_permutation
 from .protocols import BASE_MASTER, MASTERS, Part, SplitProtocol, find_by_hash
 
@@ -27,14 +28,13 @@ def read_published(path: Path, protocol: SplitProtocol, masters: MasterLists) ->
     """Canonical ids of a published file: a list, or a pickled permutation of the master list.
 
     Raises:
-        FileNotFoundError: The file, or the master list that a permutation needs, does not exist.
-        ValueError: It is no such file.
+        DataError: It, or the master list that a permutation needs, is missing or no such file.
     """
     if path.suffix in (".pkl", ".pickle"):
         base = BASE_MASTER.get(protocol.dataset)
         order = read_permutation(path)
         if base is None or len(order) != MASTERS[base].count:
-            raise ValueError(
+            raise DataError(
                 f"the pickle '{path}' numbers {len(order)} images, but split '{protocol.name}' is "
                 f"drawn from {MASTERS[base].count if base else 'a list of names'}"
             )
@@ -42,7 +42,7 @@ def read_published(path: Path, protocol: SplitProtocol, masters: MasterLists) ->
         return [ids[position] for position in order]
     ids = [canonical_id(line) for line in read_id_list(path)]
     if len(set(ids)) < len(ids):
-        raise ValueError(f"'{path}' names {len(ids) - len(set(ids))} images twice")
+        raise DataError(f"'{path}' names {len(ids) - len(set(ids))} images twice")
     return ids
 
 
@@ -72,7 +72,7 @@ def _compare(ids: list[str], part: Part, half: str, path: Path, protocol: SplitP
                 for other, names in others.items()
             )
         text = f"it is {reason}" if reason else "it is no published list known here"
-        raise ValueError(
+        raise DataError(
             f"'{path}' ({len(ids)} images) is not the {half} list of split '{protocol.name}' "
             f"({part.count} images): {text}"
         )
@@ -96,8 +96,8 @@ def import_split(
         masters: Master lists that a permutation or the rest of a pool needs.
 
     Raises:
-        FileNotFoundError: A file does not exist.
-        ValueError: A file is another list; the message says which, if it is a published one.
+        DataError: A file does not exist or is another list; the message says which, if it is a
+            published one.
     """
     path = Path(file_labeled)
     ids = read_published(path, protocol, masters)
@@ -135,7 +135,7 @@ def import_split(
         pool = protocol.unlabeled_pool or BASE_MASTER.get(protocol.dataset)
         try:
             unlabeled = None if pool is None else rest_of(masters.get(pool), labeled)
-        except FileNotFoundError:
+        except MissingListError:
             unlabeled = None
         if unlabeled is None:
             notes.append("unlabelled: the rest, taken and checked when the data set is loaded")
@@ -149,17 +149,16 @@ def import_master(name: str, files: list[str]) -> list[str]:
     """Read and check a master list; two files are a pair of every second id and are interleaved.
 
     Raises:
-        FileNotFoundError: A file does not exist.
-        ValueError: It is another list.
+        DataError: A file does not exist, or is another list.
     """
     if len(files) > 2:
-        raise ValueError(f"one file or a pair of two makes the list {name}, got {len(files)}")
+        raise DataError(f"one file or a pair of two makes the list {name}, got {len(files)}")
     lists = [[canonical_id(line) for line in read_id_list(file)] for file in files]
     if len(lists) == 1:
         return check_master(name, lists[0], f"'{files[0]}'")
     first, second = lists
     if len(first) - len(second) not in (0, 1):
-        raise ValueError(
+        raise DataError(
             f"'{files[0]}' ({len(first)} images) and '{files[1]}' ({len(second)} images) are no "
             "halves of one list: give the 1/2 pair, the labelled file first"
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmseg.registry import TASK_UTILS
 
+from ...errors import DataError
 from .ids import Ids, LabeledUnlabeled, ids_sha256, match_ids, read_id_list
 
 
@@ -24,8 +25,8 @@ class ListSplit:
         origin: Where the list comes from; told when the file is missing.
 
     Raises:
-        FileNotFoundError: A list file does not exist.
-        ValueError: A line matches no image, the lists overlap, or the hash is another one.
+        DataError: A list file does not exist, a line matches no image, the lists overlap, or the hash
+            is another one.
     """
 
     def __init__(
@@ -41,13 +42,13 @@ class ListSplit:
 
     def __call__(self, ids: Ids) -> LabeledUnlabeled:
         if self.origin is not None and not Path(self.labeled).is_file():
-            raise FileNotFoundError(
+            raise DataError(
                 f"list file '{self.labeled}' does not exist: it is {self.origin}; put it there, or "
                 "set split.labeled to where it is"
             )
         lines = read_id_list(self.labeled)
         if self.labeled_sha256 is not None and ids_sha256(lines) != self.labeled_sha256:
-            raise ValueError(
+            raise DataError(
                 f"list file '{self.labeled}' ({len(lines)} images) is not the published one"
                 f"{f' ({self.origin})' if self.origin else ''}: its ids have another hash; for a "
                 "list of your own set split.labeled_sha256=None"
@@ -59,7 +60,7 @@ class ListSplit:
         unlabeled = match_ids(read_id_list(self.unlabeled), ids, f"'{self.unlabeled}'")
         both = sorted(chosen.intersection(unlabeled))
         if both and not self.allow_overlap:
-            raise ValueError(
+            raise DataError(
                 f"{len(both)} images are labelled in '{self.labeled}' and unlabelled in "
                 f"'{self.unlabeled}', the first is '{both[0]}': remove them from one list, or set "
                 "split.allow_overlap=True"

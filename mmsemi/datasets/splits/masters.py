@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from ...errors import ConfigError, DataError
 from .generators import rest_of
 from .ids import Ids, canonical_id, ids_sha256, read_id_list
 from .protocols import MASTERS, MasterList, PublishedFile
@@ -49,23 +50,27 @@ def check_master(name: str, ids: Ids, source: str) -> list[str]:
         source: Where they come from, for the message.
 
     Raises:
-        ValueError: They are other ids, or in another order where the order matters.
+        DataError: They are other ids, or in another order where the order matters.
     """
     master = MASTERS[name]
     names = [canonical_id(item) for item in ids]
     if ids_sha256(names) != master.sha256:
-        raise ValueError(
+        raise DataError(
             f"{source} does not hold the {master.count} images of {master.what}: it has "
             f"{len(names)}{_differences(master, names)}"
         )
     if master.is_sorted:
         return sorted(names)
     if ids_sha256(names, order=True) != master.order_sha256:
-        raise ValueError(
+        raise DataError(
             f"{source} holds the images of {master.what}, but in another order, and the order "
             "decides which images are labelled: take the authors' file as it is"
         )
     return names
+
+
+class MissingListError(DataError):
+    """A master list that has to be made or imported first."""
 
 
 class MasterLists:
@@ -91,8 +96,8 @@ class MasterLists:
         """The ids of a master list, in its order.
 
         Raises:
-            FileNotFoundError: It is nowhere; the message has the command that makes it.
-            ValueError: The file found is not this list.
+            MissingListError: It is nowhere; the message has the command that makes it.
+            DataError: The file found is not this list.
         """
         if name not in self._lists:
             self._lists[name] = self._find(name)
@@ -110,7 +115,7 @@ class MasterLists:
         for path in self._candidates(name):
             if path.is_file():
                 return check_master(name, read_id_list(path), f"'{path}'")
-        raise FileNotFoundError(self.describe_missing(name))
+        raise MissingListError(self.describe_missing(name))
 
     def _candidates(self, name: str) -> list[Path]:
         paths = [self.folder / f"{name}.txt"]
@@ -141,7 +146,7 @@ def _list_of(folder: Path, names: tuple[str, ...], what: str) -> list[str]:
     for name in names:
         if (folder / name).is_file():
             return [canonical_id(line) for line in read_id_list(folder / name)]
-    raise FileNotFoundError(f"{what}: '{folder / names[0]}' does not exist")
+    raise DataError(f"{what}: '{folder / names[0]}' does not exist")
 
 
 def _voc_masters(root: Path, sbd_root: Path | None) -> dict[str, list[str]]:
@@ -159,9 +164,9 @@ def _voc_masters(root: Path, sbd_root: Path | None) -> dict[str, list[str]]:
         augmented = _list_of(sets, TRAIN_AUG_FILES, "train_aug")
         wrong = sorted(set(augmented) & set(val))
         if wrong:
-            raise ValueError(f"{source} holds {len(wrong)} images of VOC val, e.g. '{wrong[0]}'")
+            raise DataError(f"{source} holds {len(wrong)} images of VOC val, e.g. '{wrong[0]}'")
     else:
-        raise FileNotFoundError(
+        raise DataError(
             f"neither the SBD lists '{folders[0]}/{{train,val}}.txt' nor '{sets}/trainaug.txt' "
             "exist: give --sbd-root FOLDER (the folder 'dataset' of the SBD release)"
         )
@@ -178,7 +183,7 @@ def _voc_masters(root: Path, sbd_root: Path | None) -> dict[str, list[str]]:
 
 def _images(folder: Path, suffix: str, name: str) -> list[str]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"the image folder '{folder}' does not exist: check --data-root")
+        raise DataError(f"the image folder '{folder}' does not exist: check --data-root")
     found = (file for _, _, files in os.walk(folder, followlinks=True) for file in files)
     return check_master(name, sorted(f for f in found if f.endswith(suffix)), f"'{folder}'")
 
@@ -196,12 +201,11 @@ def build_masters(
             for beside the devkit, and without it ``trainaug.txt`` is read.
 
     Raises:
-        FileNotFoundError: A list or folder does not exist.
-        ValueError: The images are not those of the data set.
+        DataError: A list or folder does not exist, or the images are not those of the data set.
     """
     root = Path(data_root)
     if not root.is_dir():
-        raise FileNotFoundError(f"the data root '{root}' does not exist")
+        raise DataError(f"the data root '{root}' does not exist")
     if dataset == "voc":
         return _voc_masters(root, None if sbd_root is None else Path(sbd_root))
     if dataset == "cityscapes":
@@ -212,4 +216,4 @@ def build_masters(
         return lists
     if dataset == "ade":
         return {"ade": _images(root / "images" / "training", ".jpg", "ade")}
-    raise ValueError(f"no master lists for '{dataset}' (known: voc, cityscapes, ade)")
+    raise ConfigError(f"no master lists for '{dataset}' (known: voc, cityscapes, ade)")

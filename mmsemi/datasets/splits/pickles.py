@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import DataError
 from .protocols import REFUSED_PERMUTATIONS
 
 MAX_BYTES = 64 * 2**20
@@ -51,28 +52,27 @@ def read_permutation(path: str | os.PathLike) -> list[int]:
     """Read a pickled permutation of 0..n-1: a numpy integer array or a list of whole numbers.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: It is no such pickle, or a permutation that is known to name no images.
+        DataError: It does not exist, or is no such pickle, or one that is known to name no images.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"the pickle '{path}' does not exist")
+        raise DataError(f"the pickle '{path}' does not exist")
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"'{path}' is larger than {MAX_BYTES >> 20} MiB: no permutation")
+        raise DataError(f"'{path}' is larger than {MAX_BYTES >> 20} MiB: no permutation")
     try:
         content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
         numbers = np.asarray(content)
     except Exception as error:  # a damaged pickle may raise almost anything
-        raise ValueError(
+        raise DataError(
             f"the pickle '{path}' is refused, only whole numbers in a list or a numpy array are read: "
             f"{error}"
         ) from None
     if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-        raise ValueError(f"the pickle '{path}' holds no list of whole numbers")
+        raise DataError(f"the pickle '{path}' holds no list of whole numbers")
     found = numbers.tolist()
     digest = hashlib.sha256(",".join(map(str, found)).encode()).hexdigest()
     if digest in REFUSED_PERMUTATIONS:
-        raise ValueError(f"the pickle '{path}' is {REFUSED_PERMUTATIONS[digest]}")
+        raise DataError(f"the pickle '{path}' is {REFUSED_PERMUTATIONS[digest]}")
     if sorted(found) != list(range(len(found))):
-        raise ValueError(f"the pickle '{path}' is no permutation of 0..{len(found) - 1}")
+        raise DataError(f"the pickle '{path}' is no permutation of 0..{len(found) - 1}")
     return found

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...errors import ConfigError
 from ...utils import close_matches
 
 _TABLE: dict[str, Any] = json.loads(
@@ -166,21 +167,21 @@ def get_protocol(name: str, fold: int | None = None) -> SplitProtocol:
         fold: Fold of a name without one; None is fold 0.
 
     Raises:
-        ValueError: There is no such protocol, or no such fold.
+        ConfigError: There is no such protocol, or no such fold.
     """
     if fold is not None and (isinstance(fold, bool) or not isinstance(fold, int)):
-        raise ValueError(f"split.fold must be a whole number, got {fold!r}")
+        raise ConfigError(f"split.fold must be a whole number, got {fold!r}")
     found = PROTOCOLS.get(name)
     if found is not None:
         suffix = _FOLD_SUFFIX.search(name)
         if fold is None or (suffix and int(suffix[2]) == fold):
             return found
         if suffix:
-            raise ValueError(
+            raise ConfigError(
                 f"split '{name}' names fold {suffix[2]} and split.fold={fold} another one: set "
                 f"split.name='{name[: suffix.start()]}'"
             )
-        raise ValueError(f"split '{name}' has no folds: remove split.fold={fold}")
+        raise ConfigError(f"split '{name}' has no folds: remove split.fold={fold}")
     folds = {
         int(match[2]): key
         for key in PROTOCOLS
@@ -188,12 +189,12 @@ def get_protocol(name: str, fold: int | None = None) -> SplitProtocol:
     }
     if not folds:
         known = {_FOLD_SUFFIX.sub("", key) for key in PROTOCOLS}
-        raise ValueError(
+        raise ConfigError(
             f"unknown published split '{name}'{close_matches(name, {*known, *PROTOCOLS})} "
             "(python tools/splits.py list shows all)"
         )
     if (fold or 0) not in folds:
-        raise ValueError(
+        raise ConfigError(
             f"split '{name}' has no fold {fold or 0} (its folds: "
             f"{', '.join(map(str, sorted(folds)))})"
         )

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from mmseg.registry import TASK_UTILS
 
+from ...errors import DataError
 from ...utils import close_matches
 from .generators import generate, rest_of
 from .ids import Ids, LabeledUnlabeled, canonical_id, ids_sha256, read_id_list
-from .masters import MasterLists, check_master
+from .masters import MasterLists, MissingListError, check_master
 from .protocols import BASE_MASTER, Part, SplitProtocol, get_protocol
 
 
@@ -36,7 +37,7 @@ def regenerate(protocol: SplitProtocol, masters: MasterLists) -> LabeledUnlabele
         Canonical ids (labelled, unlabelled), in the published order.
 
     Raises:
-        FileNotFoundError: A master list is missing.
+        MissingListError: A master list is missing.
         RuntimeError: The result is another one, which would be a mistake of this package.
     """
     labeled, unlabeled = generate(protocol.generator, masters.get)
@@ -57,12 +58,12 @@ def read_imported(protocol: SplitProtocol, folder: Path, masters: MasterLists) -
         masters: Knows the data set's ids as ``'data set'``.
 
     Raises:
-        ValueError: A list is not the published one.
+        DataError: A list is not the published one.
     """
     path = folder / "labeled.txt"
     labeled = [canonical_id(line) for line in read_id_list(path)]
     if not _agrees(labeled, protocol.labeled, with_order=False):
-        raise ValueError(
+        raise DataError(
             f"list file '{path}' ({len(labeled)} images) is not split '{protocol.name}' "
             f"({protocol.labeled.count} images), its ids have another hash: import it again, "
             f"{protocol.import_command}"
@@ -78,7 +79,7 @@ def read_imported(protocol: SplitProtocol, folder: Path, masters: MasterLists) -
         unlabeled = rest_of(masters.get(pool), labeled)
         source = f"the rest of the {pool.replace('_', ' ')}"
     if not _agrees(unlabeled, protocol.unlabeled, with_order=False):
-        raise ValueError(
+        raise DataError(
             f"{source} ({len(unlabeled)} images) is not the unlabelled part of split "
             f"'{protocol.name}' ({protocol.unlabeled.count} images): check the data set's ann_file "
             "and data_root"
@@ -101,8 +102,8 @@ class PublishedSplit:
         split_dir: Folder of imported splits and master lists, relative to the current folder.
 
     Raises:
-        ValueError: The name or fold is unknown, or the data set's images are not the published ones.
-        FileNotFoundError: An imported list is missing.
+        ConfigError: The name or fold is unknown.
+        DataError: An imported list is missing, or the images are not the published ones.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class PublishedSplit:
     def __call__(self, ids: Ids) -> LabeledUnlabeled:
         by_name = {canonical_id(item): item for item in ids}
         if len(by_name) < len(ids):
-            raise ValueError(
+            raise DataError(
                 f"split '{self.name}' goes by file names, and {len(ids) - len(by_name)} images of the "
                 "data set have the name of another one: check its data_root"
             )
@@ -134,7 +135,7 @@ class PublishedSplit:
             labeled, unlabeled = self._from_imported_master(names, masters, folder)
         missing = [name for name in (*labeled, *unlabeled) if name not in by_name]
         if missing:
-            raise ValueError(
+            raise DataError(
                 f"{len(missing)} images of split '{self.name}' are not in the data set of "
                 f"{len(names)} images, the first is '{missing[0]}'"
                 f"{close_matches(missing[0], by_name)}: check its ann_file and data_root"
@@ -146,8 +147,8 @@ class PublishedSplit:
         base = BASE_MASTER[self.protocol.dataset]
         try:
             masters.add(base, check_master(base, names, "the data set"))
-        except ValueError as error:
-            raise ValueError(
+        except DataError as error:
+            raise DataError(
                 f"split '{self.name}': {error}; check its ann_file and data_root, or use "
                 "split=dict(type='RatioSplit', ratio=..., seed=...)"
             ) from None
@@ -158,11 +159,11 @@ class PublishedSplit:
         protocol = self.protocol
         text = f"split '{self.name}' is an import and '{folder / 'labeled.txt'}' does not exist"
         if protocol.imported_master is None:
-            raise FileNotFoundError(f"{text}: {protocol.import_command}")
+            raise DataError(f"{text}: {protocol.import_command}")
         try:
             masters.get(protocol.imported_master)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
+        except MissingListError as error:
+            raise DataError(
                 f"{text}: {protocol.import_command}. Or, for all splits drawn from it: {error}"
             ) from None
         self._check_data_set(names, masters)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from mmseg.registry import TASK_UTILS
 
+from ...errors import ConfigError
 from .ids import Ids, LabeledUnlabeled
 
 
@@ -16,20 +17,20 @@ def parse_ratio(ratio: float | str) -> float:
     """A ratio as a number; ``'1/8'`` is what ``--cfg-options split.ratio=1/8`` passes.
 
     Raises:
-        ValueError: It does not lie in (0, 1].
+        ConfigError: It does not lie in (0, 1].
     """
     try:
         number = float(Fraction(ratio))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         number = math.nan
     if not 0 < number <= 1:
-        raise ValueError(f"split.ratio must lie in (0, 1], such as 1/8 or 0.125, got {ratio!r}")
+        raise ConfigError(f"split.ratio must lie in (0, 1], such as 1/8 or 0.125, got {ratio!r}")
     return number
 
 
 def _check_whole(name: str, value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"split.{name} must be a whole number, got {value!r}")
+        raise ConfigError(f"split.{name} must be a whole number, got {value!r}")
     return value
 
 
@@ -65,7 +66,7 @@ class RatioSplit(_SeededSplit):
 
     def __init__(self, ratio: float | str, seed: int = 0, rounding: str = "floor") -> None:
         if rounding not in ("floor", "ceil"):
-            raise ValueError(f"split.rounding must be 'floor' or 'ceil', got {rounding!r}")
+            raise ConfigError(f"split.rounding must be 'floor' or 'ceil', got {rounding!r}")
         self.ratio, self.rounding = parse_ratio(ratio), rounding
         self.seed = _check_whole("seed", seed)
 
@@ -87,10 +88,10 @@ class CountSplit(_SeededSplit):
 
     def __init__(self, count: int, seed: int = 0) -> None:
         if _check_whole("count", count) < 1:
-            raise ValueError(f"split.count must be at least 1, got {count}")
+            raise ConfigError(f"split.count must be at least 1, got {count}")
         self.count, self.seed = count, _check_whole("seed", seed)
 
     def _count(self, total: int) -> int:
         if self.count > total:
-            raise ValueError(f"split.count={self.count} but the data set has {total} images")
+            raise ConfigError(f"split.count={self.count} but the data set has {total} images")
         return self.count

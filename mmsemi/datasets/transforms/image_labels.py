@@ -7,6 +7,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from ...errors import ConfigError
+
 
 @TRANSFORMS.register_module()
 class AddImageLabels(BaseTransform):
@@ -23,7 +25,7 @@ class AddImageLabels(BaseTransform):
         ignore_index: Value of pixels without a label.
 
     Raises:
-        ValueError: There is no mask in front of it.
+        ConfigError: There is no mask in front of it.
     """
 
     def __init__(self, ignore_index: int = 255) -> None:
@@ -32,7 +34,7 @@ class AddImageLabels(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add the tuple of class indices; it is empty where no pixel has a label."""
         if "gt_seg_map" not in results:
-            raise ValueError(
+            raise ConfigError(
                 "AddImageLabels found no mask: put it behind LoadAnnotations, into the pipeline of "
                 "labelled images only"
             )

@@ -9,6 +9,8 @@ from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
+from ...errors import DataError
+
 
 @TRANSFORMS.register_module()
 class LoadCheckedAnnotations(LoadAnnotations):
@@ -25,7 +27,7 @@ class LoadCheckedAnnotations(LoadAnnotations):
         ignore_index: Value of pixels without a label.
 
     Raises:
-        ValueError: The mask is a colour picture, has another size than its image or a value that
+        DataError: The mask is a colour picture, has another size than its image or a value that
             is no class. (The loading dataset adds the paths.)
     """
 
@@ -45,14 +47,14 @@ class LoadCheckedAnnotations(LoadAnnotations):
             backend=self.imdecode_backend,
         )
         if raw is None:
-            raise ValueError(f"mask '{path}' cannot be decoded")
+            raise DataError(f"mask '{path}' cannot be decoded")
         if raw.squeeze().ndim != 2:
-            raise ValueError(
+            raise DataError(
                 f"mask '{path}' is a colour picture of shape {raw.shape}: masks must hold one class "
                 "index a pixel (a single-channel or palette PNG whose indices are the classes)"
             )
         if raw.max(initial=0) > 255:
-            raise ValueError(f"mask '{path}' has the value {int(raw.max())}: masks must be 8 bit")
+            raise DataError(f"mask '{path}' has the value {int(raw.max())}: masks must be 8 bit")
         mask = raw.squeeze().astype(np.uint8)
         # As the stock method: 0 becomes "ignore" and every class moves down by one.
         if results["reduce_zero_label"]:
@@ -66,14 +68,14 @@ class LoadCheckedAnnotations(LoadAnnotations):
         # Not img_shape: stock test pipelines load the mask after they resized the image.
         image_hw = tuple(results.get("ori_shape", results["img_shape"])[:2])
         if mask.shape != image_hw:
-            raise ValueError(
+            raise DataError(
                 f"mask '{path}' is {mask.shape[1]}x{mask.shape[0]} pixels, its image "
                 f"'{results.get('img_path')}' is "
                 f"{image_hw[1]}x{image_hw[0]}"
             )
         if self.num_classes is not None and self._illegal[mask].any():
             values = np.unique(mask[self._illegal[mask]]).tolist()
-            raise ValueError(
+            raise DataError(
                 f"mask '{path}' has the value{'s' * (len(values) > 1)} "
                 f"{', '.join(map(str, values[:8]))}, but the data set has {self.num_classes} "
                 f"classes (0..{self.num_classes - 1}, {self.ignore_index} = ignore): correct the "

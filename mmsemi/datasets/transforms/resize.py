@@ -10,6 +10,8 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmseg.registry import TRANSFORMS
 
+from ...errors import ConfigError
+
 
 @TRANSFORMS.register_module()
 class RandomRelativeResize(BaseTransform):
@@ -35,7 +37,7 @@ class RandomRelativeResize(BaseTransform):
         resize_kwargs: Its arguments, e.g. ``backend`` and ``interpolation``.
 
     Raises:
-        ValueError: ``ratio_range`` is not a range, or an argument is decided here.
+        ConfigError: ``ratio_range`` is not a range, or an argument is decided here.
     """
 
     def __init__(
@@ -45,13 +47,13 @@ class RandomRelativeResize(BaseTransform):
         **resize_kwargs,
     ) -> None:
         if len(ratio_range) != 2 or not 0 < ratio_range[0] <= ratio_range[1]:
-            raise ValueError(
+            raise ConfigError(
                 f"RandomRelativeResize: ratio_range={ratio_range} must be (low, high), "
                 "0 < low <= high"
             )
         for key in ("scale", "scale_factor", "keep_ratio"):
             if key in resize_kwargs:
-                raise ValueError(
+                raise ConfigError(
                     f"RandomRelativeResize: {key} follows from the drawn size, remove it"
                 )
         self.ratio_range = tuple(ratio_range)
@@ -98,7 +100,7 @@ class RandomCoveringResize(BaseTransform):
         resize_kwargs: Further arguments of ``Resize``, e.g. ``backend`` and ``interpolation``.
 
     Raises:
-        ValueError: An argument is out of range, or decided here.
+        ConfigError: An argument is out of range, or decided here.
     """
 
     def __init__(
@@ -110,17 +112,17 @@ class RandomCoveringResize(BaseTransform):
     ) -> None:
         crop_size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
         if not len(ratios) or min(ratios) <= 0:
-            raise ValueError(
+            raise ConfigError(
                 f"RandomCoveringResize: ratios={ratios} must be one or more factors above 0"
             )
         if len(crop_size) != 2 or min(crop_size) < 1 or max_tries < 1:
-            raise ValueError(
+            raise ConfigError(
                 f"RandomCoveringResize: crop_size={crop_size} must be (height, width) and "
                 f"max_tries={max_tries} at least 1"
             )
         for key in ("scale", "scale_factor", "keep_ratio"):
             if key in resize_kwargs:
-                raise ValueError(
+                raise ConfigError(
                     f"RandomCoveringResize: {key} follows from the drawn factor, remove it"
                 )
         self.ratios, self.crop_size, self.max_tries = list(ratios), crop_size, max_tries

@@ -18,7 +18,8 @@ from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmseg.registry import HOOKS
 
-from ...datasets.checks import unwrap
+from ...datasets.sources import unwrap
+from ...errors import ConfigError
 from ..plateau import follows_validation
 
 #: Where the message hub holds the split that the network at hand was trained on, None if unknown.
@@ -49,13 +50,18 @@ def _split_info(runner) -> dict | None:
 class AtomicCheckpointHook(CheckpointHook):
     """mmengine's ``CheckpointHook`` that writes beside and renames; the same arguments.
 
-    At every moment ``last_checkpoint`` names a complete file, and the best checkpoint stays until
-    the next best one is complete. Rests of an interrupted save (``*.pth.tmp``) are ignored when
-    resuming and removed. Storage other than the local file system is written as mmengine does.
+    Without an ``interval`` it stores at each validation. At every moment ``last_checkpoint`` names a
+    complete file, and the best checkpoint stays until the next best one is complete. Rests of an
+    interrupted save (``*.pth.tmp``) are ignored when resuming and removed. Storage other than the local file system is written as mmengine does.
     """
+
+    def __init__(self, interval: int | None = None, **kwargs: Any) -> None:
+        super().__init__(interval, **kwargs)
 
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
+        if self.interval is None:
+            self.interval = runner.val_interval
         super().before_train(runner)
         self._compare_split(runner)
         # What a validation within this training measures was trained on this split.
@@ -185,7 +191,7 @@ class AtomicCheckpointHook(CheckpointHook):
                 # A further network of TeacherStudentValLoop is not evaluated each time.
                 if "/" in indicator and indicator.split("/", 1)[1] in metrics:
                     continue
-                raise KeyError(
+                raise ConfigError(
                     f"save_best='{indicator}' is none of the metrics {', '.join(metrics)}"
                 )
             score = metrics[indicator]

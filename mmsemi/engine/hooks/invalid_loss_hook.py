@@ -13,6 +13,8 @@ from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch import Tensor
 
+from ...errors import ConfigError, TrainingError
+
 _CAUSES = (
     "usual causes: learning rate too high or without warm-up, fp16 overflow (try bf16 or gradient "
     "clipping), a damaged image"
@@ -47,7 +49,7 @@ class InvalidLossHook(Hook):
             always checked.
 
     Raises:
-        RuntimeError: During training, naming iteration, losses and the images of the batch.
+        TrainingError: During training, naming iteration, losses and the images of the batch.
     """
 
     # Before MeanTeacherHook (NORMAL) and CheckpointHook (VERY_LOW).
@@ -55,7 +57,7 @@ class InvalidLossHook(Hook):
 
     def __init__(self, interval: int = 1) -> None:
         if interval < 1:
-            raise ValueError(f"InvalidLossHook.interval={interval} must be at least 1")
+            raise ConfigError(f"InvalidLossHook.interval={interval} must be at least 1")
         self.interval = interval
 
     def _is_due(self, runner) -> bool:
@@ -96,7 +98,7 @@ class InvalidLossHook(Hook):
             place = f" of process {get_rank()}" if get_world_size() > 1 else ""
             named = f"{named}; images of the batch{place}: {paths}"
         reports = [report for report in all_gather_object(named) if report]
-        raise RuntimeError(
+        raise TrainingError(
             f"invalid loss at iteration {runner.iter + 1}: {'; '.join(reports)}; {_CAUSES}; no "
             "checkpoint was written with these weights"
         )
@@ -111,7 +113,7 @@ class InvalidLossHook(Hook):
             # A buffer may hold infinities on purpose, such as an attention mask.
             valid = value.isfinite() if name in parameters else ~value.isnan()
             if not valid.all():
-                raise RuntimeError(
+                raise TrainingError(
                     f"the weights '{name}' are not finite at iteration "
                     f"{checkpoint['meta']['iter']}: the checkpoint is not written; {_CAUSES}"
                 )

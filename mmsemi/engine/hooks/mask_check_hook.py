@@ -6,7 +6,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
-from ...datasets.sources import insert_mask_checks
+from ...datasets.pipelines import insert_mask_checks
 
 
 @HOOKS.register_module()

@@ -15,6 +15,8 @@ Decisions:
 - Hooks that the model needs are registered here: ``custom_hooks`` of a child config replaces that
   of its base, and a teacher without its hook would silently stay where it is. For the same reason
   a model may check its optimisers (``check_optim_wrapper``).
+- The length of the run is one value. What follows from it (ends of schedules, validations,
+  checkpoints, pictures) is filled in here, before anything of it is built: see :mod:`.run_length`.
 """
 
 from __future__ import annotations
@@ -33,10 +35,20 @@ from mmseg.registry import HOOKS, LOOPS
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-from ...datasets.checks import check_leakage, check_training_set
+from ...datasets.checks import check_at_start
+from ...datasets.pipelines import insert_mask_checks
+from ...errors import ConfigError
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
 from ..plateau import follows_validation
+from ..summary import log_summary
+from .run_length import (
+    complete_schedulers,
+    count_iterations,
+    ends_elsewhere,
+    fill_base_batch_size,
+    fill_batch_size,
+)
 
 #: Where the message hub holds the iteration of the last validation that began. A checkpoint that was
 #: written before the validation of its iteration holds an earlier one.
@@ -45,46 +57,60 @@ _VALIDATED_KEY = "last_validated_iter"
 
 @LOOPS.register_module()
 class SemiIterBasedTrainLoop(IterBasedTrainLoop):
-    """mmengine's ``IterBasedTrainLoop`` with exact and immediate resuming; the same arguments.
+    """mmengine's ``IterBasedTrainLoop`` with exact and immediate resuming, and one value for its length.
 
-    Before training it refuses training images that are missing or validation images
-    (:func:`~mmsemi.datasets.checks.check_training_set`,
-    :func:`~mmsemi.datasets.checks.check_leakage`). A run resumed at its last iteration repeats the
+    Before training it refuses data that no training should start with, such as missing files or
+    validation images (:func:`~mmsemi.datasets.checks.check_at_start`). A run resumed at its last iteration repeats the
     final validation, which the interruption may have cut off, unless the checkpoint knows what a
     schedule or early stopping made of it.
+
+    Filled in where the config does not set it: ``by_epoch``, ``end`` and ``T_max`` of the parameter
+    schedulers; ``interval`` of hooks where it is ``None`` (checkpoints and pictures: the validations);
+    ``model.data_preprocessor.size`` from the ``crop_size`` of the data set; the loader's ``batch_size``
+    from ``sampler.num_per_source``; ``auto_scale_lr.base_batch_size`` from ``base_labeled`` there.
 
     Args:
         runner: The runner.
         dataloader: The training loader or its config.
-        max_iters: Training iterations.
+        max_iters: Training iterations; or
+        epochs: Passes over a source, each of floor(images / draws per iteration over all processes)
+            iterations.
+        epoch_of: The source that ``epochs`` counts; ``None``: ``'unlabeled'`` if it is drawn from, else
+            ``'labeled'``.
         val_begin: First iteration after which to validate.
         val_interval: Iterations between validations.
+        num_validations: Where ``val_interval`` is ``None``: it is ``max_iters / num_validations``.
         dynamic_intervals: Pairs (milestone, interval) that change ``val_interval``.
 
     Raises:
-        ValueError: ``max_iters`` is no whole number, data set and decode head differ in their number
-            of classes, or ``batch_size`` is not what the sampler's
-            counts add up to.
+        ConfigError: The length is missing, given twice or no positive whole number, a scheduler counts
+            epochs, data set and decode head differ in their number of classes, or ``batch_size`` is
+            not what the sampler's counts add up to.
     """
 
     def __init__(
         self,
         runner,
         dataloader: DataLoader | dict,
-        max_iters: int,
+        max_iters: int | None = None,
+        epochs: float | None = None,
+        epoch_of: str | None = None,
         val_begin: int = 1,
-        val_interval: int = 1000,
+        val_interval: int | None = None,
+        num_validations: float = 10,
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
+        fill_batch_size(dataloader)
         # Not the parent's constructor: it would start the loader before the position is known.
         BaseLoop.__init__(self, runner, dataloader)
-        if int(max_iters) != max_iters:
-            raise ValueError(f"train_cfg.max_iters={max_iters} must be a whole number")
-        self._max_iters = int(max_iters)
+        dataset = self.dataloader.dataset
+        self._max_iters = count_iterations(max_iters, epochs, epoch_of, dataset, self.sampler)
         self._max_epochs = 1
         self._epoch = 0
         self._iter = 0
         self.val_begin = val_begin
+        if val_interval is None:
+            val_interval = max(1, int(self._max_iters / num_validations))
         self.val_interval = val_interval
         self.stop_training = False
         self.dynamic_milestones, self.dynamic_intervals = calc_dynamic_intervals(
@@ -92,7 +118,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         )
         self.dataloader_iterator: Iterator | None = None
         self._num_passes = 0
-        metainfo = getattr(self.dataloader.dataset, "metainfo", None)
+        metainfo = getattr(dataset, "metainfo", None)
         if metainfo is not None:
             runner.visualizer.dataset_meta = metainfo
         self._check_sampler()
@@ -105,6 +131,24 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         # Here and not in the model's train_step, which stock DDP does not call.
         if hasattr(model, "check_optim_wrapper"):
             model.check_optim_wrapper(runner.optim_wrapper)
+        self._complete_settings(model)
+
+    def _complete_settings(self, model: nn.Module) -> None:
+        """Fill in what follows from the run's length, the crop and the counts of a batch."""
+        runner = self.runner
+        for text in ends_elsewhere(runner.param_schedulers, self._max_iters):
+            runner.logger.warning(
+                f"param_scheduler: {text}, the run at {self._max_iters}: without `end` it ends with it"
+            )
+        runner.param_schedulers = complete_schedulers(runner.param_schedulers, self._max_iters)
+        for hook in runner.hooks:
+            if getattr(hook, "interval", 0) is None:
+                hook.interval = self.val_interval
+        fill_base_batch_size(runner.auto_scale_lr, getattr(self.sampler, "num_per_source", {}))
+        crop_size = getattr(self.dataloader.dataset, "crop_size", None)
+        preprocessor = getattr(model, "data_preprocessor", None)
+        if crop_size is not None and getattr(preprocessor, "size", 0) is None:
+            preprocessor.size = tuple(crop_size)
 
     @property
     def sampler(self) -> Sampler:
@@ -117,13 +161,13 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         if sampler_size != loader_size:
             counts = getattr(sampler, "num_per_source", None)
             named = f" ({', '.join(f'{k}: {v}' for k, v in counts.items())})" if counts else ""
-            raise ValueError(
+            raise ConfigError(
                 f"train_dataloader.batch_size={loader_size}, but sampler.num_per_source adds up to "
                 f"{sampler_size}{named}: set train_dataloader.batch_size={sampler_size} or change "
                 "the counts"
             )
         if getattr(sampler, "epoch_length", None) is not None:
-            raise ValueError(
+            raise ConfigError(
                 f"train_dataloader.sampler.epoch_length={sampler.epoch_length} is for epoch-based "
                 "loops: remove it, SemiIterBasedTrainLoop needs a sampler that never ends"
             )
@@ -134,7 +178,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         if classes and channels and len(classes) != channels:
             setting = getattr(model, "classes_setting", "model.decode_head.num_classes")
             head = setting.split(".")[-2].replace("_", " ")
-            raise ValueError(
+            raise ConfigError(
                 f"the data set has {len(classes)} classes, the {head} {channels}: set "
                 f"{setting}={len(classes)} (auxiliary heads too)"
             )
@@ -242,9 +286,11 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     def run(self) -> nn.Module:
         """Train until ``max_iters`` or until a hook sets ``stop_training``."""
         runner = self.runner
-        check_training_set(self.dataloader.dataset)
-        if runner.val_loop is not None:
-            check_leakage(self.dataloader.dataset, runner.val_loop.dataloader.dataset)
+        val_dataset = runner.val_loop and runner.val_loop.dataloader.dataset
+        check_at_start(self.dataloader.dataset, val_dataset)
+        if val_dataset is not None:
+            insert_mask_checks(val_dataset)
+        log_summary(runner)
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self._iter < self._max_iters:

@@ -20,6 +20,7 @@ from mmseg.registry import LOOPS
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ...errors import ConfigError
 from ..plateau import check_monitored, plateau_schedulers
 
 
@@ -42,7 +43,7 @@ class TeacherStudentValLoop(ValLoop):
             run, and at its end.
 
     Raises:
-        ValueError: ``interval`` is below 1, or ``also`` names a network that the model lacks.
+        ConfigError: ``interval`` is below 1, or ``also`` names a network that the model lacks.
     """
 
     def __init__(
@@ -56,12 +57,12 @@ class TeacherStudentValLoop(ValLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         if interval < 1:
-            raise ValueError(f"val_cfg.interval={interval} must be at least 1")
+            raise ConfigError(f"val_cfg.interval={interval} must be at least 1")
         self.interval = interval
         names = list(getattr(self._model, "network_names", []))
         for name in also or []:
             if name not in names:
-                raise ValueError(
+                raise ConfigError(
                     f"val_cfg.also names the network {name!r}, "
                     f"{type(self._model).__name__} has {names}"
                 )

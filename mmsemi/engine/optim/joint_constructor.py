@@ -24,7 +24,8 @@ from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
-from ...utils.config import check_keys, close_matches
+from ...errors import ConfigError
+from ...utils import check_keys, close_matches
 from .joint_optim_wrapper import JointOptimWrapper
 
 #: The main optimiser's name in logs, checkpoints and ``param_scheduler``.
@@ -58,7 +59,7 @@ class JointOptimWrapperConstructor:
         paramwise_cfg: Parameter-wise settings of the main optimiser.
 
     Raises:
-        ValueError: A key is unknown, no part is named, or an optimiser is missing.
+        ConfigError: A key is unknown, no part is named, or an optimiser is missing.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -78,17 +79,17 @@ class JointOptimWrapperConstructor:
         for name, part in config.items():
             where = f"optim_wrapper.{name}"
             if not isinstance(part, dict):
-                raise ValueError(
+                raise ConfigError(
                     f"unknown key '{name}' in optim_wrapper of type {self.settings['type']}"
                     f"{close_matches(name, arguments)} (known: {', '.join(arguments)}; a part of "
                     "the model is a dict with an optimizer)"
                 )
             if name == MAIN:
-                raise ValueError(f"{where}: write the {MAIN}'s settings at the top")
+                raise ConfigError(f"{where}: write the {MAIN}'s settings at the top")
             self.parts[name] = check_keys(part, _PART_DEFAULTS, where)
             _check_optimizer(self.parts[name]["optimizer"], f"{where}.optimizer")
         if not self.parts:
-            raise ValueError(
+            raise ConfigError(
                 "optim_wrapper.constructor='JointOptimWrapperConstructor' needs a part, e.g. "
                 "discriminator=dict(optimizer=...): add it or remove the constructor"
             )
@@ -100,7 +101,7 @@ class JointOptimWrapperConstructor:
             model: The model, or a wrapper around it.
 
         Raises:
-            ValueError: The model has no part of that name, two parts overlap, or a member is left
+            ConfigError: The model has no part of that name, two parts overlap, or a member is left
                 without trainable parameters.
         """
         model = getattr(model, "module", model)
@@ -111,7 +112,7 @@ class JointOptimWrapperConstructor:
             for parameter in module.parameters():
                 other = owners.setdefault(id(parameter), name)
                 if other != name:
-                    raise ValueError(
+                    raise ConfigError(
                         f"optim_wrapper: the parts '{other}' and '{name}' of "
                         f"{type(model).__name__} share parameters, which both would step"
                     )
@@ -134,7 +135,7 @@ class JointOptimWrapperConstructor:
 
     def _build(self, name: str, view: nn.Module, part: dict) -> OptimWrapper:
         if not any(True for _ in view.parameters()):
-            raise ValueError(
+            raise ConfigError(
                 f"optim_wrapper: '{name}' has no trainable parameter: unfreeze it, or remove its "
                 "optimiser"
             )
@@ -148,7 +149,9 @@ def _wrapper_arguments(kind: str | type) -> list[str]:
     """What a wrapper type takes from a config besides the optimiser."""
     wrapper_class = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
     if not (isinstance(wrapper_class, type) and issubclass(wrapper_class, OptimWrapper)):
-        raise ValueError(f"optim_wrapper.type={kind!r} is no optimiser wrapper: use 'OptimWrapper'")
+        raise ConfigError(
+            f"optim_wrapper.type={kind!r} is no optimiser wrapper: use 'OptimWrapper'"
+        )
     names = ["type"]
     for base in wrapper_class.__mro__:
         parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
@@ -160,14 +163,14 @@ def _wrapper_arguments(kind: str | type) -> list[str]:
 
 def _check_optimizer(config: Any, where: str) -> None:
     if not (isinstance(config, dict) and "type" in config):
-        raise ValueError(f"{where}={config!r} must be a dict such as dict(type='Adam', lr=1e-4)")
+        raise ConfigError(f"{where}={config!r} must be a dict such as dict(type='Adam', lr=1e-4)")
 
 
 def _find_part(model: nn.Module, name: str) -> nn.Module:
     module = getattr(model, name, None)
     if not isinstance(module, nn.Module):
         children = [child for child, _ in model.named_children() if child != "data_preprocessor"]
-        raise ValueError(
+        raise ConfigError(
             f"optim_wrapper.{name}: {type(model).__name__} has no part '{name}'"
             f"{close_matches(name, children)} (parts: {', '.join(children) or 'none'})"
         )

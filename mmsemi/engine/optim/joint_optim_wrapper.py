@@ -19,6 +19,8 @@ from mmseg.registry import OPTIM_WRAPPERS
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ...errors import CheckpointError, ConfigError
+
 _SCALER_KEY = "loss_scaler"
 _COUNTS = ("_inner_count", "_max_counts", "_remainder_counts")
 
@@ -57,8 +59,8 @@ class JointOptimWrapper(OptimWrapperDict):
             ``accumulative_counts``.
 
     Raises:
-        TypeError: The members' types differ, or are not suited.
-        ValueError: There is no member, the members accumulate differently, or share a parameter.
+        ConfigError: There is no member, their types differ or are not suited, they accumulate
+            differently, or share a parameter.
     """
 
     def __init__(self, **wrappers: OptimWrapper) -> None:
@@ -159,12 +161,12 @@ class JointOptimWrapper(OptimWrapperDict):
         """Inverse of :meth:`state_dict`; without a stored scaler the scale starts anew.
 
         Raises:
-            ValueError: The state is that of other members, or of a single optimiser.
+            CheckpointError: The state is that of other members, or of a single optimiser.
         """
         state = dict(state_dict)
         scaler_state = state.pop(_SCALER_KEY, None)
         if state.keys() != set(self.keys()):
-            raise ValueError(
+            raise CheckpointError(
                 f"the optimiser state of the checkpoint holds {', '.join(state) or 'nothing'}, "
                 f"this run has the optimisers {', '.join(self.keys())}: resume with the config "
                 "that wrote it, or start from its weights with load_from instead of resume"
@@ -174,7 +176,7 @@ class JointOptimWrapper(OptimWrapperDict):
                 # A copy, because mmengine takes entries out.
                 wrapper.load_state_dict(dict(state[name]))
             except ValueError as error:
-                raise ValueError(
+                raise CheckpointError(
                     f"the checkpoint's state of the optimiser '{name}' does not fit this run "
                     f"({error}): resume with the config that wrote it"
                 ) from error
@@ -189,19 +191,19 @@ def _has_gradient(optimizer: Optimizer) -> bool:
 
 def _check_members(wrappers: dict[str, OptimWrapper]) -> None:
     if not wrappers:
-        raise ValueError("JointOptimWrapper needs at least one optimiser wrapper")
+        raise ConfigError("JointOptimWrapper needs at least one optimiser wrapper")
     if _SCALER_KEY in wrappers:
-        raise ValueError(f"JointOptimWrapper: '{_SCALER_KEY}' cannot be the name of a member")
+        raise ConfigError(f"JointOptimWrapper: '{_SCALER_KEY}' cannot be the name of a member")
     types = {name: type(wrapper).__name__ for name, wrapper in wrappers.items()}
     listed = ", ".join(f"{name}: {kind}" for name, kind in types.items())
     if len(set(types.values())) > 1:
-        raise TypeError(f"JointOptimWrapper: the members' types must be the same, got {listed}")
+        raise ConfigError(f"JointOptimWrapper: the members' types must be the same, got {listed}")
     if any(isinstance(w, (OptimWrapperDict, ApexOptimWrapper)) for w in wrappers.values()):
-        raise TypeError(f"JointOptimWrapper joins OptimWrapper or AmpOptimWrapper, got {listed}")
+        raise ConfigError(f"JointOptimWrapper joins OptimWrapper or AmpOptimWrapper, got {listed}")
     counts = {name: wrapper._accumulative_counts for name, wrapper in wrappers.items()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
-        raise ValueError(
+        raise ConfigError(
             f"JointOptimWrapper: accumulative_counts must be the same for all, got {listed}"
         )
     owners: dict[int, str] = {}
@@ -210,7 +212,7 @@ def _check_members(wrappers: dict[str, OptimWrapper]) -> None:
             for parameter in group["params"]:
                 other = owners.setdefault(id(parameter), name)
                 if other != name:
-                    raise ValueError(
+                    raise ConfigError(
                         f"JointOptimWrapper: '{other}' and '{name}' share a parameter of shape "
                         f"{tuple(parameter.shape)}, which both would step"
                     )

@@ -7,16 +7,18 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...errors import ConfigError
+
 
 def check_map(x_NCHW: Tensor, in_channels: int, num_convs: int, name: str) -> None:
     """Refuse maps of other channels, or too small to be halved ``num_convs`` times.
 
     Raises:
-        ValueError: In one line, instead of a message from inside a convolution.
+        ConfigError: In one line, instead of a message from inside a convolution.
     """
     smallest = 2**num_convs
     if x_NCHW.ndim != 4 or x_NCHW.shape[1] != in_channels or min(x_NCHW.shape[2:]) < smallest:
-        raise ValueError(
+        raise ConfigError(
             f"{name} with in_channels={in_channels} takes (N, {in_channels}, H, W) with H and W of "
             f"{smallest} or more, got {tuple(x_NCHW.shape)}"
         )
@@ -62,7 +64,7 @@ class FCDiscriminator(BaseModule):
         """Return logits (N, 1, H // 32, W // 32) of class probabilities or one-hot maps.
 
         Raises:
-            ValueError: The maps have other channels, or a side below 32.
+            ConfigError: The maps have other channels, or a side below 32.
         """
         check_map(maps_NCHW, self.in_channels, 5, type(self).__name__)
         return self.classifier(self.features(maps_NCHW))

@@ -18,6 +18,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...errors import ConfigError
+
 
 @MODELS.register_module()
 class DeepLabV2Head(BaseDecodeHead):
@@ -39,7 +41,7 @@ class DeepLabV2Head(BaseDecodeHead):
         **kwargs: Of mmseg's ``BaseDecodeHead`` (num_classes, loss_decode, ...).
 
     Raises:
-        ValueError: No dilations, or not between 1 and all branches active.
+        ConfigError: No dilations, or not between 1 and all branches active.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class DeepLabV2Head(BaseDecodeHead):
         if num_active_branches is None:
             num_active_branches = len(dilations)
         if not 1 <= num_active_branches <= len(dilations):
-            raise ValueError(
+            raise ConfigError(
                 f"DeepLabV2Head: num_active_branches={num_active_branches} is not between 1 and the "
                 f"number of dilations, {len(dilations)}"
             )

@@ -30,6 +30,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ...errors import ConfigError
+
 _LEAKY_RELU = dict(type="LeakyReLU", negative_slope=0.01)
 
 
@@ -166,7 +168,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         **kwargs: Of mmseg's ``BaseDecodeHead`` (num_classes, loss_decode, ...).
 
     Raises:
-        ValueError: Unknown ``aspp_form``, or not exactly two input features.
+        ConfigError: Unknown ``aspp_form``, or not exactly two input features.
     """
 
     def __init__(
@@ -188,7 +190,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         **kwargs,
     ) -> None:
         if aspp_form not in _FORMS:
-            raise ValueError(
+            raise ConfigError(
                 f"DeepLabV3PlusHead: aspp_form={aspp_form!r} is not one of {sorted(_FORMS)}"
             )
         aspp_class, aspp_act, form_dropouts = _FORMS[aspp_form]
@@ -203,7 +205,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
             or not isinstance(in_channels, Sequence)
             or len(in_channels) != 2
         ):
-            raise ValueError(
+            raise ConfigError(
                 "DeepLabV3PlusHead takes a low-level and a deep feature: give two in_channels and "
                 "in_index and input_transform='multiple_select', got "
                 f"in_channels={in_channels}, in_index={in_index}, {input_transform=}"
@@ -258,7 +260,7 @@ class DeepLabV3PlusHead(BaseDecodeHead):
         """
         low, deep = self._transform_inputs(inputs)
         if self.training and len(deep) == 1 and type(self.aspp.image_conv.norm) is nn.BatchNorm2d:
-            raise ValueError(
+            raise ConfigError(
                 "DeepLabV3PlusHead got a single image in training: its image-level branch cannot be "
                 "batch-normalised over one value. Raise sampler.num_per_source so that every stream "
                 "has 2 images per process (CutMix: 4 unlabelled), or use norm_cfg type SyncBN on "

@@ -19,6 +19,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ...errors import ConfigError
+
 
 @MODELS.register_module()
 class DeepLabV3PlusWRNHead(BaseDecodeHead):
@@ -45,7 +47,7 @@ class DeepLabV3PlusWRNHead(BaseDecodeHead):
         **kwargs: Of mmseg's ``BaseDecodeHead`` (num_classes, loss_decode, ...).
 
     Raises:
-        ValueError: Not exactly two input features.
+        ConfigError: Not exactly two input features.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class DeepLabV3PlusWRNHead(BaseDecodeHead):
         **kwargs,
     ) -> None:
         if not isinstance(in_channels, Sequence) or len(in_channels) != 2 or len(in_index) != 2:
-            raise ValueError(
+            raise ConfigError(
                 "DeepLabV3PlusWRNHead takes a low-level and a deep feature: give two in_channels "
                 f"and in_index, got in_channels={in_channels}, in_index={in_index}"
             )
@@ -114,11 +116,11 @@ class DeepLabV3PlusWRNHead(BaseDecodeHead):
         """Return the logits (N, num_classes, H/2, W/2) of all backbone outputs.
 
         Raises:
-            ValueError: A single image in training, which the image branch cannot normalise.
+            ConfigError: A single image in training, which the image branch cannot normalise.
         """
         low, deep = self._transform_inputs(inputs)
         if self.training and len(deep) == 1 and type(self.image_branch.norm) is nn.BatchNorm2d:
-            raise ValueError(
+            raise ConfigError(
                 "DeepLabV3PlusWRNHead got a single image in training: its image-level branch cannot "
                 "be batch-normalised over one value. Raise sampler.num_per_source so that every "
                 "stream has 2 images per process, or use norm_cfg type SyncBN on several GPUs, or GN"

@@ -118,7 +118,7 @@ def _blur_by_convolution(x: Tensor, kernel_NK: Tensor) -> Tensor:
     kernel = kernel_NK.repeat_interleave(channels, dim=0)[:, None]  # (N*3, 1, kernel_size)
     blurred = x.reshape(1, groups, height, width)
     blurred = F.pad(blurred, (radius, radius, radius, radius), mode="reflect")
-    # Mixed-precision training runs the preprocessor under autocast too, which would round colours.
+    # Mixed-precision training draws views under autocast, which would round colours.
     with torch.autocast("cuda" if x.is_cuda else "cpu", enabled=False):
         blurred = F.conv2d(blurred, kernel[:, :, :, None], groups=groups)
         return F.conv2d(blurred, kernel[:, :, None, :], groups=groups).view_as(x)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmsemi.datasets import Draw
 from mmsemi.datasets.transforms.image_labels import classes_in
+from mmsemi.errors import ConfigError
 
 LOAD = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
 SHRINK = dict(type="Resize", scale=(8, 8))
@@ -63,7 +64,7 @@ def test_a_pipeline_without_labels_packs_none(tmp_path, mask):
 
 
 def test_a_missing_mask_says_where_it_belongs(tmp_path, mask):
-    with pytest.raises(ValueError, match="found no mask: put it behind LoadAnnotations"):
+    with pytest.raises(ConfigError, match="AddImageLabels"):
         run(tmp_path, LOAD[0], dict(type="AddImageLabels"), mask=mask)
 
 

@@ -9,6 +9,8 @@ import pytest
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmsemi.errors import ConfigError
+
 
 def sample(height: int, width: int) -> dict:
     random = np.random.RandomState(0)
@@ -74,7 +76,7 @@ def test_a_sample_without_mask_and_a_sliver_pass():
     "settings", [dict(ratio_range=(2.0, 0.5)), dict(ratio_range=(0, 1)), dict(keep_ratio=True)]
 )
 def test_bad_arguments_are_refused(settings):
-    with pytest.raises(ValueError, match="RandomRelativeResize"):
+    with pytest.raises(ConfigError, match=f"RandomRelativeResize: {next(iter(settings))}"):
         build(**settings)
 
 
@@ -126,15 +128,15 @@ def test_one_number_is_a_square_crop():
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "value"),
     [
-        (dict(ratios=[]), r"ratios=\[\] must be one or more factors above 0"),
-        (dict(ratios=[0, 1]), "factors above 0"),
-        (dict(crop_size=(20,)), r"crop_size=\(20,\) must be \(height, width\)"),
-        (dict(max_tries=0), "max_tries=0 at least 1"),
-        (dict(scale=(3, 4)), "scale follows from the drawn factor"),
+        (dict(ratios=[]), r"ratios=\[\]"),
+        (dict(ratios=[0, 1]), r"ratios=\[0, 1\]"),
+        (dict(crop_size=(20,)), r"crop_size=\(20,\)"),
+        (dict(max_tries=0), "max_tries=0"),
+        (dict(scale=(3, 4)), "scale"),
     ],
 )
-def test_bad_arguments_of_the_covering_resize_are_refused(settings, message):
-    with pytest.raises(ValueError, match=f"RandomCoveringResize: .*{message}"):
+def test_bad_arguments_of_the_covering_resize_are_refused(settings, value):
+    with pytest.raises(ConfigError, match=f"RandomCoveringResize: .*{value}"):
         covering(**settings)

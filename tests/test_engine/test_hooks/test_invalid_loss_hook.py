@@ -6,6 +6,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mmsemi.engine.hooks import InvalidLossHook
+from mmsemi.errors import ConfigError, TrainingError
 
 
 def test_stops_at_once_and_names_what_is_needed(toy, tmp_path) -> None:
@@ -19,13 +20,12 @@ def test_stops_at_once_and_names_what_is_needed(toy, tmp_path) -> None:
     model = toy.Model()
     model.poison_at = 2
     runner = toy.runner(tmp_path, save_interval=1, model=model, hooks=(InvalidLossHook(), Paths()))
-    with pytest.raises(RuntimeError) as error:
+    with pytest.raises(TrainingError) as error:
         runner.train()
     message = str(error.value)
-    assert message.startswith("invalid loss at iteration 3: ")
+    assert "iteration 3" in message
     assert "loss_unsup=nan" in message and "loss=nan" in message and "loss_sup" not in message
-    assert "; images of the batch: " + ", ".join(seen) in message
-    assert "learning rate" in message and "\n" not in message
+    assert ", ".join(seen) in message and "\n" not in message
     assert sorted(path.name for path in tmp_path.glob("*.pth")) == ["iter_1.pth", "iter_2.pth"]
     teacher = runner.model.teacher.state_dict()
     assert all(value.isfinite().all() for value in teacher.values())
@@ -50,7 +50,7 @@ def test_interval_never_lets_a_checkpoint_pass(
         val_interval=val_interval,
         hooks=(InvalidLossHook(interval=5),),
     )
-    with pytest.raises(RuntimeError, match=f"invalid loss at iteration {stops_at}:"):
+    with pytest.raises(TrainingError, match=f"iteration {stops_at}:"):
         runner.train()
     assert not list(tmp_path.glob("*.pth"))
 
@@ -65,7 +65,7 @@ def test_weights_that_are_not_finite_are_never_written(toy, tmp_path) -> None:
                     runner.model.student[0].weight[0, 0] = float("inf")
 
     runner = toy.runner(tmp_path, save_interval=2, hooks=(InvalidLossHook(), Overflow()))
-    with pytest.raises(RuntimeError, match="'student.0.weight' are not finite at iteration 4"):
+    with pytest.raises(TrainingError, match="'student.0.weight' .*iteration 4"):
         runner.train()
     assert [path.name for path in tmp_path.glob("*.pth*")] == ["iter_2.pth"]
     assert (tmp_path / "last_checkpoint").read_text().endswith("iter_2.pth")
@@ -85,7 +85,7 @@ def test_another_process_stops_this_one(toy, tmp_path, monkeypatch) -> None:
     module = "mmsemi.engine.hooks.invalid_loss_hook"
     monkeypatch.setattr(f"{module}.all_reduce", lambda found, op: found.fill_(1))
     monkeypatch.setattr(f"{module}.all_gather_object", lambda own: [report, own])
-    with pytest.raises(RuntimeError, match="iteration 1: loss=nan; images.*process 0: /data/7.png"):
+    with pytest.raises(TrainingError, match="iteration 1: loss=nan.*process 0: /data/7.png"):
         toy.runner(tmp_path, hooks=(InvalidLossHook(),)).train()
 
 
@@ -96,10 +96,10 @@ def test_plain_numbers_and_batches_without_paths() -> None:
     hook = InvalidLossHook()
     hook.after_train_iter(Runner, 0, None, dict(loss=1.0, accuracy=float("nan")))
     hook.after_train_iter(Runner, 0, None, None)
-    with pytest.raises(RuntimeError, match="decode.loss_ce=inf; images of the batch: unknown"):
+    with pytest.raises(TrainingError, match="decode.loss_ce=inf.*unknown"):
         hook.after_train_iter(Runner, 0, [], {"decode.loss_ce": float("inf")})
 
 
 def test_bad_interval() -> None:
-    with pytest.raises(ValueError, match="interval=0"):
+    with pytest.raises(ConfigError, match="interval=0"):
         InvalidLossHook(interval=0)

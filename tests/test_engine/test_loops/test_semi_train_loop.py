@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from mmsemi.engine.hooks import MeanTeacherHook, RandomStateHook
+from mmsemi.errors import DataError
 
 
 class DrawNumbers(Hook):
@@ -188,12 +189,12 @@ def test_required_hooks_are_registered_once(toy, tmp_path) -> None:
     teacher_hooks(toy.runner(tmp_path, model=Needy(), hooks=(own,)))
 
 
-def test_leakage_is_checked_before_training(toy, tmp_path, monkeypatch) -> None:
+def test_data_is_checked_before_training(toy, tmp_path, monkeypatch) -> None:
     def refuse(train_dataset, val_dataset) -> None:
-        raise ValueError(f"{len(train_dataset)} and {len(val_dataset)} overlap")
+        raise DataError(f"{len(train_dataset)} and {len(val_dataset)} overlap")
 
-    monkeypatch.setattr("mmsemi.engine.loops.semi_train_loop.check_leakage", refuse)
+    monkeypatch.setattr("mmsemi.engine.loops.semi_train_loop.check_at_start", refuse)
     runner = toy.runner(tmp_path, val_interval=5)
-    with pytest.raises(ValueError, match="20 and 5 overlap"):
+    with pytest.raises(DataError, match="20 and 5 overlap"):
         runner.train()
     assert not runner.recorder.losses

@@ -15,6 +15,7 @@ from torch import nn
 from toy_gan import CONFIG, ToyGAN
 
 from mmsemi.engine import JointOptimWrapper
+from mmsemi.errors import ConfigError
 
 
 def owned(model: nn.Module, wrapper: JointOptimWrapper) -> dict[str, set[str]]:
@@ -125,42 +126,41 @@ ADAM = dict(type="Adam", lr=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "culprit"),
     [
         (
             dict(discriminatr=dict(optimizer=ADAM)),
-            "optim_wrapper.discriminatr: ToyGAN has no part 'discriminatr'; did you mean "
-            r"'discriminator'\? \(parts: student, discriminator, teacher\)",
+            r"optim_wrapper.discriminatr: .*'discriminator'.*student, discriminator, teacher",
         ),
-        (dict(train_step=dict(optimizer=ADAM)), "ToyGAN has no part 'train_step'"),
-        (dict(teacher=dict(optimizer=ADAM)), "'teacher' has no trainable parameter: unfreeze it"),
-        (dict(student=dict(optimizer=ADAM)), "'segmentor' has no trainable parameter"),
-        (dict(segmentor=dict(optimizer=ADAM)), "write the segmentor's settings at the top"),
-        (dict(discriminator=dict(lr=1)), "unknown key 'lr' in optim_wrapper.discriminator"),
+        (dict(train_step=dict(optimizer=ADAM)), "'train_step'"),
+        (dict(teacher=dict(optimizer=ADAM)), "'teacher'"),
+        (dict(student=dict(optimizer=ADAM)), "'segmentor'"),
+        (dict(segmentor=dict(optimizer=ADAM)), "optim_wrapper.segmentor"),
+        (dict(discriminator=dict(lr=1)), "'lr' in optim_wrapper.discriminator"),
         (
             dict(discriminator=dict(optimizer=ADAM, accumulative_counts=2)),
-            r"unknown key 'accumulative_counts' in optim_wrapper.discriminator \(known: optimizer,",
+            r"'accumulative_counts' in optim_wrapper.discriminator .*optimizer",
         ),
-        (dict(discriminator=dict()), "optim_wrapper.discriminator.optimizer=None must be a dict"),
-        (dict(discriminator=None), "unknown key 'discriminator' in optim_wrapper"),
-        (dict(optimizer=None), r"optim_wrapper.optimizer=None must be a dict such as dict\(type="),
-        (dict(acumulative_counts=2), "did you mean 'accumulative_counts'"),
-        (dict(dtype="bfloat16"), "unknown key 'dtype' in optim_wrapper of type OptimWrapper"),
-        (dict(type="OptimWraper"), "optim_wrapper.type='OptimWraper' is no optimiser wrapper"),
+        (dict(discriminator=dict()), "optim_wrapper.discriminator.optimizer=None"),
+        (dict(discriminator=None), "'discriminator' in optim_wrapper"),
+        (dict(optimizer=None), "optim_wrapper.optimizer=None"),
+        (dict(acumulative_counts=2), "'acumulative_counts'.*'accumulative_counts'"),
+        (dict(dtype="bfloat16"), "'dtype' in optim_wrapper"),
+        (dict(type="OptimWraper"), "optim_wrapper.type='OptimWraper'"),
     ],
 )
-def test_faults_are_named(changes, message) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_faults_are_named(changes, culprit) -> None:
+    with pytest.raises(ConfigError, match=culprit):
         build(**changes)
 
 
 def test_no_part_or_overlapping_parts() -> None:
     config = {key: value for key, value in CONFIG.items() if key != "discriminator"}
-    with pytest.raises(ValueError, match="needs a part"):
+    with pytest.raises(ConfigError, match="JointOptimWrapperConstructor"):
         build_optim_wrapper(ToyGAN(), config)
     model = ToyGAN()
     model.critic = model.discriminator
-    with pytest.raises(ValueError, match="'discriminator' and 'critic' of ToyGAN share parameters"):
+    with pytest.raises(ConfigError, match="'discriminator' and 'critic'"):
         build(model, critic=dict(optimizer=ADAM))
 
 

@@ -27,6 +27,7 @@ from toy_gan import (
 )
 
 from mmsemi.engine import JointOptimWrapper, MeanTeacherHook
+from mmsemi.errors import CheckpointError, ConfigError
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-13}
 
@@ -274,11 +275,11 @@ def test_state_moves_between_precisions(cpu_scaler, monkeypatch) -> None:
 def test_state_of_other_optimizers_is_refused() -> None:
     wrapper = build_optim_wrapper(ToyGAN(), copy.deepcopy(CONFIG))
     single = OptimWrapper(torch.optim.SGD(ToyGAN().student.parameters(), 0.1))
-    with pytest.raises(ValueError, match="holds state, param_groups, this run has .*segmentor, di"):
+    with pytest.raises(CheckpointError, match="state, param_groups.*segmentor, discriminator"):
         wrapper.load_state_dict(single.state_dict())
     state = wrapper.state_dict()
     state["discriminator"] = state["segmentor"] | dict(param_groups=[])
-    with pytest.raises(ValueError, match="state of the optimiser 'discriminator' does not fit"):
+    with pytest.raises(CheckpointError, match="'discriminator'"):
         wrapper.load_state_dict(state)
 
 
@@ -293,14 +294,14 @@ def member(parameter: nn.Parameter | None = None, accumulate: int = 1) -> OptimW
 @pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler is enabled")
 def test_unsuited_members_are_refused(accelerator) -> None:
     shared = nn.Parameter(torch.zeros(2, 3))
-    with pytest.raises(ValueError, match=r"'a' and 'b' share a parameter of shape \(2, 3\)"):
+    with pytest.raises(ConfigError, match=r"'a' and 'b' .*\(2, 3\)"):
         JointOptimWrapper(a=member(shared), b=member(shared))
-    with pytest.raises(ValueError, match="the same for all, got a: 1, b: 2"):
+    with pytest.raises(ConfigError, match="a: 1, b: 2"):
         JointOptimWrapper(a=member(), b=member(accumulate=2))
-    with pytest.raises(TypeError, match="types must be the same, got a: OptimWrapper, b: AmpOpt"):
+    with pytest.raises(ConfigError, match="a: OptimWrapper, b: AmpOpt"):
         JointOptimWrapper(a=member(), b=AmpOptimWrapper(optimizer=member().optimizer))
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ConfigError, match="JointOptimWrapper"):
         JointOptimWrapper()
-    with pytest.raises(TypeError, match="got a: JointOptimWrapper"):
+    with pytest.raises(ConfigError, match="a: JointOptimWrapper"):
         inner = JointOptimWrapper(a=member())
         JointOptimWrapper(a=inner)

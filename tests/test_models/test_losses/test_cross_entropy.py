@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
+from mmsemi.models.augment import MixRecipe
 from torch import Tensor
 
-from mmsemi.models.augment import MixRecipe
 from mmsemi.models.losses import ProbOhemCrossEntropy, cross_entropy, ohem_cross_entropy
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""UniMatch V1: what every method must do, and its step against one written out by hand.
+"""UniMatch V1: what every method must do, and its step against the reference step.
 
-Numbers of known answers and sections are those of methods/unimatch.md.
+Known answers: docs/methods/unimatch.md.
 """
 
 from __future__ import annotations
@@ -10,36 +10,39 @@ import copy
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hand_step import (
-    assert_same_step,
-    gradients,
-    ground_truth,
-    logits,
-    make_batch,
-    make_method,
-    mix,
-    total,
-    upsample,
-)
 from method_tester import MethodTester
 from mmengine.optim import PolyLR
 from mmseg.registry import MODELS
+from recorded import (
+    Recorded,
+    check_step,
+    gradients,
+    make_images,
+    make_method,
+    make_recorded,
+    total,
+)
+from reference.unimatch import unimatch_step
 from torch import nn
 
-from mmsemi.models.augment import MixRecipe
+from mmsemi.errors import ConfigError
+from mmsemi.models.forward import Outputs, pseudo_labels
 from mmsemi.models.losses import ohem_cross_entropy
-from mmsemi.models.segmentors.fixmatch import Views
 from mmsemi.models.segmentors.unimatch import drop_channels
+from mmsemi.models.views import MixRecipe, Paste
+from mmsemi.structures import SemiBatch
 
-STRONG = dict(type="StrongPhotometric")
+UNIMATCH = "mmsemi.models.segmentors.unimatch"
 
 
 class TestUniMatch(MethodTester):
     name = "unimatch"
-    model = dict(type="UniMatch", semi_train_cfg=dict(threshold=0.4, rampup_iters=6))
-    preprocessor = dict(
-        num_student_views=2, strong=STRONG, mix=dict(type="SingleBoxCutMix", pairing="halves")
+    model = dict(
+        type="UniMatch",
+        strong=dict(type="StrongPhotometric"),
+        mix=dict(type="SingleBoxCutMix", pairing="halves"),
+        threshold=0.4,
+        rampup_iters=6,
     )
     unsup_losses = ("unsup.loss_strong", "unsup.loss_feature")
 
@@ -52,118 +55,92 @@ def build(segmentor_config, preprocessor_config):
     head.update(
         type="DepthwiseSeparableASPPHead", dilations=(1, 2), c1_in_channels=4, c1_channels=4
     )
-    preprocessor_config.update(num_student_views=2, strong=STRONG)
 
     def make(**settings):
         settings = {"threshold": 0.45, **settings}
-        return make_method(
-            segmentor_config, preprocessor_config, type="UniMatch", semi_train_cfg=settings
-        )
+        return make_method(segmentor_config, preprocessor_config, type="UniMatch", **settings)
 
     return make
 
 
-# --- The step (section 4) -------------------------------------------------------------------------
+# --- The step -------------------------------------------------------------------------------------
 
 
-def confidence_and_label(outputs):
-    return outputs.detach().softmax(1).max(1)
-
-
-def masked_loss(outputs, confidence, label, valid, threshold=0.45):
-    """4.7: sum over valid and confident pixels, divided by the number of valid ones."""
-    kept = (valid == 1) & (confidence >= threshold)
-    assert 0.1 < kept.double().mean() < 0.9
-    return F.cross_entropy(outputs, label, reduction="none")[kept].sum() / (valid == 1).sum()
-
-
-def step_by_hand(model, inputs, samples, joint, alone):
-    """4.1 to 4.7 with the channel masks of seed 3; returns Lx, Ls1, Ls2, Lfp."""
-    net, weak, recipe = model.student, inputs["unsup_teacher"], inputs["mix"]
-    num = len(inputs["unsup_student"]) // 2
-    net.eval()
-    with torch.no_grad():
-        partner = confidence_and_label(logits(net, weak[-num:]))
-    net.train()
-    # Pass A: one encoder forward for labelled and weak images.
-    labeled = logits(net, inputs["sup"]) if alone else None
-    feats = net.backbone(weak[:num] if alone else torch.cat([inputs["sup"], weak[:num]]))
-    torch.manual_seed(3)
-    if alone:
-        perturbed = upsample(net, net.decode_head([F.dropout2d(feat, 0.5) for feat in feats]))
-        own = upsample(net, net.decode_head(feats))
-    elif joint:
-        dropped = [F.dropout2d(feat, 0.5) for feat in feats]
-        decoded = net.decode_head([torch.cat(pair) for pair in zip(feats, dropped)])
-        labeled, own, _, perturbed = upsample(net, decoded).split([2, num, 2, num])
-    else:
-        dropped = [F.dropout2d(feat[2:], 0.5) for feat in feats]
-        decoded = net.decode_head([torch.cat([a[:2], b]) for a, b in zip(feats, dropped)])
-        labeled, perturbed = upsample(net, decoded).split([2, num])
-        own = upsample(net, net.decode_head([feat[2:] for feat in feats]))
-    strong = logits(net, inputs["unsup_student"])  # pass B
-    own, valid = confidence_and_label(own), inputs["valid"].double()
-    feature_loss = masked_loss(perturbed, *own, valid[:num])
-    if num < len(weak):  # indices of the mix are those of the whole batch
-        own = partner = [torch.cat(pair) for pair in zip(own, partner)]
-    confidence = mix(recipe, own[0], partner[0])
-    label = mix(recipe, own[1].double(), partner[1].double()).long()
-    views = zip(*(x.chunk(2) for x in (strong, confidence, label, mix(recipe, valid, valid))))
-    supervised = F.cross_entropy(labeled, ground_truth(samples), ignore_index=255)
-    return supervised, *(masked_loss(*view) for view in views), feature_loss
-
-
-def published_total(supervised, strong_1, strong_2, feature):
-    """4.8."""
-    return (supervised + 0.25 * strong_1 + 0.25 * strong_2 + 0.5 * feature) / 2
-
-
-@pytest.mark.parametrize("pairing", ["halves", "permute"])
-@pytest.mark.parametrize(("joint", "alone"), [(True, False), (False, False), (False, True)])
-def test_step_equals_the_one_written_out(build, pairing, joint, alone):
-    """``joint_decoder`` is the released form with its running statistics, everywhere.
-
-    The other forms differ from it in the batch-norm statistics, the second in the decoder's alone.
-    """
-    inputs, samples = make_batch(pairing, views=2)
-    runner = build(joint_decoder=joint, labeled_forward="alone" if alone else "weak")
+@pytest.mark.parametrize("pairing", ["halves", "permute", None])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(joint_decoder=True),  # the released form
+        dict(),
+        dict(labeled_forward="alone"),
+        dict(labeled_forward="alone", joint_decoder=True),
+        dict(pasted_mode="train"),
+        dict(num_views=3, feature_weight=0.2, sup_weight=0.7, unsup_weight=2.0),
+    ],
+)
+def test_the_step_is_the_reference_step(build, settings, pairing, monkeypatch):
+    """With the same channels dropped; the forms differ in the batch-norm statistics."""
+    runner = build(**settings)
     model, reference = runner.model, copy.deepcopy(runner.model)
-    torch.manual_seed(3)
-    losses = model.loss(inputs, samples)
-    parts = step_by_hand(reference, inputs, samples, joint, alone)
-    expected = (0.5 * parts[0], 0.125 * (parts[1] + parts[2]), 0.25 * parts[3])
-    keys = ("sup.decode.loss_ce", "unsup.loss_strong", "unsup.loss_feature")
-    assert {key for key in losses if "loss" in key} == set(keys)
-    for key, value in zip(keys, expected):
-        assert value > 0.01
-        torch.testing.assert_close(losses[key].double(), value, rtol=1e-6, atol=0)
-    total(losses).backward()
-    published_total(*parts).backward()
-    assert_same_step(model, reference, skip=() if joint else ["decode_head"])
+    cfg, recorded = model.settings, make_recorded(pairing, model.settings.num_views)
+    num_dropped = 2 if pairing == "halves" else 4
+    if cfg.joint_decoder and cfg.labeled_forward == "weak":
+        num_dropped += len(recorded.batch.labeled)
+    ones = tuple(torch.ones(num_dropped, channels, 1, 1).double() for channels in (4, 8))
+    factors = drop_channels(ones, cfg.feature_dropout)
+
+    def drop_recorded(feats, probability):
+        assert probability == 0.5 and [f.shape[:2] for f in feats] == [f.shape[:2] for f in factors]
+        return tuple(feat * factor for feat, factor in zip(feats, factors))
+
+    monkeypatch.setattr(f"{UNIMATCH}.drop_channels", drop_recorded)
+    batch = recorded.batch
+    expected = unimatch_step(
+        reference.student,
+        batch.labeled.pixels_NCHW,
+        batch.labeled.labels_NHW,
+        batch.unlabeled.pixels_NCHW,
+        recorded.views,
+        recorded.reference_recipes,
+        batch.unlabeled.valid_NHW,
+        factors,
+        threshold=cfg.threshold,
+        sup_weight=cfg.sup_weight,
+        unsup_weight=cfg.unsup_weight,
+        feature_weight=cfg.feature_weight,
+        labeled_forward=cfg.labeled_forward,
+        joint_decoder=cfg.joint_decoder,
+        pasted_mode=cfg.pasted_mode,
+    )
+    assert all(value > 0.01 for value in expected.values())
+    losses = check_step(runner, recorded, expected, reference)
+    assert 0.1 < losses["unsup.mask_ratio"] < 0.9
 
 
 def test_each_loss_gives_gradient_to_its_view_alone(build):
-    """4.8: the encoder hears of the weak view through the perturbed features only."""
-    inputs, samples = make_batch("permute", views=2)
-    weak = inputs["unsup_teacher"].requires_grad_()
-    student = inputs["unsup_student"] = inputs["unsup_student"].requires_grad_()
-    losses = build().model.loss(inputs, samples)
-    for key, from_weak, from_student in (
+    """The encoder hears of the weak view through the perturbed features only."""
+    recorded = make_recorded("permute", views=2)
+    weak = recorded.batch.unlabeled.pixels_NCHW.requires_grad_()
+    strong = [view.detach().requires_grad_() for view in recorded.views]
+    recorded.views = strong
+    losses = recorded.loss(build().model)
+    for key, from_weak, from_strong in (
         ("unsup.loss_strong", False, True),
         ("unsup.loss_feature", True, False),
     ):
         found = torch.autograd.grad(
-            losses[key], [weak, student], retain_graph=True, allow_unused=True
+            losses[key], [weak, *strong], retain_graph=True, allow_unused=True
         )
-        assert [g is not None and bool(g.any()) for g in found] == [from_weak, from_student], key
+        found = [g is not None and bool(g.any()) for g in found]
+        assert found == [from_weak, from_strong, from_strong], key
 
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_forwards_in_train_mode(build, joint):
-    """Encoder: labelled with weak, and strong. The partners' forward leaves no trace."""
-    runner = build(joint_decoder=joint)
-    runner.model.loss(*make_batch("halves", views=2))
-    student = runner.model.student
+    """Encoder: labelled with weak, and strong. The forward of the pasted images leaves no trace."""
+    model = build(joint_decoder=joint).model
+    make_recorded("halves", views=2).loss(model)
+    student = model.student
     assert student.backbone.bn1.num_batches_tracked == 2
     assert student.decode_head.bottleneck.bn.num_batches_tracked == (2 if joint else 3)
     assert all(module.training for module in student.modules())
@@ -185,12 +162,11 @@ def test_channels_are_dropped_whole_and_the_rest_is_doubled():
 
 
 def test_labels_that_are_all_ignored_and_images_that_are_all_padding(build):
-    inputs, samples = make_batch("halves", views=2)
-    for sample in samples["sup"]:
-        sample.gt_sem_seg.data.fill_(255)
-    inputs["valid"].zero_()
+    recorded = make_recorded("halves", views=2)
+    recorded.batch.labeled.labels_NHW.fill_(255)
+    recorded.batch.unlabeled.valid_NHW.zero_()
     runner = build()
-    losses = runner.model.loss(inputs, samples)
+    losses = recorded.loss(runner.model)
     assert total(losses) == 0 and losses["unsup.loss_feature"].requires_grad
     total(losses).backward()
     assert all((gradient == 0).all() for gradient in gradients(runner.model).values())
@@ -202,10 +178,23 @@ def test_the_weights_follow_the_ramp_up(build):
         runner = build(**settings)
         runner.message_hub.update_info("iter", 5)
         torch.manual_seed(3)
-        found.append(runner.model.loss(*make_batch("halves", views=2)))
+        found.append(make_recorded("halves", views=2).loss(runner.model))
     for key in ("unsup.loss_strong", "unsup.loss_feature"):
         torch.testing.assert_close(found[1][key], found[0][key] * 0.286505, rtol=1e-5, atol=0)
     assert torch.equal(found[0]["sup.decode.loss_ce"], found[1]["sup.decode.loss_ce"])
+
+
+@pytest.mark.parametrize("pairing", ["halves", "permute", None])
+def test_what_is_shown_of_the_labels(build, pairing):
+    recorded = make_recorded(pairing, views=2)
+    model = build().model
+    model.wants_to_show = True
+    losses = recorded.loss(model)
+    shown = model.shown
+    assert shown.pseudo.label_NHW.shape == shown.pseudo.confidence_NHW.shape == (4, 16, 16)
+    assert len(shown.target_BHW) == len(shown.views_BCHW) == len(shown.first_B)
+    share = (shown.target_BHW != 255).sum() / recorded.mixed_valid.sum()
+    torch.testing.assert_close(losses["unsup.mask_ratio"], share)
 
 
 # --- Known answers --------------------------------------------------------------------------------
@@ -218,44 +207,53 @@ def image(*rows: list[tuple[float, float, float]]) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("threshold", "strong", "feature"), [(0.95, 0.1378612, 0.5308669), (0, 1.0514447, None)]
 )
-def test_loss_mix_and_ignore(build, threshold, strong, feature):
-    """Known answer 1, twice the same strong view; the perturbed features see the unmixed label."""
-    model = build(threshold=threshold).model
+def test_loss_mix_and_ignore(build, threshold, strong, feature, monkeypatch):
+    """Known answer "loss by hand": the step on given logits, twice the same strong view.
+
+    The perturbed features see the unmixed label.
+    """
     weak = image([(4, 0, 0), (0, 3, 0), (0, 0, 4)], [(0, 4, 0), (3, 0, 0), (4, 0, 0)])
-    paste = image([(0, 4, 0)] * 3, [(0, 4, 0), (0, 4, 0), (0, 0, 3)])
+    pasted = image([(0, 4, 0)] * 3, [(0, 4, 0), (0, 4, 0), (0, 0, 3)])
     student = image([(1, 0, 0)] * 3, [(1, 0, 0)] * 3)
+    pixels = torch.zeros(2, 3, 2, 3)
     valid = torch.ones(2, 2, 3, dtype=torch.bool)
     valid[0, 1, 0] = valid[1, 0, 2] = False
     mask = torch.zeros(1, 1, 2, 3, dtype=torch.bool)
     mask[..., 2] = True
-    recipe = MixRecipe.concatenate([MixRecipe(mask, torch.tensor([0]), torch.tensor([1]))] * 2)
-    inputs = dict(unsup_teacher=torch.zeros(2, 3, 2, 3), valid=valid, mix=recipe)
-    belief = model._belief(weak)
-    target = model._target(inputs, belief, model._belief(paste))
-    views = Views(None, torch.cat([student] * 2), belief, student)
-    losses = model._unsupervised(inputs, views, belief, target)
+    recipe = MixRecipe(torch.tensor([0]), [Paste(mask, torch.tensor([1]))])
+    labeled = make_images(pixels, torch.zeros(2, 2, 3, dtype=torch.long))
+    batch = SemiBatch(labeled, make_images(pixels, valid=valid))
+    model = build(threshold=threshold).model
+    model.supervised = lambda *_: {}
+    model._forward_weak = lambda *_: [Outputs(None, [], z) for z in (student, weak, student)]
+    monkeypatch.setattr(f"{UNIMATCH}.label_pasted", lambda *_: pseudo_labels(pasted))
+    monkeypatch.setattr(
+        f"{UNIMATCH}.forward", lambda *_: Outputs(None, [], torch.cat([student] * 2))
+    )
+    losses = Recorded(batch, [pixels, pixels], [recipe, recipe]).loss(model)
     assert losses["unsup.loss_strong"].item() == pytest.approx(strong / 4, abs=1e-6)
     if feature is not None:
         assert losses["unsup.loss_feature"].item() == pytest.approx(feature / 4, abs=1e-6)
 
 
 def test_totals(build, monkeypatch):
-    """Known answer 2: Lx = 1, Ls1 = 0.4, Ls2 = 0.6, Lfp = 0.2."""
-    assert published_total(1, 0.4, 0.6, 0.2) == pytest.approx(0.675)
+    """Known answer "total": Lx = 1, Ls1 = 0.4, Ls2 = 0.6, Lfp = 0.2."""
     monkeypatch.setattr(
         "mmsemi.models.segmentors.base.supervised_losses",
-        lambda *_: {"decode.loss_ce": torch.tensor(1.0)},
+        lambda *_: {"decode.loss_ce": torch.tensor(1.0), "decode.acc_seg": torch.tensor(50.0)},
     )
-    model, values = build().model, iter([0.2, 0.4, 0.6])  # in the order of the calls
-    model._confident_loss = lambda *_: torch.tensor(next(values))
-    assert total(model.loss(*make_batch("halves", views=2))).item() == pytest.approx(0.675)
+    values = iter([torch.tensor([0.4, 0.6]).mean(), torch.tensor(0.2)])  # in the order of the calls
+    monkeypatch.setattr(f"{UNIMATCH}.confident_cross_entropy", lambda *_: next(values))
+    losses = make_recorded("halves", views=2).loss(build().model)
+    assert total(losses).item() == pytest.approx(0.675)
+    assert losses["sup.decode.acc_seg"] == 50, "weights are for losses"
 
 
 @pytest.mark.parametrize(
     ("min_kept", "expected"), [(2, 1.0121847), (5, 0.7094760), (10, 0.4307337)]
 )
 def test_hard_pixels(min_kept, expected):
-    """Known answer 6; the tenth pixel is ignored."""
+    """Known answer "hard pixels"; the tenth pixel is ignored."""
     probability = torch.tensor([0.99, 0.95, 0.9, 0.85, 0.8, 0.75, 0.6, 0.4, 0.2, 0.5])
     outputs = torch.stack([probability, 1 - probability]).log()[None, :, None]
     labels = torch.zeros(1, 1, 10, dtype=torch.long)
@@ -265,7 +263,7 @@ def test_hard_pixels(min_kept, expected):
 
 
 def test_learning_rates_are_plain_poly():
-    """Known answer 8, the form without lag: ``end`` is one more than the number of steps."""
+    """Known answer "learning rate": ``end`` is one more than the number of steps."""
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.001)
     schedule = PolyLR(optimizer, power=0.9, eta_min=0.0, begin=0, end=1001, by_epoch=False)
     rates = []
@@ -282,7 +280,7 @@ def test_learning_rates_are_plain_poly():
 
 @pytest.mark.parametrize(("num_classes", "expected"), [(21, 59_468_085), (19, 59_467_571)])
 def test_published_net_has_the_published_size(num_classes, expected):
-    """Known answer 9, ResNet-101; the other depths are in test_deeplabv3plus_head.py."""
+    """Known answer "network", ResNet-101; the other depths are in test_deeplabv3plus_head.py."""
     backbone = dict(
         type="ResNetV1c",
         depth=101,
@@ -298,12 +296,29 @@ def test_published_net_has_the_published_size(num_classes, expected):
     assert sum(parameter.numel() for parameter in net.parameters()) == expected
 
 
-# --- Messages -------------------------------------------------------------------------------------
+# --- Refusals -------------------------------------------------------------------------------------
 
 
-def test_settings_that_do_not_work_are_refused(build):
-    for key in ("partner_mode", "labeled_forward"):
-        with pytest.raises(ValueError, match=f"UniMatch.semi_train_cfg.{key}='x' is none of"):
-            build(**{key: "x"})
-    with pytest.raises(ValueError, match="'labels_from' in UniMatch.semi_train_cfg"):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(pasted_mode="x"),
+        dict(labeled_forward="x"),
+        dict(num_views=0),
+        dict(threshold=1.5),
+        dict(feature_weight=1.1),
+        dict(feature_dropout=-0.1),
+        dict(joint_decoder=1),
+        dict(rampup_iters=-1),
+        dict(predict_on="teacher"),
+    ],
+)
+def test_settings_that_no_run_can_mean_are_refused(build, settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(ConfigError, match=f"UniMatch.{name}={value!r}"):
+        build(**settings)
+
+
+def test_there_is_no_teacher_that_could_label(build):
+    with pytest.raises(ConfigError, match="UniMatch .*'labels_from'"):
         build(labels_from="teacher")

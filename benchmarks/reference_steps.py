@@ -1,0 +1,283 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The reference step of a method on the batch, the settings and the draws of the method's own step."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from reference.advsemiseg import advsemiseg_step
+from reference.blocks import Recipe
+from reference.cps import cps_step
+from reference.cutmix_mean_teacher import cutmix_mean_teacher_step
+from reference.fixmatch import fixmatch_step
+from reference.mean_teacher import mean_teacher_step
+from reference.mlmt import mlmt_step
+from reference.s4gan import s4gan_step
+from reference.supervised import supervised_step
+from reference.unimatch import unimatch_step
+from torch import Tensor, nn
+
+from mmsemi.structures import SemiBatch
+
+Losses = dict[str, Tensor]
+
+
+@dataclass
+class Draws:
+    """What one step of a method draws; filled from a step, and played to others.
+
+    Attributes:
+        views: Strong views of all unlabelled images, before they are mixed.
+        recipes: How each of them is mixed; empty for a method that does not mix.
+        channel_factors: Of the channels that are dropped, for each feature map.
+        calls: What was called for views and recipes, to do it :meth:`again`.
+    """
+
+    views: list[Tensor] = field(default_factory=list)
+    recipes: list[Recipe] = field(default_factory=list)
+    channel_factors: list[Tensor] = field(default_factory=list)
+    calls: list[Callable[[], Any]] = field(default_factory=list)
+
+    @contextmanager
+    def recorded_from(self, method: nn.Module) -> Iterator[None]:
+        """Note what the step draws that runs within."""
+        self.views, self.recipes, self.channel_factors, self.calls = [], [], [], []
+        strong_view, mix = method.strong_view, getattr(method, "mix", None)
+        draw_recipes, drop_channels = (
+            getattr(mix, "draw", None),
+            _module(method).get("drop_channels"),
+        )
+
+        def note(call: Callable[[], Any]) -> Any:
+            self.calls.append(call)
+            return call()
+
+        def view(*args: Any, **kwargs: Any) -> Tensor:
+            self.views.append(note(lambda: strong_view(*args, **kwargs)))
+            return self.views[-1]
+
+        def recipes(*args: Any, **kwargs: Any) -> list[Recipe]:
+            self.recipes = note(lambda: draw_recipes(*args, **kwargs))
+            return self.recipes
+
+        def drop(feats: Any, probability: float) -> Any:
+            ones = [feat.new_ones(*feat.shape[:2], 1, 1) for feat in feats]
+            self.channel_factors = drop_channels(ones, probability)
+            return self._dropped(feats)
+
+        with _replaced(method, view, recipes, drop):
+            yield
+
+    @contextmanager
+    def played_to(self, method: nn.Module) -> Iterator[None]:
+        """Let every step that runs within draw the same."""
+        views = cycle(self.views)
+        with _replaced(
+            method,
+            lambda *_, **__: next(views),
+            lambda *_, **__: self.recipes,
+            lambda feats, _: self._dropped(feats),
+        ):
+            yield
+
+    def again(self) -> None:
+        """Draw views and recipes anew, for nothing but the time that it takes."""
+        for call in self.calls:
+            call()
+
+    def _dropped(self, feats: Any) -> Any:
+        return type(feats)(feat * factor for feat, factor in zip(feats, self.channel_factors))
+
+
+def _module(method: nn.Module) -> dict[str, Any]:
+    return vars(sys.modules[type(method).__module__])
+
+
+@contextmanager
+def _replaced(
+    method: nn.Module, view: Callable, recipes: Callable, drop: Callable
+) -> Iterator[None]:
+    """Replace what a method draws with for a while."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(method, "strong_view", view))
+        if getattr(method, "mix", None) is not None:
+            stack.enter_context(patch.object(method.mix, "draw", recipes))
+        if "drop_channels" in _module(method):
+            stack.enter_context(patch.dict(_module(method), drop_channels=drop))
+        yield
+
+
+# --- The reference step of each method ------------------------------------------------------------
+
+
+def _settings(step: Callable, method: nn.Module, **changes: Any) -> dict[str, Any]:
+    """Those settings of a method that its reference step takes, by the same names."""
+    parameters = inspect.signature(step).parameters.values()
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    cfg = method.settings
+    values = {name: getattr(cfg, name) for name in names if hasattr(cfg, name)}
+    if hasattr(cfg, "rampup_iters"):
+        values["unsup_weight"] = cfg.unsup_weight * method.rampup()
+    return {**values, **changes}
+
+
+def _labeled(batch: SemiBatch) -> tuple[Tensor, Tensor]:
+    return batch.labeled.pixels_NCHW, batch.labeled.labels_NHW
+
+
+def _weak(batch: SemiBatch) -> tuple[Tensor, Tensor]:
+    return batch.unlabeled.pixels_NCHW, batch.unlabeled.valid_NHW
+
+
+def _recipes(draws: Draws) -> list[Recipe] | list[None]:
+    return draws.recipes or [None] * len(draws.views)
+
+
+def _supervised(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    return supervised_step(method.student, *_labeled(batch))
+
+
+def _cps(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    (view,), (recipe,), (weak, valid) = draws.views, _recipes(draws), _weak(batch)
+    settings = _settings(cps_step, method)
+    return cps_step(method.branches, *_labeled(batch), weak, view, recipe, valid, **settings)
+
+
+def _mean_teacher(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    cfg, teacher = method.settings, method.teacher
+    is_french = all(
+        (
+            draws.recipes,
+            cfg.consistency == "squared_distance",
+            cfg.confidence_threshold is not None,
+            not cfg.consistency_on_labeled,
+            cfg.ema_when == "after",
+        )
+    )
+    step = cutmix_mean_teacher_step if is_french else mean_teacher_step
+    changes = {} if is_french else dict(ema_when="mid" if teacher.is_due else "after")
+    (view,), (recipe,), (weak, valid) = draws.views, _recipes(draws), _weak(batch)
+    given = (method.student, teacher.module, *_labeled(batch), weak, view, recipe, valid)
+    return step(*given, **_settings(step, method, **changes))
+
+
+def _fixmatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    teacher, (weak, valid) = method.teacher and method.teacher.module, _weak(batch)
+    given = (method.student, teacher, *_labeled(batch), weak, draws.views, _recipes(draws), valid)
+    return fixmatch_step(*given, **_settings(fixmatch_step, method))
+
+
+def _unimatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    weak, valid = _weak(batch)
+    given = (method.student, *_labeled(batch), weak, draws.views, _recipes(draws), valid)
+    settings = _settings(unimatch_step, method)
+    return unimatch_step(*given, draws.channel_factors, **settings)
+
+
+def _advsemiseg(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    view, valid = (None, None) if batch.unlabeled is None else (*draws.views, _weak(batch)[1])
+    real, now = batch.sources.get("gt", batch.labeled), method.iteration()
+    settings = _settings(advsemiseg_step, method)
+    settings["unsup_weight"] *= now >= method.settings.unsup_start
+    settings["unsup_adv_weight"] *= now >= method.settings.unsup_adv_start
+    networks = (method.student, method.discriminator)
+    return advsemiseg_step(*networks, *_labeled(batch), view, valid, real.labels_NHW, **settings)
+
+
+def _s4gan(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    (view,), (_, valid) = draws.views, _weak(batch)
+    real = batch.sources.get("gt", batch.labeled)
+    settings = _settings(s4gan_step, method)
+    settings["unsup_weight"] *= method.iteration() >= method.settings.unsup_start
+    networks = (method.student, method.discriminator)
+    reals = (real.pixels_NCHW, real.labels_NHW)
+    return s4gan_step(*networks, *_labeled(batch), view, valid, *reals, **settings)
+
+
+def _mlmt(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    x = batch.labeled.pixels_NCHW
+    targets = x.new_zeros(len(x), method.num_classes)
+    for row, sample in zip(targets, batch.labeled.samples):
+        row[list(sample.metainfo["image_labels"])] = 1
+    weak, view = (None, None) if batch.unlabeled is None else (_weak(batch)[0], *draws.views)
+    networks, weight = (method.student, method.teacher.module), method.consistency_weight()
+    return mlmt_step(*networks, x, targets, weak, view, consistency_weight=weight)
+
+
+STEPS: dict[str, Callable[[nn.Module, Any, Draws], Losses]] = dict(
+    Supervised=_supervised,
+    CPS=_cps,
+    MeanTeacher=_mean_teacher,
+    CutMixMeanTeacher=_mean_teacher,
+    FixMatch=_fixmatch,
+    UniMatch=_unimatch,
+    AdvSemiSeg=_advsemiseg,
+    S4GAN=_s4gan,
+    MLMTClassifier=_mlmt,
+)
+
+
+def reference_step(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    """The losses of a method's reference step; the networks are the method's own.
+
+    Args:
+        method: In train mode.
+        batch: What the method's own step was given.
+        draws: What that drew.
+    """
+    return STEPS[type(method).__name__](method, batch, draws)
+
+
+def members(wrapper: OptimWrapper | OptimWrapperDict) -> list[OptimWrapper]:
+    """The wrappers of single optimisers."""
+    return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+
+
+def why_no_reference(method: nn.Module, wrapper: OptimWrapper | OptimWrapperDict) -> str | None:
+    """Why a method with its settings has no reference step, in one line; None if it has one."""
+    name, mix = type(method).__name__, getattr(method, "mix", None)
+    if name not in STEPS:
+        return f"no reference step for {name}, step times only (known: {', '.join(STEPS)})"
+    heads = [getattr(net, "decode_head", None) for net in method.networks()]
+    for is_so, what in (
+        (mix is not None and mix.pastes_labels, f"{type(mix).__name__}, which pastes labels"),
+        (any(isinstance(head, nn.ModuleList) for head in heads), "a cascade of decode heads"),
+        (any(getattr(head, "out_channels", 2) == 1 for head in heads), "one output channel"),
+        (
+            any(
+                type(one) is not OptimWrapper
+                or one._accumulative_counts != 1
+                or one.clip_grad_kwargs
+                for one in members(wrapper)
+            ),
+            "another optim_wrapper than type='OptimWrapper' without accumulation and clipping",
+        ),
+    ):
+        if is_so:
+            return f"no reference step with {what}, step times only"
+    return None
+
+
+def plain_optimizers(wrapper: OptimWrapper | OptimWrapperDict) -> list[torch.optim.Optimizer]:
+    """The wrapper's optimisers with as few parameter groups as their settings allow.
+
+    mmengine makes a group of every parameter; a plain loop has one for each set of settings.
+    """
+    optimizers = []
+    for one in members(wrapper):
+        groups: dict[str, dict] = {}
+        for group in one.param_groups:
+            settings = {key: value for key, value in group.items() if key != "params"}
+            same = groups.setdefault(repr(sorted(settings.items())), dict(settings, params=[]))
+            same["params"] += group["params"]
+        optimizers.append(type(one.optimizer)(list(groups.values())))
+    return optimizers

@@ -1,7 +1,0 @@
-# PASCAL-Context, the 59 classes without background, which is ignored: PascalContextDataset59 reads the
-# masks of pascal_context.py and moves the classes 1..59 to 0..58 (reduce_zero_label).
-_base_ = "./pascal_context.py"
-
-train_dataloader = dict(dataset=dict(labeled=dict(type="PascalContextDataset59")))
-val_dataloader = dict(dataset=dict(type="PascalContextDataset59"))
-test_dataloader = val_dataloader

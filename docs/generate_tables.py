@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""Write what configs, settings and results say: metafiles, the model index, tables in READMEs.
+
+    make tables                             # or: python docs/generate_tables.py [--check]
+
+A table stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of table -->``:
+
+- ``configs DATASET``: all configs of a data set, from the files and their header lines;
+- ``published FOLDER``: the published numbers of a method's configs, from the header lines;
+- ``settings METHOD``: a method's settings, from its dataclass;
+- ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+import re
+import statistics
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+sys.path.insert(0, str(ROOT))
+
+from mmengine.config import Config  # noqa: E402
+from mmseg.registry import MODELS, TASK_UTILS  # noqa: E402
+
+import mmsemi  # noqa: E402, F401  # before mmseg, for mmcv-lite
+from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
+
+_TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+# Name and training images of a data set, as its publishers count them, by the type in a config.
+DATA = {
+    "PascalVOCDataset": ("PASCAL VOC 2012 train_aug", 10582),
+    "CityscapesDataset": ("Cityscapes fine", 2975),
+    "PascalContextDataset": ("PASCAL-Context", 4998),
+    "COCO81Dataset": ("COCO, 81 classes", 118287),
+    "ADE20KDataset": ("ADE20K", 20210),
+    "CamVidDataset": ("CamVid", 367),
+    "ShapesDataset": ("built-in shapes", 256),
+}
+
+
+# ---------------------------------------------------------------- what a config says
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A config, as tables show it."""
+
+    folder: str
+    stem: str
+    config: Config
+
+    @property
+    def name(self) -> str:
+        return f"{self.folder}/{self.stem}"
+
+    @property
+    def header(self) -> list[str]:
+        """The comment above the config, by line."""
+        lines = (CONFIGS / f"{self.name}.py").read_text().splitlines()
+        return [line.removeprefix("# ") for line in lines if line.startswith("#")]
+
+    @property
+    def published(self) -> str:
+        """The header's published number with its source, empty for settings of ours."""
+        found = [line for line in self.header if line.startswith("Published: ")]
+        return found[0].removeprefix("Published: ").removesuffix(".") if found else ""
+
+    @property
+    def net(self) -> str:
+        """Head and backbone, short."""
+        model = self.config.model
+        network = model.get("segmentor") or model.classifier
+        backbone = network.backbone
+        head = "classifier"
+        if "segmentor" in model:
+            head = "DeepLabv2" if "V2" in network.decode_head.type else "DeepLabv3+"
+        trunk = "WRN-38" if backbone.type == "WiderResNet38" else f"R{backbone.depth}"
+        return f"{head} {trunk}" + (", narrow" if backbone.get("base_channels", 64) < 64 else "")
+
+    @property
+    def crop(self) -> str:
+        size = self.config.train_dataloader.dataset.get("crop_size")
+        if size is None:
+            return "whole image"
+        return f"{size[0]}" if size[0] == size[1] else f"{size[0]} x {size[1]}"
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of a batch of all GPUs of the published run, by source."""
+        counts = self.config.train_dataloader.sampler.num_per_source
+        base = self.config.get("auto_scale_lr", {}).get("base_labeled", counts.labeled)
+        gpus = base // counts.labeled
+        return {name: gpus * count for name, count in counts.items() if count}
+
+    @property
+    def images(self) -> tuple[int, int]:
+        """Labelled images, and unlabelled ones that are drawn from."""
+        dataset = self.config.train_dataloader.dataset
+        total = DATA[dataset.labeled.type][1]
+        split = dataset.split
+        if split is None:
+            labeled = total
+        elif split.type == "PublishedSplit":
+            labeled = get_protocol(split.name).labeled.count
+        else:
+            labeled = len(TASK_UTILS.build(split)([f"{i:06}" for i in range(total)])[0])
+        unlabeled = total if dataset.unlabeled.get("pool") == "all" else total - labeled
+        return labeled, unlabeled if "unlabeled" in self.counts else 0
+
+    @property
+    def split(self) -> str:
+        split = self.config.train_dataloader.dataset.split
+        if split is None:
+            return "all masks"
+        return f"`{split.name}`" if split.type == "PublishedSplit" else "seeded draw"
+
+
+@cache
+def entries() -> list[Entry]:
+    """All configs, those that share a name side by side."""
+    paths = [path for path in CONFIGS.glob("*/*.py") if path.parent.name != "_base_"]
+    found = [Entry(path.parent.name, path.stem, Config.fromfile(path)) for path in paths]
+    return sorted(found, key=lambda entry: (_by_number(_plain_stem(entry)), entry.name))
+
+
+def _plain_stem(entry: Entry) -> str:
+    """``voc_1-8`` of ``supervised/voc_1-8_unimatch``."""
+    return "_".join(entry.stem.split("_")[:2])
+
+
+def _by_number(stem: str) -> list:
+    """``voc_92`` before ``voc_183``, ``voc_1-2`` before ``voc_1-16``."""
+    return [(part.isdigit(), int(part) if part.isdigit() else part)
+            for part in re.split(r"(\d+)", stem)]  # fmt: skip
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _rows(head: list[str], rows: list[list[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n".replace("|  |", "| |") for line in lines)
+
+
+def configs_table(dataset: str) -> str:
+    """The configs of a data set, by its name in their file names."""
+    rows = []
+    for entry in entries():
+        if entry.stem.split("_")[0] == dataset:
+            labeled, unlabeled = entry.images
+            rows.append([
+                f"[{entry.name}]({entry.name}.py)",
+                entry.net,
+                entry.crop,
+                " + ".join(map(str, entry.counts.values())),
+                f"{entry.config.train_cfg.max_iters:,}",
+                f"{labeled:,}" + (f" + {unlabeled:,}" if unlabeled else ""),
+                entry.split,
+                entry.published if re.search(r"\d", entry.published) else "none",
+            ])  # fmt: skip
+    head = ["config", "net", "crop", "batch", "iterations", "images", "labels", "published mIoU"]
+    return _rows(head, rows)
+
+
+def published_table(folder: str) -> str:
+    """The published numbers in the headers of a method's configs."""
+    rows = [
+        [f"[{entry.stem}.py]({entry.stem}.py)", entry.published]
+        for entry in entries()
+        if entry.folder == folder and entry.published and not entry.published.startswith("none")
+    ]
+    return _rows(["config", "published mIoU"], rows)
+
+
+def settings_table(method: str) -> str:
+    """The settings of a method, from its dataclass."""
+    rows = []
+    for field in dataclasses.fields(MODELS.get(method).Settings):
+        rule = field.metadata
+        default = "needed" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
+        legal = ", ".join(f"`{choice!r}`" for choice in rule["choices"])
+        if not legal and rule["low"] > float("-inf"):
+            high = rule["high"]
+            legal = (
+                f">= {rule['low']:g}" if high == float("inf") else f"{rule['low']:g} to {high:g}"
+            )
+        rows.append([f"`{field.name}`", default, legal, rule["doc"].replace("|", "\\|")])
+    return _rows(["`model.`", "default", "values", "meaning"], rows)
+
+
+def results_table(*names: str) -> str:
+    """Our results on the built-in set: seeds, mean, sample deviation, gain over the baseline."""
+    results = json.loads((ROOT / "docs" / "results" / "builtin.json").read_text())
+    means = {item["config"]: statistics.mean(item["seeds"]) for item in results["methods"]}
+    rows = []
+    for item in results["methods"]:
+        if names and item["config"] not in names:
+            continue
+        gain = means[item["config"]] - means[results["baseline"]]
+        rows.append([
+            item["method"],
+            *(f"{seed:.2f}" for seed in item["seeds"]),
+            f"{means[item['config']]:.2f}",
+            f"{statistics.stdev(item['seeds']):.2f}",
+            "" if item["config"] == results["baseline"] else f"{gain:+.2f}",
+        ])  # fmt: skip
+    seeds = [f"seed {number}" for number in range(len(results["methods"][0]["seeds"]))]
+    return _rows(["method", *seeds, "mean", "deviation", "gain"], rows)
+
+
+TABLES = dict(
+    configs=configs_table,
+    published=published_table,
+    settings=settings_table,
+    results=results_table,
+)
+
+
+# ---------------------------------------------------------------- metafiles
+
+
+def metafile(folder: str) -> str:
+    """``metafile.yml`` of a method, for mim."""
+    readme = (CONFIGS / folder / "README.md").read_text()
+    paper = re.search(r"^> \[(.+?)\]\((.+?)\)", readme, re.MULTILINE)
+    own = [entry for entry in entries() if entry.folder == folder]
+    kinds = [MODELS.get(entry.config.model.type) for entry in own]
+    kind = max(kinds, key=kinds.count)
+    code = Path(inspect.getfile(kind)).relative_to(ROOT).as_posix()
+    lines = [
+        "# Written by docs/generate_tables.py.",
+        "Collections:",
+        f"  - Name: {kind.__name__}",
+        f"    Metadata: {{Training Techniques: [{json.dumps(readme.splitlines()[0][2:])}]}}",
+        *([f"    Paper: {{URL: {paper[2]}, Title: {json.dumps(paper[1])}}}"] if paper else []),
+        f"    README: configs/{folder}/README.md",
+        f"    Code: {{URL: {code}}}",
+        "Models:",
+    ]
+    for entry in own:
+        labeled, unlabeled = entry.images
+        data = f"{DATA[entry.config.train_dataloader.dataset.labeled.type][0]}, {labeled} labelled"
+        data += f" and {unlabeled} unlabelled images" if unlabeled else " images"
+        numbers = f"Batch Size: {sum(entry.counts.values())}, Iterations: {entry.config.train_cfg.max_iters}"
+        lines.append(
+            f"  - {{Name: {folder}_{entry.stem}, In Collection: {kind.__name__}, "
+            f"Config: configs/{entry.name}.py, Metadata: {{Training Data: {json.dumps(data)}, {numbers}}}}}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def model_index(folders: list[str]) -> str:
+    """``model-index.yml``, read by mim and by mmengine.hub."""
+    lines = ["# Written by docs/generate_tables.py. Read by mim and by mmengine.hub.get_config."]
+    lines += ["Import:", *(f"  - configs/{folder}/metafile.yml" for folder in folders)]
+    return "\n".join(lines) + "\n"
+
+
+# ---------------------------------------------------------------- files
+
+
+def generated() -> Iterator[tuple[Path, str]]:
+    """Every file that holds something generated, with what it should hold."""
+    folders = sorted({entry.folder for entry in entries()})
+    for folder in folders:
+        yield CONFIGS / folder / "metafile.yml", metafile(folder)
+    yield ROOT / "model-index.yml", model_index(folders)
+    for path in [ROOT / "README.md", *sorted(CONFIGS.rglob("README.md"))]:
+        text = path.read_text()
+        yield path, _TABLE.sub(lambda m: m[1] + TABLES[m[2]](*m[3].split()) + m[4], text)
+
+
+def main() -> int:
+    """Write, or check, all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, name stale files")
+    check = parser.parse_args().check
+    stale = 0
+    for path, text in generated():
+        if not path.is_file() or path.read_text() != text:
+            stale += 1
+            print(f"{path.relative_to(ROOT)} {'is stale: make tables' if check else 'written'}")
+            if not check:
+                path.write_text(text)
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

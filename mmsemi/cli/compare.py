@@ -1,0 +1,223 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""``mmsemi compare``: several configs, several seeds, one table.
+
+Every run is a training of its own. Runs that have ended are not repeated and broken-off ones are
+resumed, so the command can be stopped and started again; a folder whose run had other settings is
+refused. The value of a run is that of its last validation, never the best one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import signal
+import statistics
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..errors import ConfigError
+from ..utils.config_files import parse_options, read_config
+from ..visualization.report import find_scalars, read_scalars
+from .trainings import Training, run_trainings
+
+
+@dataclass(kw_only=True)
+class Run(Training):
+    """A config with a seed; it continues where an earlier training in its folder broke off.
+
+    Attributes:
+        seed: Of the run.
+        max_iters: Its length.
+        settings: Hash of the config with its options.
+    """
+
+    seed: int
+    max_iters: int
+    settings: str = ""
+
+    @property
+    def command(self) -> list[str]:
+        """The command line of the process."""
+        is_broken_off = (self.work_dir / "last_checkpoint").is_file()
+        return [*super().command, *(["--resume"] if is_broken_off else [])]
+
+    @property
+    def has_other_settings(self) -> bool:
+        """Whether the folder holds a run that was started with another config or other options."""
+        record = self.work_dir / "settings.sha256"
+        return record.is_file() and record.read_text().strip() != self.settings
+
+    def start(self, threads: int) -> None:
+        """Start the process, and record its settings."""
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        (self.work_dir / "settings.sha256").write_text(self.settings + "\n")
+        super().start(threads)
+
+    def records(self) -> list[dict]:
+        """What the newest training of the folder has logged."""
+        path = find_scalars(self.work_dir)
+        return read_scalars(path) if path else []
+
+    def value(self, metric: str) -> float | None:
+        """The metric of the validation at the last iteration, or None before it."""
+        records = self.records()
+        values = [r[metric] for r in records if metric in r and r.get("step") == self.max_iters]
+        return values[-1] if values else None
+
+
+def max_iters(config: Config) -> int:
+    """Length of a training.
+
+    Raises:
+        ConfigError: The config trains by epochs.
+    """
+    length = (config.get("train_cfg") or {}).get("max_iters")
+    if not isinstance(length, (int, float)) or length != int(length):
+        raise ConfigError(
+            f"{config.filename} has train_cfg.max_iters={length}: only trainings by iterations compare"
+        )
+    return int(length)
+
+
+def plan_runs(args: argparse.Namespace) -> list[Run]:
+    """All runs of a command line.
+
+    Raises:
+        ConfigError: A config or option is wrong, or two configs would share a folder.
+    """
+    options = parse_options(args.cfg_options)
+    runs, names = [], {}
+    for name in dict.fromkeys(args.configs):
+        config = read_config(name, options)
+        text = json.dumps(config.to_dict(), sort_keys=True, default=str)
+        path = Path(config.filename)
+        folder = Path(args.out) / f"{path.parent.name}_{path.stem}"
+        if folder in names:
+            raise ConfigError(f"{names[folder]} and {name} would both be written to {folder}")
+        names[folder] = name
+        for seed in dict.fromkeys(args.seeds):
+            run = Run(
+                config=str(name),
+                work_dir=folder / f"seed{seed}",
+                options=[f"randomness.seed={seed}", *args.cfg_options],
+                log=folder / f"seed{seed}" / "train.log",
+                seed=seed,
+                max_iters=max_iters(config),
+                settings=hashlib.sha256(text.encode()).hexdigest(),
+            )
+            runs.append(run)
+    return runs
+
+
+def explain_failure(run: Run, metric: str) -> str:
+    """Why an ended training has no value."""
+    records = [record for record in run.records() if record.get("step") == run.max_iters]
+    if run.exit_code or not records:
+        return f"{run.work_dir} failed, see {run.log}"
+    known = sorted({key for record in records if "iter" not in record for key in record})
+    if not known:
+        return f"{run.work_dir} ended without a validation at iteration {run.max_iters}: see val_interval"
+    return f"{run.work_dir} has no metric {metric} (known: {', '.join(known)}): give --metric"
+
+
+def train_all(runs: Sequence[Run], metric: str, jobs: int, threads: int) -> list[Run]:
+    """Run what has not ended, at most ``jobs`` at a time; returns the runs that failed."""
+    failed = []
+    with closing(
+        run_trainings([run for run in runs if run.value(metric) is None], jobs, threads)
+    ) as ended:
+        for run in ended:
+            value = run.value(metric)
+            if run.exit_code or value is None:
+                failed.append(run)
+                print(explain_failure(run, metric), flush=True)
+            else:
+                print(f"{run.work_dir} {metric} {value:.2f} in {run.seconds:.0f} s", flush=True)
+    return failed
+
+
+def format_table(runs: Sequence[Run], metric: str) -> str:
+    """A Markdown table: a row a config, a column a seed, mean and deviation, gain over the first."""
+    configs = list(dict.fromkeys(run.config for run in runs))
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    values = {(run.config, run.seed): run.value(metric) for run in runs}
+    lines = [
+        f"| {metric} | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation | gain |",
+        "|---|" + "---|" * (len(seeds) + 3),
+    ]
+    baseline = None
+    for config in configs:
+        row = [values[config, seed] for seed in seeds]
+        cells = ["" if value is None else f"{value:.2f}" for value in row]
+        known = [value for value in row if value is not None]
+        mean = deviation = gain = ""
+        if len(known) == len(row):
+            average = statistics.fmean(known)
+            baseline = average if config == configs[0] else baseline
+            mean = f"{average:.2f}"
+            deviation = f"{statistics.stdev(known):.2f}" if len(known) > 1 else ""
+            if config != configs[0] and baseline is not None:
+                gain = f"{average - baseline:+.2f}"
+        lines.append(f"| {config} | {' | '.join(cells)} | {mean} | {deviation} | {gain} |")
+    return "\n".join(lines)
+
+
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train several configs with several seeds and print one table, the gain being "
+        "that over the first config. Ended runs are not repeated, broken-off ones are resumed.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("configs", nargs="+", help="the baseline first")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", default="work_dirs/compare", help="folder of all runs")
+    parser.add_argument("--metric", default="mIoU")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each training")
+    parser.add_argument("--report-only", action="store_true", help="only print the table")
+    parser.add_argument("--cfg-options", nargs="+", default=[], help="for every training")
+    args = parser.parse_args(arguments)
+    if args.jobs < 1 or args.threads < 1:
+        raise ConfigError(f"--jobs {args.jobs} --threads {args.threads}: both must be at least 1")
+    return args
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``mmsemi compare``."""
+    args = parse_args(arguments)
+    runs = plan_runs(args)
+    other = next((run.work_dir for run in runs if run.has_other_settings), None)
+    if other is not None and not args.report_only:
+        raise ConfigError(
+            f"{other} holds a run with another config or other --cfg-options: give another --out, or "
+            "remove it"
+        )
+    if other is not None:
+        print(f"note: {other} was trained with other settings than today's", file=sys.stderr)
+    # A plain kill must not leave trainings behind that write where the next call will.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        failed = [] if args.report_only else train_all(runs, args.metric, args.jobs, args.threads)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    table = format_table(runs, args.metric)
+    print(table)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "table.md").write_text(table + "\n")
+    results = [
+        dict(config=run.config, seed=run.seed, value=run.value(args.metric), command=str(run))
+        for run in runs
+    ]
+    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    return 1 if failed else 0

@@ -1,0 +1,309 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""``mmsemi demo``: a supervised baseline and CPS+CutMix on the built-in data set, and a report of both.
+
+Both runs see the same labelled images for the same number of iterations. Written below --out:
+results.json, report.html, pictures.png, and a work dir and a log file for each run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.apis import inference_model, init_model
+from mmseg.registry import DATASETS
+from PIL import Image
+from torch import nn
+
+from ..errors import ConfigError
+from ..utils.files import write_beside
+from ..visualization import report
+from .trainings import Training, run_trainings
+
+# Name of the run -> its title and config.
+RUNS = {
+    "supervised": ("supervised", "supervised/shapes_1-8"),
+    "cps_cutmix": ("CPS+CutMix", "cps/shapes_1-8"),
+}
+LOG_LINES = 20
+
+
+class RunFailed(RuntimeError):
+    """A training ended with an error, or left no result."""
+
+
+@dataclass(kw_only=True)
+class Run(Training):
+    """One training of the demo, which starts anew each time.
+
+    Attributes:
+        name: Of its folder and its entry in results.json.
+        title: Of its column in the table.
+        old_scalars: Logs of earlier trainings in the same folder.
+    """
+
+    name: str
+    title: str
+    old_scalars: Sequence[Path] = ()
+
+    def start(self, threads: int) -> None:
+        """Start the process."""
+        self.old_scalars = list(self.work_dir.glob("*/vis_data/scalars.json"))
+        self.log.unlink(missing_ok=True)
+        super().start(threads)
+
+    def records(self) -> list[dict]:
+        """What it has logged."""
+        path = report.find_scalars(self.work_dir, self.old_scalars)
+        return report.read_scalars(path) if path else []
+
+    @property
+    def dumped_config(self) -> Path:
+        """The config with all options that mmengine wrote beside the checkpoints."""
+        return self.work_dir / "shapes_1-8.py"
+
+    def checkpoint(self) -> str:
+        """Path of the checkpoint that it wrote last.
+
+        Raises:
+            RunFailed: There is none.
+        """
+        pointer = self.work_dir / "last_checkpoint"
+        if not pointer.exists():
+            raise RunFailed(f"{pointer} is missing: the training wrote no checkpoint")
+        checkpoint = Path(pointer.read_text().strip())
+        # A work dir that was moved keeps its checkpoints beside the pointer.
+        return str(checkpoint if checkpoint.exists() else self.work_dir / checkpoint.name)
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Train a supervised baseline and CPS+CutMix on the built-in data set, and report "
+        "both: results.json, report.html and pictures.png below --out.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of both trainings")
+    parser.add_argument("--out", default="work_dirs/demo", help="folder of all results")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        help="trainings at a time: 2 side by side, 1 one after the other",
+    )
+    # One thread by default: sums in another order would give other numbers on another machine.
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each training")
+    parser.add_argument("--max-iters", type=int, help="shorter trainings, to try the command")
+    parser.add_argument("--every", type=float, default=20, help="seconds between progress lines")
+    parser.add_argument("--report-only", action="store_true", help="report the runs in --out again")
+    args = parser.parse_args(arguments)
+    if args.jobs < 1 or args.threads < 1:
+        raise ConfigError(f"--jobs {args.jobs} --threads {args.threads}: both must be at least 1")
+    return args
+
+
+def make_runs(args: argparse.Namespace) -> list[Run]:
+    """The trainings of the demo, baseline first."""
+    out = Path(args.out)
+    options = [f"randomness.seed={args.seed}"]
+    if args.max_iters:
+        options += [f"train_cfg.{key}={args.max_iters}" for key in ("max_iters", "val_interval")]
+    return [
+        Run(
+            name=name,
+            title=title,
+            config=config,
+            work_dir=out / name,
+            options=options,
+            log=out / f"{name}.log",
+        )
+        for name, (title, config) in RUNS.items()
+    ]
+
+
+def train(runs: Sequence[Run], jobs: int, threads: int, every: float) -> None:
+    """Run the trainings, at most ``jobs`` at a time, and print their progress.
+
+    Raises:
+        RunFailed: One of them failed; the others are stopped. Its log's last lines are in the text.
+    """
+
+    def show(run: Run) -> None:
+        print(report.progress_line(run.title, run.records(), max_iters(run)), flush=True)
+
+    with closing(run_trainings(runs, jobs, threads, show, every)) as ended:
+        for run in ended:
+            if run.exit_code:
+                lines = run.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+                raise RunFailed(
+                    f"the {run.title} training failed with exit code {run.exit_code}, last lines of "
+                    f"{run.log}:\n" + "\n".join(lines)
+                )
+            line = report.progress_line(run.title, run.records(), max_iters(run))
+            print(f"{line}, done in {run.seconds:.0f} s", flush=True)
+
+
+def max_iters(run: Run) -> int | None:
+    """Length of a training, or None while its config is not written."""
+    try:  # the training may be writing the file right now
+        config = Config.fromfile(run.dumped_config, import_custom_modules=False)
+        return int(config.train_cfg.max_iters)
+    except Exception:
+        return None
+
+
+def predict(model: nn.Module, path: str) -> np.ndarray:
+    """Predicted label map (H, W) uint8 of an image file."""
+    result = inference_model(model, path)
+    return result.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Label map (H, W) uint8 of a grey or palette PNG."""
+    return np.array(Image.open(path))
+
+
+def evaluate(
+    model: nn.Module, files: Sequence[tuple[str, str]], classes: Sequence[str]
+) -> dict[str, float]:
+    """IoU of every class and their mean ('mIoU'), in percent.
+
+    Args:
+        model: That predicts.
+        files: Pairs of image and mask.
+        classes: Their names.
+    """
+    confusion = sum(
+        report.count_confusion(read_mask(mask), predict(model, image), len(classes))
+        for image, mask in files
+    )
+    iou = report.class_iou(confusion)
+    return {**dict(zip(classes, iou.tolist(), strict=True)), "mIoU": float(np.nanmean(iou))}
+
+
+def draw_pictures(
+    models: dict[str, nn.Module],
+    val_files: Sequence[tuple[str, str]],
+    unlabeled_files: Sequence[tuple[str, str]],
+    palette: Sequence[Sequence[int]],
+) -> np.ndarray:
+    """Picture grid: validation images, then unlabelled training images with their pseudo-labels."""
+    supervised, cps = models.values()
+    rows = []
+    for number, (image, mask) in enumerate([*val_files, *unlabeled_files]):
+        maps = [read_mask(mask), predict(supervised, image), predict(cps, image)]
+        if number >= len(val_files):
+            with cps.predicting_on(1):  # the second network labels what the first one learns from
+                maps.append(predict(cps, image))
+        row = [cv2.imread(image)[..., ::-1], *(report.colorize(one, palette) for one in maps)]
+        rows.append([*row, None] if number < len(val_files) else row)
+    return report.picture_grid(rows, ["image", "truth", *models, "pseudo-label"])
+
+
+def unlabeled_pairs(config: Config, count: int) -> list[tuple[str, str]]:
+    """Some unlabelled training images, with the masks that training never opens."""
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    labeled = config.train_dataloader.dataset.labeled
+    root, prefix = Path(labeled.data_root), labeled.get("data_prefix") or {}
+    images = root / prefix.get("img_path", "JPEGImages")
+    masks = root / prefix.get("seg_map_path", "SegmentationClass")
+    names = dataset.unlabeled_ids[:count]
+    return [(str(images / f"{name}.jpg"), str(masks / f"{name}.png")) for name in names]
+
+
+def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
+    """Evaluate the last checkpoints, print the table, write the results, pictures and the page.
+
+    Raises:
+        RunFailed: A run left no checkpoint or no logged mIoU.
+    """
+    init_default_scope("mmseg")
+    columns, models, losses, scores, results = {}, {}, {}, {}, {}
+    for run in runs:
+        records = run.records()
+        logged = report.last_value(records, "mIoU")
+        if logged is None:
+            raise RunFailed(f"no mIoU in the log of the {run.title} training in {run.work_dir}")
+        config = Config.fromfile(run.dumped_config)
+        model = models[run.title] = init_model(config, run.checkpoint(), device="cpu")
+        val_set = {**config.val_dataloader.dataset, "pipeline": [], "lazy_init": False}
+        dataset = DATASETS.build(val_set)
+        infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+        files = [(info["img_path"], info["seg_map_path"]) for info in infos]
+        column = columns[run.title] = evaluate(model, files, dataset.metainfo["classes"])
+        if abs(column["mIoU"] - logged) > 0.1:  # the log rounds to two digits
+            print(
+                f"warning: {run.title}: the log says mIoU {logged:.2f}, the last checkpoint gives "
+                f"{column['mIoU']:.2f}; reported is the checkpoint",
+                flush=True,
+            )
+        losses[run.title] = report.series(records, "loss")
+        scores[run.title] = report.series(records, "mIoU")
+        rounded = {name: round(value, 2) for name, value in column.items()}
+        results[run.name] = {
+            "mIoU": rounded.pop("mIoU"),
+            "iou": rounded,
+            "iterations": int(config.train_cfg.max_iters),
+            "command": str(run),
+        }
+    print(report.result_table(columns), flush=True)
+    results["seed"] = seed
+
+    pairs = unlabeled_pairs(config, 4)
+    png = report.encode_png(draw_pictures(models, files[:5], pairs, dataset.metainfo["palette"]))
+    _write(out / "pictures.png", png)
+    points = max((len(steps) for steps, _ in losses.values()), default=0)
+    loss_curves = report.plot_curves(losses, "loss", smooth=max(1, points // 40))
+    pictures = [
+        ("mIoU on the validation images", report.plot_curves(scores, "mIoU (%)")),
+        ("Training loss (the loss of CPS has an unsupervised term)", loss_curves),
+        ("Validation images; below them unlabelled training images with their pseudo-label", png),
+    ]
+    gain = results["cps_cutmix"]["mIoU"] - results["supervised"]["mIoU"]
+    intro = (
+        f"Seed {seed}, the same labelled images and {results['supervised']['iterations']} "
+        f"iterations for both. With the unlabelled images, CPS+CutMix is {gain:+.2f} mIoU points "
+        "from the supervised baseline. Values are IoU in percent at the last checkpoint. The "
+        "pseudo-label is what the second network of CPS predicts for an unlabelled image and the "
+        "first one learns from."
+    )
+    page = report.html_report("mmsemi demo", intro, columns, pictures, [str(run) for run in runs])
+    _write(out / "report.html", page.encode())
+    # Last, so that a results.json means a complete report.
+    _write(out / "results.json", (json.dumps(results, indent=2) + "\n").encode())
+    return results
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_beside(path, lambda file: file.write(content))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line of ``mmsemi demo``."""
+    args = parse_args(arguments)
+    out, started = Path(args.out), time.perf_counter()
+    runs = make_runs(args)
+    try:
+        if not args.report_only:
+            # An old result must not outlive a failure.
+            (out / "results.json").unlink(missing_ok=True)
+            train(runs, args.jobs, args.threads, args.every)
+        make_report(runs, args.seed, out)
+    except RunFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    minutes = (time.perf_counter() - started) / 60
+    results = ", ".join(str(out / name) for name in ("report.html", "pictures.png", "results.json"))
+    print(f"{results} ({minutes:.1f} min)")
+    return 0

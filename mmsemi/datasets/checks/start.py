@@ -1,0 +1,113 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The rules that are cheap enough for the start of every training."""
+
+from __future__ import annotations
+
+import logging
+import os.path as osp
+from collections import defaultdict
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from ...errors import DataError
+from ..semi_dataset import SemiDataset
+from ..sources import Source, leaves, unwrap
+from .rules import judge
+from .scan import content_hash, scan_mask
+from .survey import Found, Survey
+
+# Masks that the search for missing classes reads at most; it stops at once when none is missing.
+MAX_MASKS = 2000
+_MISSING = ("image-missing", "mask-missing", "list-unknown-id")
+_LEVELS = dict(warning=logging.WARNING, info=logging.INFO)
+
+
+def check_at_start(train_dataset: Dataset, val_dataset: Dataset | None = None) -> None:
+    """Refuse data that a training must not start with, and log what is most likely not meant.
+
+    Names of files are compared, and almost none is opened: labelled masks until each class was seen
+    (in the main process), and images that share name and size with a validation image.
+
+    Args:
+        train_dataset: Checked if it is a :class:`~mmsemi.datasets.SemiDataset`.
+        val_dataset: A stock data set, if the run validates.
+
+    Raises:
+        DataError: A rule finds an error; the message is the first one's. ``max_unreadable`` of the
+            training set allows missing files.
+    """
+    train = unwrap(train_dataset)
+    if not isinstance(train, SemiDataset):
+        return
+    sources = list(train.sources.values())
+    if val_dataset is not None and _lists_images(val_dataset):
+        sources.append(Source.of_stock("val", val_dataset))
+    survey = Survey(sources, hidden_masks=train.hidden_masks())
+    survey.contents = hash_namesakes(survey)
+    if is_main_process():
+        survey.found = read_until_all_classes(survey)
+
+    findings = judge(survey, ("names", "few"))
+    missing = [one for one in findings if one.code in _MISSING and one.source in train.sources]
+    if sum(one.count for one in missing) <= train.max_unreadable:
+        for one in missing:
+            one.severity = "warning"
+    errors = [one for one in findings if one.severity == "error"]
+    if errors:
+        allowed = (
+            f" (train_dataloader.dataset.max_unreadable={train.max_unreadable} skips so many)"
+            if errors[0] in missing
+            else ""
+        )
+        more = f"; {len(errors) - 1} more: mmsemi check-dataset" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0].line}{allowed}{more}")
+    for one in findings:
+        print_log(one.line, "current", _LEVELS[one.severity])
+
+
+def _lists_images(dataset: Dataset) -> bool:
+    """Whether a data set says where its images are."""
+    return all(
+        hasattr(leaf, "get_data_info") and len(leaf) and "img_path" in leaf.get_data_info(0)
+        for leaf in leaves(dataset)
+    )
+
+
+def hash_namesakes(survey: Survey) -> dict[str, str]:
+    """Hashes of the training and held-out images that share name and size; no other is read.
+
+    So a copied validation image is found, and equal numbering in different folders is not mistaken
+    for one.
+    """
+    namesakes: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for source in survey.sources:
+        for path in source.img_paths:
+            namesakes[osp.basename(path)][source.role != "train"].append(path)
+    hashes = {}
+    for train, held_out in namesakes.values():
+        if train and held_out:
+            sizes = {p: osp.getsize(p) for p in (*train, *held_out) if osp.isfile(p)}
+            shared = {sizes.get(p) for p in train} & {sizes.get(p) for p in held_out}
+            for path, size in sizes.items():
+                if size in shared:
+                    hashes[path] = content_hash(Path(path).read_bytes())
+    return hashes
+
+
+def read_until_all_classes(survey: Survey) -> Found:
+    """Masks of the training sources, until each class has a pixel or :data:`MAX_MASKS` were read."""
+    found: dict = {}
+    train = [s for s in survey.sources if s.role == "train" and s.pool != "labeled" and s.masks]
+    absent = set(range(len(train[0].classes))) if train else set()
+    for source in (source for source in train if source.classes == train[0].classes):
+        items = [item for item in source.items if item.mask_path and item.part.has_plain_masks]
+        for item in items[:: max(1, -(-len(items) // MAX_MASKS))]:
+            if not absent:
+                return found
+            mask = scan_mask(item.mask_path, item.part.backend_args)
+            found["mask", item.mask_path] = mask
+            absent -= {int(item.part.label_table[v]) for v in mask.histogram if 0 <= v < 256}
+    return found

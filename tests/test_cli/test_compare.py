@@ -1,0 +1,139 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""``mmsemi compare``: what is run, what is resumed, and the table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmsemi.cli import compare
+from mmsemi.cli.compare import Run, explain_failure, format_table, main
+from mmsemi.errors import ConfigError
+
+CONFIGS = [
+    "configs/supervised/shapes_1-8.py",
+    "configs/fixmatch/shapes_1-8.py",
+]
+LENGTH = 1200
+
+
+def end(run: Run, value: float, step: int | None = None) -> None:
+    """Leave what a training leaves."""
+    folder = run.work_dir / "20260101_000000" / "vis_data"
+    folder.mkdir(parents=True)
+    step = LENGTH if step is None else step
+    (folder / "scalars.json").write_text(json.dumps(dict(mIoU=value, step=step)) + "\n")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Run]:
+    return [
+        Run(
+            config=config,
+            seed=seed,
+            work_dir=(
+                folder := tmp_path / f"{Path(config).parent.name}_shapes_1-8" / f"seed{seed}"
+            ),
+            options=[],
+            log=folder / "train.log",
+            max_iters=LENGTH,
+        )
+        for config in CONFIGS
+        for seed in (0, 1)
+    ]
+
+
+def test_the_table_has_mean_deviation_and_gain(runs):
+    for run, value in zip(runs, (50.0, 52.0, 53.0, 57.0)):
+        end(run, value)
+    lines = format_table(runs, "mIoU").splitlines()
+    assert lines[2].split("|")[2:6] == [" 50.00 ", " 52.00 ", " 51.00 ", " 1.41 "]
+    assert lines[3].split("|")[4:7] == [" 55.00 ", " 2.83 ", " +4.00 "]
+
+
+def test_only_the_last_validation_counts(runs):
+    end(runs[0], 99.0, step=LENGTH - 240)
+    assert runs[0].value("mIoU") is None
+    row = format_table(runs[:1], "mIoU").splitlines()[2]
+    assert "99" not in row
+
+
+def test_a_broken_off_run_is_resumed_and_an_ended_one_is_not_repeated(runs, monkeypatch):
+    assert "--resume" not in runs[1].command
+    end(runs[0], 50.0)
+    runs[1].work_dir.mkdir(parents=True)
+    (runs[1].work_dir / "last_checkpoint").write_text("iter_240.pth")
+    assert "--resume" in runs[1].command
+    started = []
+
+    class Train(Run):
+        @property
+        def command(self):
+            if self.seed not in started:
+                started.append(self.seed)
+                end(self, 51.0)
+            return [sys.executable, "-c", "pass"]
+
+    pair = [Train(**vars(run)) for run in runs[:2]]
+    assert compare.train_all(pair, "mIoU", jobs=2, threads=1) == []
+    assert started == [1]
+
+
+def test_a_failed_training_is_named_and_fails_the_tool(tmp_path, monkeypatch, capsys):
+    command = property(lambda run: [sys.executable, "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(Run, "command", command)
+    assert main([CONFIGS[0], "--seeds", "7", "--out", str(tmp_path)]) == 1
+    assert f"{tmp_path / 'supervised_shapes_1-8' / 'seed7'} failed" in capsys.readouterr().out
+
+
+def test_a_run_with_other_settings_is_not_taken_for_this_one(tmp_path, monkeypatch, capsys):
+    command = property(lambda run: [sys.executable, "-c", "pass"])
+    monkeypatch.setattr(Run, "command", command)
+    base = [CONFIGS[0], "--seeds", "7", "--out", str(tmp_path)]
+    option = ["--cfg-options", "train_cfg.max_iters=9"]
+    assert main([*base, *option]) == 1  # the command trains nothing, but leaves its settings
+    assert main([*base, *option]) == 1
+    with pytest.raises(ConfigError, match="seed7"):
+        main(base)
+    assert main([*base, "--report-only"]) == 0
+    assert "other settings than today's" in capsys.readouterr().err
+
+
+def test_why_a_finished_training_has_no_value(runs):
+    run = runs[0]
+    assert str(run.log) in explain_failure(run, "mIoU")
+    end(run, 50.0)
+    assert "IoU" in explain_failure(run, "IoU") and "mIoU, step" in explain_failure(run, "IoU")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        (["--jobs", "0"], "--jobs 0"),
+        (["--cfg-options", "train_cfg.max_iters"], "train_cfg.max_iters"),
+        (["--cfg-options", "train_cfgs.max_iters=1"], "'train_cfgs'"),
+        (["--cfg-options", "train_cfg.max_iters=many"], "train_cfg.max_iters=many"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_runs(tmp_path, arguments, culprit):
+    with pytest.raises(ConfigError, match=culprit):
+        main([CONFIGS[0], "--out", str(tmp_path / "new"), *arguments])
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_recorded_command_starts_anew(tmp_path):
+    folder = tmp_path / "supervised_shapes_1-8" / "seed7"
+    folder.mkdir(parents=True)
+    (folder / "last_checkpoint").touch()
+    assert main([CONFIGS[0], "--seeds", "7", "--out", str(tmp_path), "--report-only"]) == 0
+    command = json.loads((tmp_path / "results.json").read_text())[0]["command"]
+    assert command.startswith(f"mmsemi train {CONFIGS[0]} ") and "--resume" not in command
+
+
+def test_report_only_starts_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "train_all", lambda *_: pytest.fail("started a training"))
+    assert main([*CONFIGS, "--out", str(tmp_path), "--report-only"]) == 0
+    assert (tmp_path / "table.md").read_text().strip() in capsys.readouterr().out
