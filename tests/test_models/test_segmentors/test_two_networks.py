@@ -133,7 +133,8 @@ def test_a_plain_checkpoint_fills_what_fits(build, segformer):
     assert "decode_head.conv_seg.weight" in common and len(common) < len(before) / 2
     for key, value in first.items():
         assert torch.equal(value, plain[key] if key in common else before[key]), key
-    assert model.loaded == {0: (len(common), len(before)), 1: (len(plain), len(plain))}
+    counts = (len(common), len(before)), (len(plain), len(plain))
+    assert model.loaded == dict(zip(("branches.0", "branches.1"), counts))
 
 
 def test_a_checkpoint_that_fits_one_of_them_alone_is_taken(build, segmentor_config):
@@ -149,7 +150,8 @@ def test_a_checkpoint_that_fits_one_of_them_alone_is_taken(build, segmentor_conf
     for key, value in model.branches[0].state_dict().items():
         assert key == same or torch.equal(value, plain[key]), key
     counters = [key for key, value in plain.items() if value.ndim == 0]
-    assert model.loaded == {0: (len(plain) - 1, len(plain)), 1: (len(counters), len(plain))}
+    counts = (len(plain) - 1, len(plain)), (len(counters), len(plain))
+    assert model.loaded == dict(zip(("branches.0", "branches.1"), counts))
     with pytest.raises(CheckpointError, match=r"CPS.*conv1.*\(7, 3, 7, 7\)"):
         third = {k: v.new_zeros(7, *v.shape[1:]) if v.ndim else v for k, v in plain.items()}
         load_state_dict(build(segmentor2=wide), third, strict=False)
