@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmengine.logging import print_log
 from torch import nn
@@ -45,20 +45,20 @@ def spread_checkpoint(
             f"model has {_some(first + key for key in shapes[first])}"
         )
     present = [name for name in nets if name in found]
+    absent = [name for name in nets if name not in found]
     source = next(iter(found))
-    for name, own in shapes.items():
-        where = prefix + (name if name in found else source)
-        _refuse_other_shapes(state_dict, where, own, method)
-    if len(present) == len(nets):
+    for name in present:
+        _refuse_other_shapes(state_dict, prefix + name, [shapes[name]], method)
+    if not absent:
         return
+    _refuse_other_shapes(state_dict, prefix + source, [shapes[name] for name in absent], method)
     values = {key: state_dict[prefix + source + key] for key in found[source]}
     if not present:
         for key in values:
             del state_dict[prefix + source + key]
-    for name in nets:
-        if name not in present:
-            fitting = {key: value for key, value in values.items() if key in shapes[name]}
-            state_dict.update({prefix + name + key: value for key, value in fitting.items()})
+    for name in absent:
+        fitting = {key: value for key, value in values.items() if key in shapes[name]}
+        state_dict.update({prefix + name + key: value for key, value in fitting.items()})
     print_log(
         f"checkpoint entries '{prefix}{source}*' loaded into "
         f"{', '.join(prefix + name for name in nets)} ({len(values)} of {len(shapes[first])} entries)",
@@ -78,19 +78,20 @@ def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int,
 
 
 def _refuse_other_shapes(
-    state_dict: dict, where: str, shapes: dict[str, tuple[int, ...]], method: str
+    state_dict: dict, where: str, shapes: Sequence[dict[str, tuple[int, ...]]], method: str
 ) -> None:
-    """A checkpoint of another width or depth would leave every weight random."""
+    """A checkpoint of another width or depth would leave every weight of all these networks random."""
     pairs = [
-        (key, tuple(state_dict[where + key].shape))
-        for key in shapes
-        if where + key in state_dict and shapes[key]  # a counter has the same shape, (), everywhere
+        (key, tuple(state_dict[where + key].shape), shape)
+        for net in shapes
+        for key, shape in net.items()
+        if where + key in state_dict and shape  # a counter has the same shape, (), everywhere
     ]
-    if pairs and not any(shape == shapes[key] for key, shape in pairs):
-        key, shape = pairs[0]
+    if pairs and not any(found == wanted for _, found, wanted in pairs):
+        key, found, wanted = pairs[0]
         raise CheckpointError(
-            f"the checkpoint fits no parameter of {method}: '{key}' is {shape} in the checkpoint "
-            f"and {shapes[key]} in the model; is it of another config?"
+            f"the checkpoint fits no parameter of {method}: '{key}' is {found} in the checkpoint "
+            f"and {wanted} in the model; is it of another config?"
         )
 
 
