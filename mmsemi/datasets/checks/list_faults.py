@@ -87,7 +87,9 @@ def _in_both(first: str, second: str) -> list[str]:
         names = read_id_list(second)
     except (OSError, ValueError):  # which other rules report
         return []
-    return sorted(n for n in names if any(same_path(n, o) for o in by_name.get(canonical_id(n), ())))
+    return sorted(
+        n for n in names if any(same_path(n, o) for o in by_name.get(canonical_id(n), ()))
+    )
 
 
 # --- Folders --------------------------------------------------------------------------------------

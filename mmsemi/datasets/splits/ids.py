@@ -57,7 +57,9 @@ def name_in_line(line: str) -> str:
     if column:
         return column[1]
     words = line.split(" ")
-    first, second = (" ".join(half) for half in (words[: len(words) // 2], words[len(words) // 2 :]))
+    first, second = (
+        " ".join(half) for half in (words[: len(words) // 2], words[len(words) // 2 :])
+    )
     return first if canonical_id(first) == canonical_id(second) else line
 
 
@@ -107,8 +109,8 @@ def same_path(first: str, second: str) -> bool:
 def match_ids(lines: Ids, ids: Ids, source: str) -> list[str]:
     """Find each line of a list among a data set's ids, or among the paths of files.
 
-    They are compared by canonical id; where that is not unique, by folders, then by suffix. A line may
-    have more folders than the id, as an absolute path has, or fewer.
+    They are compared by canonical id; where that is not unique, by folders and suffix. A line may have
+    more folders than the id, as an absolute path has, or fewer.
 
     Raises:
         DataError: A line matches no image, or several, or two lines match the same one.
@@ -121,9 +123,9 @@ def match_ids(lines: Ids, ids: Ids, source: str) -> list[str]:
         found = by_name.get(canonical_id(line), [])
         if len(found) > 1:
             found = [item for item in found if same_path(line, item)]
-        if len(found) > 1:
-            suffix = line[len(without_suffix(line)) :]
-            found = [item for item in found if suffix and item.endswith(suffix)] or found
+        for test in (without_suffix, str):  # an equal path goes before one that only ends so
+            if len(found) > 1:
+                found = [item for item in found if test(item) == test(line)] or found
         if len(found) != 1:
             problem = "matches several images" if found else "is not in the data set"
             raise DataError(
