@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
+
 from mmsemi.cli import run
 from mmsemi.utils.config_files import CfgOptions, read_config
 

@@ -87,6 +87,8 @@ class MethodTester:
         optim_wrapper: Keys added to ``optim_wrapper``: the constructor, and the optimisers of parts
             of the model besides the networks.
         golden_std: Deviation of the classifier's weights of the golden curve.
+        golden_compared: Its iterations that are compared; later ones of some methods amplify the last
+            bits, in which CPUs differ.
     """
 
     name = ""
@@ -97,6 +99,7 @@ class MethodTester:
     unsup_losses: tuple[str, ...] = ()
     optim_wrapper: dict = {}
     golden_std = 1.0
+    golden_compared = GOLDEN_ITERATIONS
 
     @property
     def parts(self) -> list[str]:
@@ -314,7 +317,7 @@ class MethodTester:
             path.write_text(text + "\n")
         stored = json.loads(path.read_text())["losses"]
         assert len(got) == len(stored) == GOLDEN_ITERATIONS
-        for iteration, (ours, golden) in enumerate(zip(got, stored)):
+        for iteration, (ours, golden) in enumerate(zip(got[: self.golden_compared], stored)):
             assert ours == pytest.approx(golden, GOLDEN_RTOL, 1e-6), f"iteration {iteration}"
         for key in self.unsup_losses:
             assert max(losses[key] for losses in stored) > 0.01, key

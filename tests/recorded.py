@@ -99,7 +99,11 @@ def make_images(
 
 
 def make_recorded(
-    pairing: str | None = None, views: int = 1, strong: bool = True, gt: bool = False
+    pairing: str | None = None,
+    views: int = 1,
+    strong: bool = True,
+    gt: bool = False,
+    size: int = SIZE,
 ) -> Recorded:
     """2 labelled and 4 unlabelled images.
 
@@ -110,19 +114,20 @@ def make_recorded(
         views: Student views.
         strong: Whether the student views have other pixels than the weak ones.
         gt: Whether a source ``gt`` of three images, with another range of values, is there too.
+        size: Height and width.
     """
     generator = torch.Generator().manual_seed(1)
 
     def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, SIZE, SIZE, generator=generator, dtype=torch.float64)
+        return torch.randn(*shape, size, size, generator=generator, dtype=torch.float64)
 
     def classes(count: int) -> Tensor:
-        return torch.randint(0, NUM_CLASSES, (count, SIZE, SIZE), generator=generator)
+        return torch.randint(0, NUM_CLASSES, (count, size, size), generator=generator)
 
     labels = classes(2)
     labels[:, :3] = 255
     weak = noise(4, 3)
-    valid = torch.ones(4, SIZE, SIZE, dtype=torch.bool)
+    valid = torch.ones(4, size, size, dtype=torch.bool)
     valid[1, -4:] = False
     valid[2, :, -6:] = False
     students = [weak + 0.5 * noise(4, 3) if strong else weak for _ in range(views)]
@@ -134,14 +139,14 @@ def make_recorded(
             "reverse": ([0, 1, 2, 3], [3, 2, 1, 0]),
         }[pairing]
         for view in range(views):
-            mask = torch.zeros(len(first), 1, SIZE, SIZE, dtype=torch.bool)
+            mask = torch.zeros(len(first), 1, size, size, dtype=torch.bool)
             for i in range(len(first)):
                 mask[i, :, 2 + i : 9 + i + view, 3 * view : 12 - i] = True
             recipes.append(MixRecipe(torch.tensor(first), [Paste(mask, torch.tensor(second))]))
     batch = SemiBatch(make_images(noise(2, 3), labels), make_images(weak, valid=valid))
     if gt:
         truth = classes(3)
-        truth[0, SIZE // 2 :] = 255
+        truth[0, size // 2 :] = 255
         batch.sources["gt"] = make_images(0.3 * noise(3, 3), truth)
     return Recorded(batch, students, recipes)
 

@@ -42,7 +42,7 @@ from .checkpoint import (
     read_stored_config,
     select_weights,
 )
-from .config import import_names, import_user_modules, plain_config
+from .config import import_names, import_user_modules, of_network, plain_config
 
 __all__ = ["CONFIG_FILE", "ONNX_FILE", "WEIGHTS_FILE", "Exported", "export_segmentor"]
 
@@ -126,7 +126,7 @@ def export_segmentor(
     import_user_modules(config)
     name = choose_network(net, semi_model, prefixes, source)
 
-    plain, own_parts, notes = plain_config(config)
+    plain, own_parts, notes = plain_config(config, name)
     state_dict = select_weights(checkpoint["state_dict"], prefixes[name])
     model = build_plain(plain["model"], state_dict, f"network '{name}' of {source}")
     meta = plain_meta(checkpoint.get("meta", {}), config)
@@ -142,7 +142,7 @@ def export_segmentor(
         (staging / CONFIG_FILE).write_text(header + meta["cfg"], encoding="utf-8")
         torch.save(dict(meta=meta, state_dict=state_dict), staging / WEIGHTS_FILE)
         if onnx:
-            shape = shape or natural_shape(semi_model)
+            shape = shape or natural_shape(of_network(semi_model, name))
             preprocessor = plain["model"].get("data_preprocessor") or {}
             classes = meta["dataset_meta"].get("classes")
             result.onnx = write_onnx(model, staging / ONNX_FILE, shape, preprocessor, classes)

@@ -56,8 +56,24 @@ def import_names(config: dict) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def plain_config(config: dict) -> tuple[dict[str, Any], list[str], list[str]]:
+def of_network(semi_model: dict, net: str | None) -> dict:
+    """The config of a model whose ``segmentor`` is the network ``net``, which may be ``segmentor2``."""
+    first, second = semi_model["segmentor"], semi_model.get("segmentor2")
+    if net != "1" or second is None:
+        return semi_model
+    test_cfg = second.get("test_cfg") or semi_model.get("test_cfg") or first.get("test_cfg")
+    segmentor = {**second, "data_preprocessor": first.get("data_preprocessor")}
+    return {**semi_model, "segmentor": segmentor, "test_cfg": test_cfg}
+
+
+def plain_config(
+    config: dict, net: str | None = None
+) -> tuple[dict[str, Any], list[str], list[str]]:
     """The config of a plain mmseg model that predicts and tests like the semi-supervised one.
+
+    Args:
+        config: The training config.
+        net: Name of the network; None is the first one.
 
     Returns:
         The config, the names of the network's own parts, and notes for the user.
@@ -65,7 +81,7 @@ def plain_config(config: dict) -> tuple[dict[str, Any], list[str], list[str]]:
     config = config.to_dict() if isinstance(config, Config) else copy.deepcopy(dict(config))
     plain = {key: config[key] for key in _KEPT_KEYS if config.get(key) is not None}
     plain.setdefault("default_scope", "mmseg")
-    plain["model"] = plain_model(config["model"])
+    plain["model"] = plain_model(of_network(config["model"], net))
     for part in ("dataloader", "evaluator"):
         if f"test_{part}" not in plain and config.get(f"val_{part}") is not None:
             plain[f"test_{part}"] = copy.deepcopy(config[f"val_{part}"])

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..models.segmentors.network import forward_network
+from ..models.forward import forward
 
 TOLERANCE = 1e-4
 
@@ -41,8 +41,8 @@ class Logits(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, C, H, W) of normalised images (N, 3, H, W)."""
-        return forward_network(self.net, images).logits_NCHW
+        """Logits (N, C, H, W) of normalised images (N, 3, H, W); two classes of a binary head."""
+        return forward(self.net, images).logits_NCHW
 
 
 class TraceablePool(nn.Module):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmengine.logging import print_log
 from torch import nn
@@ -16,7 +16,7 @@ _FOREIGN_PREFIXES = ("student.", "teacher.module.", "branches.0.", "")
 
 def spread_checkpoint(
     state_dict: dict, prefix: str, nets: Mapping[str, nn.Module], method: str
-) -> list[str]:
+) -> None:
     """Fill the networks that a checkpoint lacks from one that it has, in place.
 
     Args:
@@ -24,9 +24,6 @@ def spread_checkpoint(
         prefix: Prefix of the model in it.
         nets: The model's networks by their prefix, e.g. ``'student.'``.
         method: The model's class name, for messages.
-
-    Returns:
-        Prefixes of the networks that the checkpoint had.
 
     Raises:
         CheckpointError: No entry matches a parameter, by name or by shape.
@@ -48,26 +45,25 @@ def spread_checkpoint(
             f"model has {_some(first + key for key in shapes[first])}"
         )
     present = [name for name in nets if name in found]
+    absent = [name for name in nets if name not in found]
     source = next(iter(found))
-    for name, own in shapes.items():
-        where = prefix + (name if name in found else source)
-        _refuse_other_shapes(state_dict, where, own, method)
-    if len(present) == len(nets):
-        return present
+    for name in present:
+        _refuse_other_shapes(state_dict, prefix + name, [shapes[name]], method)
+    if not absent:
+        return
+    _refuse_other_shapes(state_dict, prefix + source, [shapes[name] for name in absent], method)
     values = {key: state_dict[prefix + source + key] for key in found[source]}
     if not present:
         for key in values:
             del state_dict[prefix + source + key]
-    for name in nets:
-        if name not in present:
-            fitting = {key: value for key, value in values.items() if key in shapes[name]}
-            state_dict.update({prefix + name + key: value for key, value in fitting.items()})
+    for name in absent:
+        fitting = {key: value for key, value in values.items() if key in shapes[name]}
+        state_dict.update({prefix + name + key: value for key, value in fitting.items()})
     print_log(
         f"checkpoint entries '{prefix}{source}*' loaded into "
         f"{', '.join(prefix + name for name in nets)} ({len(values)} of {len(shapes[first])} entries)",
         "current",
     )
-    return present
 
 
 def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int, int]:
@@ -82,19 +78,20 @@ def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int,
 
 
 def _refuse_other_shapes(
-    state_dict: dict, where: str, shapes: dict[str, tuple[int, ...]], method: str
+    state_dict: dict, where: str, shapes: Sequence[dict[str, tuple[int, ...]]], method: str
 ) -> None:
-    """A checkpoint of another width or depth would leave every weight random."""
+    """A checkpoint of another width or depth would leave every weight of all these networks random."""
     pairs = [
-        (key, tuple(state_dict[where + key].shape))
-        for key in shapes
-        if where + key in state_dict and shapes[key]  # a counter has the same shape, (), everywhere
+        (key, tuple(state_dict[where + key].shape), shape)
+        for net in shapes
+        for key, shape in net.items()
+        if where + key in state_dict and shape  # a counter has the same shape, (), everywhere
     ]
-    if pairs and not any(shape == shapes[key] for key, shape in pairs):
-        key, shape = pairs[0]
+    if pairs and not any(found == wanted for _, found, wanted in pairs):
+        key, found, wanted = pairs[0]
         raise CheckpointError(
-            f"the checkpoint fits no parameter of {method}: '{key}' is {shape} in the checkpoint "
-            f"and {shapes[key]} in the model; is it of another config?"
+            f"the checkpoint fits no parameter of {method}: '{key}' is {found} in the checkpoint "
+            f"and {wanted} in the model; is it of another config?"
         )
 
 

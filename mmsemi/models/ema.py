@@ -55,6 +55,13 @@ class EMATeacher(nn.Module):
         when: str = "after",
     ) -> None:
         super().__init__()
+        choices = dict(
+            buffers=("copy", "ema", "keep"), mode=("eval", "train"), when=("after", "mid")
+        )
+        for name, value in dict(buffers=buffers, mode=mode, when=when).items():
+            if value not in choices[name]:
+                legal = ", ".join(map(repr, choices[name]))
+                raise ConfigError(f"the teacher's {name}={value!r} is none of {legal}")
         if not 0 < momentum <= 1:
             raise ConfigError(
                 f"momentum={momentum} must lie in (0, 1]: it is the weight of the new value, 1 - decay"
@@ -83,7 +90,7 @@ class EMATeacher(nn.Module):
         self._num_steps = 0
         self.is_started = False
         self.is_due = False
-        #: Whether a checkpoint brought the teacher's own weights.
+        #: Whether a checkpoint brought the teacher's own weights, with their step.
         self.is_loaded = False
         if mode == "eval":
             self.module.eval()
@@ -143,8 +150,12 @@ class EMATeacher(nn.Module):
         self._averaged.lerp(weight)
         self._copied.copy()
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        self.is_loaded = f"{prefix}steps" in state_dict
+        state_dict.setdefault(f"{prefix}steps", self.steps.new_zeros(()))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
         self._num_steps = int(self.steps)
 
 

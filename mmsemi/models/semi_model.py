@@ -145,16 +145,13 @@ class SemiModel:
     def _adapt_state_dict(self, state_dict: dict, prefix: str, *_: Any) -> None:
         """Spread a plain checkpoint, or one of another method, over every network."""
         nets = self._prefixes()
-        present = spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
+        spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
         self.loaded = {
             key.removesuffix(".").removesuffix(".module"): count_loaded(
                 state_dict, prefix + key, net
             )
             for key, net in nets.items()
         }
-        if self.has_teacher:
-            self.teacher.is_loaded = "teacher.module." in present
-            state_dict.setdefault(f"{prefix}teacher.steps", self.teacher.steps.new_zeros(()))
 
     # ---------------------------------------------------------------- training
 

@@ -93,7 +93,9 @@ class MethodSettings:
         Raises:
             ConfigError: Always.
         """
-        raise ConfigError(f"{self._method}.{name}={getattr(self, name)!r}: {reason}")
+        value = getattr(self, name)
+        shown = f"dict(type={value.get('type')!r}, ...)" if isinstance(value, dict) else repr(value)
+        raise ConfigError(f"{self._method}.{name}={shown}: {reason}")
 
     def refuse_unused(self, *names: str, reason: str) -> None:
         """Refuse settings that are given another value than their default although nothing reads them.

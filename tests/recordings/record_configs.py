@@ -72,9 +72,12 @@ def read_settings(model: nn.Module) -> dict[str, Any]:
             field.name: getattr(model.settings, field.name)
             for field in dataclasses.fields(model.settings)
         }
-        views = {"num_views": 1, "predict_on": None}
-        for name in ("strong", "mix", *views):
-            views[name] = settings.pop(name, getattr(model, name, views.get(name)))
+        views = {"strong": None, "mix": None, "num_views": 1, "predict_on": model.predict_on}
+        for name in views:
+            settings.pop(name, None)
+        for name in ("strong", "mix"):
+            views[name] = getattr(model, name, None)
+        views["num_views"] = getattr(model.settings, "num_views", 1)
     else:
         settings = dict(model.semi_train_cfg)
         if "partner_mode" in settings:
@@ -108,11 +111,17 @@ def read_teacher(runner: Runner) -> dict[str, Any] | None:
     hooks = [hook for hook in runner.hooks if type(hook).__name__ == "MeanTeacherHook"]
     if not hooks:
         return None
-    rooms = [hooks[0], getattr(runner.model, "teacher", None)]
-    return {
-        key: next((getattr(room, key) for room in rooms if hasattr(room, key)), None)
-        for key in TEACHER_KEYS
-    }
+    teacher = getattr(runner.model, "teacher", None)
+    if hasattr(teacher, "buffers_from"):  # one module, averaged at every optimiser step
+        own = {"interval": 1, "buffers": teacher.buffers_from}
+        return {key: own.get(key) or getattr(teacher, key) for key in TEACHER_KEYS}
+    return {key: getattr(hooks[0], key) for key in TEACHER_KEYS}
+
+
+def read_scaling(runner: Runner) -> dict[str, Any] | None:
+    """What the learning rate is scaled by, as mmengine reads it."""
+    scaling = runner.auto_scale_lr
+    return scaling and {key: scaling[key] for key in ("enable", "base_batch_size")}
 
 
 def read_crop(config: Config) -> Any:
@@ -454,6 +463,7 @@ def record(path: Path) -> dict[str, Any]:
     runner = Runner.from_cfg(config)
     with contextlib.suppress(Built):
         runner.train()
+    plain["auto_scale_lr"] = describe(read_scaling(runner))
     test_loop = runner.build_test_loop(config.test_cfg)
     return {
         "model": describe_model(runner),

@@ -70,6 +70,7 @@ RUNS: dict[str, dict[str, Any]] = {
         rampup_iters=0,
         labeled_forward="weak",
         pasted_mode="train",
+        momentum=0.004,  # the default: the built-in config's is for a teacher, and now refused
     ),
     "fixmatch/shapes_1-8 unmixed": dict(mix=None, threshold=0.3, rampup_iters=0, ema_warmup=False),
     "unimatch/shapes_1-8": {},

@@ -275,6 +275,17 @@ def test_two_processes_train_and_validate(config, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_mistake_is_one_line_of_each_process(config, tmp_path):
+    options = ("--cfg-options", "default_hooks.invalid_loss.interval=0")
+    done = run("dist_train.sh", config, 2, *options, cwd=tmp_path, PORT=free_port())
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if "interval=0" in line]
+    assert len(lines) in (1, 2)  # the launcher may end the other process first
+    assert all(line.startswith("train.py: error: ") for line in lines)
+    assert "invalid_loss_hook.py" not in done.stderr, "no traceback"
+
+
+@pytest.mark.slow
 def test_resumed_and_two_node_runs_equal_the_straight_one(config, tmp_path):
     straight, resumed, nodes = (tmp_path / name for name in ("straight", "resumed", "two nodes"))
     train(config, straight)

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmsemi.datasets import Draw
+from mmsemi.models import EMATeacher
 
 NUM_FEATURES = 6
 
@@ -29,33 +30,32 @@ def make_network() -> nn.Sequential:
 
 
 class ToyModel(BaseModel):
-    """Regression with dropout and batch norm; the teacher's output is part of the loss."""
+    """Regression with dropout and batch norm; the teacher's output is part of the loss.
+
+    Args:
+        predict_on: The network that predicts.
+        teacher: Arguments of :class:`EMATeacher`.
+    """
 
     network_names = ["student", "teacher"]
 
-    def __init__(self, predict_on: str = "student") -> None:
+    def __init__(self, predict_on: str = "student", **teacher) -> None:
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(1)
-            self.student, self.teacher = make_network(), make_network()
-        self.teacher.requires_grad_(False)
-        self.semi_test_cfg = dict(predict_on=predict_on)
+            self.student = make_network()
+        self.teacher = EMATeacher(self.student, **{"momentum": 0.1, "warmup": True, **teacher})
+        self.predict_on = predict_on
         self.poison_at: int | None = None
         self.calls = 0
 
-    def train(self, mode: bool = True) -> ToyModel:
-        super().train(mode)
-        self.teacher.eval()
-        return self
-
     @contextmanager
     def predicting_on(self, name: str):
-        before = self.semi_test_cfg["predict_on"]
-        self.semi_test_cfg["predict_on"] = name
+        before, self.predict_on = self.predict_on, name
         try:
             yield
         finally:
-            self.semi_test_cfg["predict_on"] = before
+            self.predict_on = before
 
     def forward(self, inputs, data_samples=None, mode: str = "tensor"):
         x = torch.stack(list(inputs))
@@ -72,7 +72,7 @@ class ToyModel(BaseModel):
             if self.calls - 1 == self.poison_at:
                 losses["loss_unsup"] = losses["loss_unsup"] * float("nan")
             return losses
-        network = getattr(self, self.semi_test_cfg["predict_on"])
+        network = getattr(self, self.predict_on)
         for sample, value in zip(data_samples, network(x)[:, 0]):
             sample.set_field(value, "prediction")
         return data_samples
@@ -184,7 +184,7 @@ def toy(monkeypatch):
             recorder = Recorder()
             hooks = [*hooks, recorder]
             if teacher:
-                hooks.append(dict(type="MeanTeacherHook", momentum=0.1, warmup=True))
+                hooks.append(dict(type="MeanTeacherHook"))
             validation = {}
             if val_interval is not None:
                 validation = dict(

@@ -39,9 +39,9 @@ def make_run(segmentor_config, preprocessor_config, val_config, semi_config, tmp
                     segmentor=segmentor,
                     data_preprocessor={
                         **preprocessor_config,
-                        "mix": dict(type="CutMix"),
                         "test_cfg": dict(size_divisor=8),
                     },
+                    **(dict(mix=dict(type="CutMix")) if method == "CPS" else {}),
                     **model_options,
                 ),
                 train_dataloader=dict(batch_size=6, num_workers=0, dataset=semi_config),
@@ -62,8 +62,8 @@ def make_run(segmentor_config, preprocessor_config, val_config, semi_config, tmp
         )
         torch.manual_seed(3)
         model = MODELS.build(copy.deepcopy(config.model))
-        if hasattr(model, "teacher"):
-            torch.nn.init.normal_(model.teacher.decode_head.conv_seg.weight)
+        if model.has_teacher:
+            torch.nn.init.normal_(model.teacher.module.decode_head.conv_seg.weight)
         for name, value in model.named_buffers():
             if "running_var" in name:  # statistics that differ from network to network
                 value.uniform_(0.5, 2)

@@ -66,7 +66,7 @@ def run_python(code: str, cwd: Path) -> str:
     ("method", "options", "nets"),
     [
         ("CPS", {}, {None: 0, "0": 0, 1: 1}),
-        ("CPS", dict(semi_test_cfg=dict(predict_on=1)), {None: 1}),
+        ("CPS", dict(predict_on=1), {None: 1}),
         ("ToyTeacherStudent", {}, {None: "teacher", "student": "student"}),
         ("Supervised", dict(test_cfg=dict(mode="whole")), {None: "student"}),
     ],
@@ -87,7 +87,7 @@ def test_logits_are_those_of_the_semi_model(make_run, tmp_path, method, options,
 
 
 def test_the_config_is_that_of_a_plain_model(make_run, tmp_path):
-    path, _ = make_run(semi_train_cfg=dict(unsup_weight=2.0))
+    path, _ = make_run(unsup_weight=2.0)
     export_segmentor(path, tmp_path / "out")
     config = Config.fromfile(tmp_path / "out/config.py")
     assert config.model.type == "EncoderDecoder" and config.model.backbone.init_cfg is None

@@ -63,7 +63,7 @@ def edit(path: Path, change) -> None:
 
 
 def test_wrong_requests_say_what_is_there(make_run, tmp_path):
-    path, _ = make_run(semi_test_cfg=dict(predict_on="ensemble"))
+    path, _ = make_run(predict_on="ensemble")
     with pytest.raises(ConfigError, match=r"predict_on='ensemble'.*--net \(0, 1\)"):
         export_segmentor(path, tmp_path / "out")
     with pytest.raises(ConfigError, match="'teacher'.* 0, 1"):

@@ -1,4 +1,6 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""From collated samples to a SemiBatch: pixels, padding, labels, sources, randomness."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,6 +9,11 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+
+from mmsemi.errors import ConfigError, DataError
+from mmsemi.models.preprocessor import merge_preprocessors
+from mmsemi.models.views import StrongPhotometric
+from mmsemi.structures import SemiBatch
 
 
 def sample(source: str, height: int, width: int, seed: int, mask: bool | None = None) -> dict:
@@ -31,158 +38,192 @@ def normalised(image: torch.Tensor) -> torch.Tensor:
     return (image.flip(0).float() - mean[:, None, None]) / std[:, None, None]
 
 
-def test_branches_pixels_padding_and_masks(preprocessor_config):
-    model = MODELS.build(preprocessor_config)
+def make_batch(config: dict, *samples: dict) -> SemiBatch:
+    out = MODELS.build(config)(batch(*samples), training=True)
+    assert set(out) == {"inputs", "data_samples"} and out["data_samples"] is None
+    return out["inputs"]
+
+
+def test_pixels_padding_and_labels(preprocessor_config):
     first, second = sample("labeled", 32, 20, 1), sample("unlabeled", 30, 32, 2)
-    third = sample("unlabeled", 32, 32, 3)
-    out = model(batch(first, second, third), training=True)
-    inputs = out["inputs"]
-    assert set(inputs) == {"sup", "unsup_teacher", "unsup_student", "mix", "valid"}
-    assert inputs["sup"].shape == (1, 3, 32, 32) and inputs["unsup_teacher"].shape == (2, 3, 32, 32)
-    torch.testing.assert_close(inputs["sup"][0, :, :, :20], normalised(first["inputs"]))
-    assert (inputs["sup"][0, :, :, 20:] == 0).all(), "padding is the mean colour"
-    torch.testing.assert_close(inputs["unsup_teacher"][0, :, :30], normalised(second["inputs"]))
-    assert inputs["unsup_student"] is inputs["unsup_teacher"] and inputs["mix"] is None
+    made = make_batch(preprocessor_config, first, second, sample("unlabeled", 32, 32, 3))
+    x, u = made.labeled, made.unlabeled
+    assert (len(x), len(u)) == (1, 2) and made.sources == {}
+    assert x.size_hw == u.size_hw == (32, 32)
+    torch.testing.assert_close(x.pixels_NCHW[0, :, :, :20], normalised(first["inputs"]))
+    assert (x.pixels_NCHW[0, :, :, 20:] == 0).all(), "padding is the mean colour"
+    torch.testing.assert_close(u.pixels_NCHW[0, :, :30], normalised(second["inputs"]))
+    assert u.rgb_NCHW.dtype == torch.uint8, "it crosses to the device as it was loaded"
+    assert torch.equal(u.rgb_NCHW[0, :, :30], second["inputs"].flip(0))
     want = torch.ones(2, 32, 32, dtype=torch.bool)
     want[0, 30:] = False
-    assert torch.equal(inputs["valid"], want)
-    label = out["data_samples"]["sup"][0].gt_sem_seg.data
-    assert label.dtype == torch.int64 and label.shape == (1, 32, 32)
-    assert (label[..., 20:] == 255).all() and label[0, :4, 0].tolist() == [0, 1, 2, 0]
-    assert out["data_samples"]["sup"][0].pad_shape == (32, 32)
+    assert torch.equal(u.valid_NHW, want)
+    assert torch.equal(x.valid_NHW[0], torch.arange(32).expand(32, 32) < 20)
+    assert x.labels_NHW.dtype == torch.int64 and x.labels_NHW.shape == (1, 32, 32)
+    assert (x.labels_NHW[..., 20:] == 255).all()
+    assert x.labels_NHW[0, :4, 0].tolist() == [0, 1, 2, 0]
+    assert u.labels_NHW is None
+    (padded,) = x.samples
+    assert padded.img_shape == (32, 20) and padded.pad_shape == (32, 32)
+    assert padded.padding_size == [0, 12, 0, 0]
+    assert torch.equal(padded.gt_sem_seg.data, x.labels_NHW), (
+        "heads with a loss of their own read it"
+    )
+    assert u.paths == ["unlabeled2.png", "unlabeled3.png"]
 
 
 def test_the_source_decides_not_the_mask(preprocessor_config):
-    model = MODELS.build(preprocessor_config)
     masked = sample("unlabeled", 32, 32, 2, mask=True)
-    out = model(batch(sample("labeled", 32, 32, 1), masked, sample("gt", 32, 32, 3)), training=True)
-    assert len(out["inputs"]["unsup_teacher"]) == 1 and len(out["inputs"]["sup"]) == 1
-    assert out["inputs"]["gt"].shape == (1, 3, 32, 32)
-    assert out["data_samples"]["gt"][0].gt_sem_seg.data.dtype == torch.int64
-    with pytest.raises(ValueError, match="'labeled9.png' came without a mask"):
-        model(batch(sample("labeled", 32, 32, 9, mask=False)), training=True)
+    made = make_batch(
+        preprocessor_config, sample("labeled", 32, 32, 1), masked, sample("gt", 32, 32, 3)
+    )
+    assert len(made.labeled) == len(made.unlabeled) == 1 and made.unlabeled.labels_NHW is None
+    assert set(made.sources) == {"gt"} and made.sources["gt"].pixels_NCHW.shape == (1, 3, 32, 32)
+    assert made.sources["gt"].labels_NHW[0, :4, 0].tolist() == [0, 1, 2, 0]
+    assert made.sources["gt"].samples[0].gt_sem_seg.data.dtype == torch.int64
+
+
+def test_masks_that_are_missing_name_the_image(preprocessor_config):
+    """A further source has masks, or none at all."""
+    labeled = sample("labeled", 32, 32, 1)
+    for missing in (
+        [sample("labeled", 32, 32, 9, mask=False)],
+        [labeled, sample("gt", 32, 32, 2), sample("gt", 32, 32, 9, mask=False)],
+    ):
+        name = missing[-1]["data_samples"].img_path
+        with pytest.raises(DataError, match=f"'{name}' .*LoadAnnotations"):
+            make_batch(preprocessor_config, *missing)
+    made = make_batch(preprocessor_config, labeled, sample("gt", 32, 32, 9, mask=False))
+    assert made.sources["gt"].labels_NHW is None
+
+
+def test_sources_that_are_absent_are_none(preprocessor_config):
+    made = make_batch(preprocessor_config, sample("labeled", 32, 32, 1))
+    assert made.unlabeled is None and made.generator is None
+    made = make_batch(preprocessor_config, sample("unlabeled", 32, 32, 1))
+    assert made.labeled is None and len(made.unlabeled) == 1
 
 
 def test_interleaved_sources_are_gathered(preprocessor_config):
-    model = MODELS.build(preprocessor_config)
     parts = [sample(name, 32, 32, i) for i, name in enumerate(["unlabeled", "labeled"] * 2)]
-    out = model(batch(*parts), training=True)
-    torch.testing.assert_close(out["inputs"]["sup"][1], normalised(parts[3]["inputs"]))
-    assert [s.img_path for s in out["data_samples"]["unsup_teacher"]] == [
-        "unlabeled0.png",
-        "unlabeled2.png",
-    ]
+    made = make_batch(preprocessor_config, *parts)
+    torch.testing.assert_close(made.labeled.pixels_NCHW[1], normalised(parts[3]["inputs"]))
+    torch.testing.assert_close(made.unlabeled.pixels_NCHW[1], normalised(parts[2]["inputs"]))
+    assert torch.equal(made.unlabeled.rgb_NCHW[1], parts[2]["inputs"].flip(0))
+    assert made.unlabeled.paths == ["unlabeled0.png", "unlabeled2.png"]
 
 
-def test_a_mixed_view_repeats_for_the_same_draws(preprocessor_config):
-    model = MODELS.build({**preprocessor_config, "mix": dict(type="CutMix")})
+def test_a_source_is_a_view_of_the_batch(preprocessor_config):
+    """Stacked, sent and normalised once: the sampler delivers sources side by side."""
+    parts = [sample("labeled", 32, 32, 1), *(sample("unlabeled", 32, 32, i) for i in (2, 3))]
+    made = make_batch(preprocessor_config, *parts)
+    for name in ("pixels_NCHW", "rgb_NCHW", "valid_NHW"):
+        labeled, unlabeled = (getattr(part, name) for part in (made.labeled, made.unlabeled))
+        assert labeled.data_ptr() + labeled.nbytes == unlabeled.data_ptr(), name
 
-    def views(seed: int) -> dict:
-        parts = [sample("unlabeled", 32, 32, seed + i) for i in range(4)]
-        return model(batch(sample("labeled", 32, 32, 1), *parts), training=True)["inputs"]
+
+# --- Randomness and views -------------------------------------------------------------------------
+
+
+def test_randomness_is_a_function_of_the_draws(preprocessor_config):
+    """Not of the global generator, and not the numbers that the worker drew its crop from."""
+
+    def numbers(seed: int) -> torch.Tensor:
+        labeled, unlabeled = sample("labeled", 32, 32, 1), sample("unlabeled", 32, 32, seed)
+        return torch.rand(
+            4, generator=make_batch(preprocessor_config, labeled, unlabeled).generator
+        )
 
     torch.manual_seed(1)
-    first = views(10)
+    first = numbers(10)
     torch.manual_seed(2)
-    again, other = views(10), views(20)
-    recipe = first["mix"]
-    assert first["unsup_student"].shape[0] == 2 and recipe.second.min() >= 2
-    assert torch.equal(first["unsup_student"], again["unsup_student"])
-    assert not torch.equal(recipe.mask_B1HW, other["mix"].mask_B1HW)
-    weak = first["unsup_teacher"]
-    want = torch.where(recipe.mask_B1HW, weak[recipe.second], weak[recipe.first])
-    assert torch.equal(first["unsup_student"], want)
+    assert torch.equal(numbers(10), first) and not torch.equal(numbers(20), first)
+    assert not torch.equal(torch.rand(4, generator=torch.Generator().manual_seed(10)), first)
 
 
-def test_a_strong_view_differs_inside_and_not_on_padding(preprocessor_config):
-    strong = dict(type="StrongPhotometric", p_jitter=1.0)
-    model = MODELS.build({**preprocessor_config, "strong": strong})
+def test_samples_without_a_draw_use_the_global_generator(preprocessor_config):
+    unlabeled = sample("unlabeled", 32, 32, 2)
+    del unlabeled["data_samples"].draw_seed
+    made = make_batch(preprocessor_config, sample("labeled", 32, 32, 1), unlabeled)
+    assert made.generator is None
+
+
+def test_a_photometric_view_starts_from_the_raw_image(preprocessor_config):
+    """Values in [0, 1] go in, normalised ones come out; padding stays the mean colour."""
+    model = MODELS.build(preprocessor_config)
     parts = [sample("unlabeled", 20, 32, 5), sample("unlabeled", 32, 32, 6)]
-    inputs = model(batch(sample("labeled", 32, 32, 1), *parts), training=True)["inputs"]
-    assert not torch.allclose(
-        inputs["unsup_student"][0, :, :20], inputs["unsup_teacher"][0, :, :20]
-    )
-    assert (inputs["unsup_student"][0, :, 20:] == 0).all()
+    made = model(batch(sample("labeled", 32, 32, 1), *parts), training=True)["inputs"]
+    seen = []
+
+    def darker(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        seen.append((x, generator))
+        return x / 2
+
+    view = model.photometric_view(made.unlabeled, darker, made.generator)
+    ((x, generator),) = seen
+    assert generator is made.generator
+    torch.testing.assert_close(x[1], parts[1]["inputs"].flip(0) / 255)
+    half = model.normalize(made.unlabeled.rgb_NCHW / 2, made.unlabeled.valid_NHW)
+    torch.testing.assert_close(view, half)
+    assert (view[0, :, 20:] == 0).all() and (made.unlabeled.pixels_NCHW[0, :, 20:] == 0).all()
+
+    strong = StrongPhotometric(p_jitter=1.0)
+    view = model.photometric_view(made.unlabeled, strong, made.generator)
+    assert not torch.allclose(view[0, :, :20], made.unlabeled.pixels_NCHW[0, :, :20])
+    assert (view[0, :, 20:] == 0).all()
 
 
-SINGLE_BOX = dict(type="SingleBoxCutMix", prob=1.0)
+def test_normalisation_in_numbers(preprocessor_config):
+    model = MODELS.build({**preprocessor_config, "pad_val": 3})
+    rgb = torch.tensor([120, 220, 0]).view(1, 3, 1, 1).expand(1, 3, 1, 2).to(torch.uint8)
+    found = model.normalize(rgb, torch.tensor([[[True, False]]]))
+    torch.testing.assert_close(found[0, :, 0, 0], torch.tensor([0, 2.0, -2.0]))
+    assert (found[0, :, 0, 1] == 3).all()
+    assert found.dtype == torch.float32
 
 
-def student_views(config: dict, seed: int = 10, num_images: int = 4) -> dict:
-    """Branches of one labelled and some unlabelled images, the second one padded."""
-    parts = [sample("unlabeled", 28 if i == 1 else 32, 32, seed + i) for i in range(num_images)]
-    model = MODELS.build(config)
-    return model(batch(sample("labeled", 32, 32, 1), *parts), training=True)["inputs"]
-
-
-@pytest.mark.parametrize("pairing", ["halves", "permute", "reverse"])
-def test_several_views_share_partners_and_have_boxes_of_their_own(preprocessor_config, pairing):
-    mix = dict(SINGLE_BOX, pairing=pairing)
-    inputs = student_views({**preprocessor_config, "mix": mix, "num_student_views": 3})
-    weak, student, recipe = inputs["unsup_teacher"], inputs["unsup_student"], inputs["mix"]
-    num = 2 if pairing == "halves" else 4
-    assert len(weak) == 4 and len(student) == len(recipe.first) == 3 * num
-    for indices in (recipe.first, recipe.second):
-        assert torch.equal(indices, indices[:num].repeat(3)), "view after view"
-    assert recipe.first[:num].tolist() == list(range(num))
-    masks = recipe.mask_B1HW.chunk(3)
-    assert not torch.equal(masks[0], masks[1]) and not torch.equal(masks[1], masks[2])
-    for view, mask in zip(student.chunk(3), masks):
-        want = torch.where(mask, weak[recipe.second[:num]], weak[recipe.first[:num]])
-        assert torch.equal(view, want)
-
-
-def test_several_strong_views_differ_and_leave_weak_view_and_padding_alone(preprocessor_config):
-    strong = dict(type="StrongPhotometric", p_jitter=1.0)
-    config = {**preprocessor_config, "strong": strong, "num_student_views": 2}
-    inputs, plain = student_views(config), student_views(preprocessor_config)
-    assert inputs["mix"] is None and len(inputs["unsup_student"]) == 8
-    first, second = inputs["unsup_student"].chunk(2)
-    assert all(not torch.equal(a, b) for a, b in zip(first, second))
-    assert torch.equal(inputs["unsup_teacher"], plain["unsup_teacher"])
-    assert torch.equal(inputs["valid"], plain["valid"]) and len(inputs["valid"]) == 4
-    assert all((view[1, :, 28:] == 0).all() for view in (first, second))
-
-
-def test_several_views_are_a_function_of_the_draws(preprocessor_config):
-    config = {**preprocessor_config, "mix": SINGLE_BOX, "num_student_views": 2}
-    config["strong"] = dict(type="StrongPhotometric")
-    torch.manual_seed(1)
-    views = student_views(config)["unsup_student"]
-    torch.manual_seed(2)
-    assert torch.equal(student_views(config)["unsup_student"], views)
-    assert not torch.equal(student_views(config, seed=20)["unsup_student"], views)
-
-
-@pytest.mark.parametrize("settings", [dict(num_student_views=0), dict(num_student_views=2)])
-def test_views_that_would_be_equal_are_refused(preprocessor_config, settings):
-    number = settings["num_student_views"]
-    with pytest.raises(ValueError, match=f"num_student_views={number}: must be at least 1, and"):
-        MODELS.build({**preprocessor_config, **settings})
-
-
-def test_one_unlabelled_image_cannot_be_mixed(preprocessor_config):
-    model = MODELS.build({**preprocessor_config, "mix": dict(type="CutMix")})
-    with pytest.raises(ValueError, match="num_per_source.unlabeled"):
-        model(batch(sample("labeled", 32, 32, 1), sample("unlabeled", 32, 32, 2)), training=True)
+# --- Sizes and settings ---------------------------------------------------------------------------
 
 
 def test_an_image_larger_than_the_batch_is_named(preprocessor_config):
-    model = MODELS.build(preprocessor_config)
+    parts = [sample("labeled", 32, 32, 1), sample("unlabeled", 40, 32, 2)]
     with pytest.raises(
-        ValueError, match=r"'unlabeled2.png' is 40x32 .*RandomCrop\(crop_size=\(32, 32\)"
+        DataError, match=r"'unlabeled2.png' is 40x32 .*RandomCrop\(crop_size=\(32, 32\)"
     ):
-        model(batch(sample("labeled", 32, 32, 1), sample("unlabeled", 40, 32, 2)), training=True)
+        make_batch(preprocessor_config, *parts)
 
 
 def test_size_divisor_and_free_size(preprocessor_config):
     config = {**preprocessor_config, "size": None, "size_divisor": 16}
-    out = MODELS.build(config)(batch(sample("labeled", 30, 17, 1)), training=True)
-    assert out["inputs"]["sup"].shape == (1, 3, 32, 32)
-    out = MODELS.build({**config, "size_divisor": None})(
-        batch(sample("labeled", 30, 17, 1), sample("labeled", 20, 19, 2)), training=True
-    )
-    assert out["inputs"]["sup"].shape == (2, 3, 30, 19)
+    made = make_batch(config, sample("labeled", 30, 17, 1))
+    assert made.labeled.pixels_NCHW.shape == (1, 3, 32, 32)
+    config["size_divisor"] = None
+    made = make_batch(config, sample("labeled", 30, 17, 1), sample("labeled", 20, 19, 2))
+    assert made.labeled.pixels_NCHW.shape == (2, 3, 30, 19)
+
+
+@pytest.mark.parametrize("name", ["strong", "mix", "num_student_views", "men"])
+def test_settings_that_it_does_not_have_are_refused(preprocessor_config, name):
+    """Views and mixes are the method's."""
+    with pytest.raises(ConfigError, match=f"data_preprocessor .*'{name}'"):
+        MODELS.build({**preprocessor_config, name: dict(type="CutMix")})
+
+
+OURS = "SemiSegDataPreProcessor"
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "merged"),
+    [
+        (None, None, None),
+        (None, {}, dict(type=OURS)),
+        (dict(type="SegDataPreProcessor", size=8), None, dict(type=OURS, size=8)),
+        (dict(size=8, mean=[1]), dict(size=9), dict(type=OURS, size=9, mean=[1])),
+        (dict(size=8, mean=[1]), dict(type="Other", size=9), dict(type="Other", size=9)),
+    ],
+)
+def test_two_configs_of_it_become_one(inner, outer, merged):
+    assert merge_preprocessors(inner, outer) == merged
 
 
 def test_outside_training_it_is_the_stock_preprocessor(preprocessor_config):

@@ -35,7 +35,7 @@ half_pipeline = [
 train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=2, unlabeled=2, gt=2)),
     dataset=dict(
-        split=dict(type="RatioSplit", seed=0),
+        split=dict(type="RatioSplit", ratio=1 / 8, seed=0),
         labeled=dict(
             **cityscapes,
             data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"),

@@ -34,7 +34,7 @@ train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=8, unlabeled=8, gt=8)),
     dataset=dict(
         crop_size=(256, 512),
-        split=dict(type="RatioSplit", seed=0),
+        split=dict(type="RatioSplit", ratio=1 / 8, seed=0),
         labeled=dict(
             **cityscapes,
             data_prefix=dict(img_path="leftImg8bit/train", seg_map_path="gtFine/train"),

@@ -41,7 +41,7 @@ train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=8, unlabeled=8, gt=8)),
     dataset=dict(
         crop_size=(321, 321),
-        split=dict(type="RatioSplit", seed=0),
+        split=dict(type="RatioSplit", ratio=1 / 8, seed=0),
         labeled=dict(
             **context, ann_file="ImageSets/SegmentationContext/train.txt", pipeline=sup_pipeline
         ),

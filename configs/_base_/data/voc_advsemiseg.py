@@ -23,7 +23,7 @@ train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=10, unlabeled=10, gt=10)),
     dataset=dict(
         crop_size=(321, 321),
-        split=dict(type="RatioSplit", seed=0),
+        split=dict(type="RatioSplit", ratio=1 / 8, seed=0),
         labeled=dict(
             **voc,
             data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),

@@ -53,7 +53,7 @@ class MLMTClassifierSettings(ViewSettings):
         "epoch until it is `consistency_weight`",
         low=1,
     )
-    start_epoch: int = setting(10, "last epoch without consistency", low=0)
+    start_epoch: int = setting(10, "last epoch without consistency; -1: there is none", low=-1)
     consistency_weight: float = setting(1.0, "largest weight of the consistency", low=0)
     momentum: float = setting(
         0.001,

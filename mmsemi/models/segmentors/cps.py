@@ -46,7 +46,9 @@ class CPSSettings(MixSettings):
         0, "0, the first network (the published protocol), 1 or `'ensemble'`"
     )
     segmentor2: dict | None = setting(
-        None, "the second network, of the same classes; None: one like `segmentor`"
+        None,
+        "the second network, of the same classes, e.g. of another architecture; None: one like "
+        "`segmentor`",
     )
     unsup_weight: float = setting(
         1.5,
@@ -90,6 +92,7 @@ class CPS(SemiSegmentor):
     def build_networks(self, network: dict) -> None:
         """Two networks, of one architecture or of two."""
         second = ConfigDict(self.settings.segmentor2 or network)
+        second.setdefault("test_cfg", network.get("test_cfg"))
         check_per_pixel_logits(second)
         if "data_preprocessor" in second:
             self.settings.refuse(

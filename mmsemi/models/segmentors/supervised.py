@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mmseg.registry import MODELS
 
 from ...structures import SemiBatch
 from ..forward import forward
+from ..settings import MethodSettings
 from .base import Losses, SemiSegmentor
+
+
+@dataclass(frozen=True)
+class SupervisedSettings(MethodSettings):
+    """Settings of :class:`Supervised`: those of every method."""
 
 
 @MODELS.register_module()
@@ -18,6 +26,7 @@ class Supervised(SemiSegmentor):
     ``batch_size`` to the labelled count) to not load them at all. The labelled draws stay the same.
     """
 
+    Settings = SupervisedSettings
     needs_unlabeled = False
 
     def loss(self, batch: SemiBatch) -> Losses:

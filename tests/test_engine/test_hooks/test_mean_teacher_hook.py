@@ -1,4 +1,6 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""When the teacher starts and steps; the average itself is in tests/test_models/test_ema.py."""
+
 from __future__ import annotations
 
 from types import SimpleNamespace
@@ -11,6 +13,8 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import nn
 
 from mmsemi.engine.hooks import MeanTeacherHook
+from mmsemi.errors import ConfigError
+from mmsemi.models import EMATeacher
 
 
 def as_numpy(module: nn.Module) -> dict[str, np.ndarray]:
@@ -36,7 +40,7 @@ class History(Hook):
 
 
 def expected_teacher(
-    history: History, momentum: float, buffers: str, warmup: bool, interval: int
+    history: History, momentum: float, buffers: str, warmup: bool
 ) -> dict[str, np.ndarray]:
     """The recursion in numpy, from the recorded students."""
     teacher = dict(history.students[0])
@@ -46,12 +50,8 @@ def expected_teacher(
             continue
         decay = min(1 - 1 / (step + 1), 1 - momentum) if warmup else 1 - momentum
         step += 1
-        if step % interval:
-            continue
         for key, value in student.items():
             is_buffer = "running" in key or "num_batches" in key
-            if is_buffer and buffers == "keep":
-                continue
             if (is_buffer and buffers == "copy") or "num_batches" in key:
                 teacher[key] = value
             else:
@@ -60,115 +60,116 @@ def expected_teacher(
 
 
 @pytest.mark.parametrize("buffers", ["copy", "ema", "keep"])
-@pytest.mark.parametrize(
-    ("warmup", "accumulate", "interval"), [(False, 1, 1), (True, 1, 1), (True, 2, 1), (False, 1, 3)]
-)
-def test_average_agrees_with_numpy(toy, tmp_path, buffers, warmup, accumulate, interval) -> None:
+@pytest.mark.parametrize(("warmup", "accumulate"), [(False, 1), (True, 1), (True, 2)])
+def test_average_of_a_training_agrees_with_numpy(
+    toy, tmp_path, buffers, warmup, accumulate
+) -> None:
     history = History()
-    hook = MeanTeacherHook(momentum=0.2, buffers=buffers, warmup=warmup, interval=interval)
+    mode = "train" if buffers == "keep" else "eval"
     runner = toy.runner(
-        tmp_path, max_iters=9, teacher=False, hooks=(history, hook), accumulate=accumulate
+        tmp_path,
+        max_iters=9,
+        model=toy.Model(momentum=0.2, buffers=buffers, warmup=warmup, mode=mode),
+        hooks=(history,),
+        accumulate=accumulate,
     )
     runner.train()
-    expected = expected_teacher(history, 0.2, buffers, warmup, interval)
-    found = as_numpy(runner.model.teacher)
+    teacher = runner.model.teacher
+    expected, found = expected_teacher(history, 0.2, buffers, warmup), as_numpy(teacher.module)
     for key, value in expected.items():
+        if buffers == "keep" and ("running" in key or "num_batches" in key):
+            assert key != "1.num_batches_tracked" or found[key] == 9, "from its own forwards"
+            continue
         np.testing.assert_allclose(found[key], value, rtol=2e-6, atol=2e-6, err_msg=key)
     steps = 9 if accumulate == 1 else 5  # the remainder at the end steps, too
-    assert runner.message_hub.get_info("mean_teacher_steps") == sum(history.is_update) == steps
-    assert not any(p.requires_grad for p in runner.model.teacher.parameters())
-    text = {"copy": "copied", "ema": "EMA", "keep": "its own"}[buffers]
-    warm = ", warm-up" if warmup else ""
-    assert f"teacher: params EMA 0.8{warm}, buffers {text}, eval" in runner.log.lines
+    assert teacher.steps == sum(history.is_update) == steps
+    assert not any(p.requires_grad for p in teacher.parameters())
+    (line,) = (line for line in runner.log.lines if line.startswith("teacher: "))
+    text = {"copy": "buffers copied", "ema": "buffers EMA", "keep": "its own"}[buffers]
+    assert "0.8" in line and text in line and mode in line and ("warm-up" in line) == warmup
 
 
 class Stub:
-    """Just enough of a runner to call the hook step by step."""
+    """Just enough of a runner to call the hook step by step, on networks with one weight."""
 
-    def __init__(self, iteration: int = 0) -> None:
+    def __init__(self, start: float = 1.0, iteration: int = 0, **teacher) -> None:
         self.model = nn.Module()
-        self.model.student, self.model.teacher = nn.Linear(1, 1), nn.Linear(1, 1)
+        self.model.student = nn.Linear(1, 1)
+        nn.init.constant_(self.model.student.weight, start)
+        self.model.teacher = EMATeacher(self.model.student, **{"momentum": 0.01, **teacher})
         self.iter = iteration
-        self.info: dict = {}
-        self.message_hub = self
         self.optim_wrapper = self
         self.steps_now = True
         self.log: list[str] = []
-        self.logger = SimpleNamespace(info=self.log.append)
-
-    def get_info(self, key, default=None):
-        return self.info.get(key, default)
-
-    def update_info(self, key, value) -> None:
-        self.info[key] = value
+        self.warnings: list[str] = []
+        self.logger = SimpleNamespace(info=self.log.append, warning=self.warnings.append)
 
     def should_update(self) -> bool:
         return self.steps_now
 
+    @property
+    def weight(self) -> float:
+        return self.model.teacher.module.weight.item()
 
-def run_steps(hook: MeanTeacherHook, students: list[float], start: float = 0.0) -> list[float]:
-    stub = Stub()
-    nn.init.constant_(stub.model.student.weight, start)
+
+def test_it_averages_with_what_the_step_left() -> None:
+    """docs/methods/mean_teacher.md#the-teacher-in-each-pass"""
+    stub, hook = Stub(), MeanTeacherHook()
     hook.before_train(stub)
     found = []
-    for value in students:
-        nn.init.constant_(stub.model.student.weight, value)
+    for student in (1.0, 2.0, 3.0):  # before each iteration; the step makes the next one of it
+        hook.before_train_iter(stub, 0)
+        stub.model.teacher.update_if_due()
+        found.append(stub.weight)
+        nn.init.constant_(stub.model.student.weight, student + 1)
         hook.after_train_iter(stub, 0)
-        found.append(stub.model.teacher.weight.item())
-    return found
+    assert found == pytest.approx([1, 1.01, 1.0299], abs=1e-6)
 
 
-def test_known_answers_of_unimatch_v2() -> None:
-    """methods/unimatch.md: student equals k at step k, decay min(1 - 1/(k+1), 0.996)."""
-    found = run_steps(MeanTeacherHook(momentum=0.004, warmup=True), list(range(501)))
-    expected = {1: 0.5, 10: 5, 249: 124.5, 250: 125.002, 500: 296.526399}
-    for step, value in expected.items():
-        assert found[step] == pytest.approx(value, rel=1e-5), step
-
-
-def test_known_answers_of_mlmt() -> None:
-    """methods/s4gan_mlmt.md K7: the warm-up counts from 1."""
-    found = run_steps(MeanTeacherHook(0.001, warmup=True, warmup_start=1), [1.0, 2.0, 3.0])
-    assert found == pytest.approx([0.5, 1.0, 1.5])
-
-
-def test_known_answers_of_mean_teacher() -> None:
-    """methods/mean_teacher.md K3: decay 0.99 from 1 towards 0; from 1, students 2 and 3."""
-    assert run_steps(MeanTeacherHook(0.01), [0.0] * 3, start=1.0) == pytest.approx(
-        [0.99, 0.9801, 0.970299]
-    )
-    assert run_steps(MeanTeacherHook(0.01), [2.0, 3.0], start=1.0) == pytest.approx([1.01, 1.0299])
+def test_iterations_without_a_step_leave_the_teacher_alone() -> None:
+    stub, hook = Stub(), MeanTeacherHook()
+    hook.before_train(stub)
+    nn.init.constant_(stub.model.student.weight, 5.0)
+    moved = []
+    for stub.steps_now in (False, False, True, False, True):
+        before = stub.weight
+        hook.before_train_iter(stub, 0)
+        hook.after_train_iter(stub, 0)
+        moved.append(stub.weight != before)
+    assert moved == [False, False, True, False, True]
+    assert stub.model.teacher.steps == 2
 
 
 def mid_iteration(hook: MeanTeacherHook, stub: Stub, student: float) -> tuple[float, float]:
-    """The teacher before and behind the place where the model asks for the average."""
+    """The teacher before and behind the place where the method asks for the average."""
     nn.init.constant_(stub.model.student.weight, student)
     hook.before_train_iter(stub, 0)
-    before = stub.model.teacher.weight.item()
-    stub.model.update_teacher()
-    behind = stub.model.teacher.weight.item()
-    stub.model.update_teacher()  # a second time changes nothing
+    before = stub.weight
+    stub.model.teacher.update_if_due()
+    behind = stub.weight
+    stub.model.teacher.update_if_due()  # a second time changes nothing
     hook.after_train_iter(stub, 0)
-    assert stub.model.teacher.weight.item() == behind
+    assert stub.weight == behind
     return before, behind
 
 
-def test_known_answers_of_the_average_between_the_forwards() -> None:
-    """methods/mean_teacher.md K3: students 1, 2, 3, 4 before iterations 0 to 3."""
-    stub, hook = Stub(), MeanTeacherHook(0.01, when="mid")
-    nn.init.constant_(stub.model.student.weight, 1.0)
+def test_the_average_between_the_forwards() -> None:
+    """Students 1, 2, 3, 4 before iterations 0 to 3.
+
+    docs/methods/mean_teacher.md#the-teacher-in-each-pass
+    """
+    stub, hook = Stub(when="mid"), MeanTeacherHook()
     hook.before_train(stub)
     found = [mid_iteration(hook, stub, student) for student in (1.0, 2.0, 3.0, 4.0)]
     expected = [(1, 1), (1, 1.01), (1.01, 1.0299), (1.0299, 1.059601)]
     assert found == [pytest.approx(pair, abs=1e-6) for pair in expected]
-    assert stub.info["mean_teacher_steps"] == 4
-    assert any("EMA 0.99, between the forwards" in line for line in stub.log)
+    assert stub.model.teacher.steps == 4
+    assert any("0.99" in line and "between the forwards" in line for line in stub.log)
 
 
 def test_the_average_between_the_forwards_follows_a_step() -> None:
     """Accumulation over two iterations: the average is made in the first one behind each step."""
-    stub, hook = Stub(), MeanTeacherHook(0.5, when="mid")
-    nn.init.constant_(stub.model.student.weight, 1.0)
+    stub, hook = Stub(momentum=0.5, when="mid"), MeanTeacherHook()
     hook.before_train(stub)
     moved = []
     for iteration, student in enumerate((1.0, 1.0, 2.0, 2.0, 3.0)):
@@ -179,35 +180,26 @@ def test_the_average_between_the_forwards_follows_a_step() -> None:
 
 
 def test_a_model_that_does_not_ask_for_the_average_is_told_so(toy, tmp_path) -> None:
-    runner = toy.runner(tmp_path, 2, teacher=False, hooks=(MeanTeacherHook(when="mid"),))
-    with pytest.raises(RuntimeError, match="asks for it, but ToyModel did not: use when='after'"):
+    runner = toy.runner(tmp_path, 2, model=toy.Model(when="mid"))
+    with pytest.raises(ConfigError, match="ToyModel .*when='after'"):
         runner.train()
 
 
-@pytest.mark.parametrize("buffers", ["ema", "copy"])
-def test_integer_buffers_are_copied(buffers) -> None:
-    """methods/unimatch.md, known answer 10: averaged in float32 and cut off they end one too low."""
-    stub, hook = Stub(), MeanTeacherHook(0.004, warmup=True, buffers=buffers)
-    for net in (stub.model.student, stub.model.teacher):
-        net.register_buffer("index", torch.arange(2212))
-    hook.before_train(stub)
-    for _ in range(2000):
-        hook.after_train_iter(stub, 0)
-    assert torch.equal(stub.model.teacher.index, torch.arange(2212))
-    stub.model.student.index += 5
-    hook.after_train_iter(stub, 0)
-    assert torch.equal(stub.model.teacher.index, torch.arange(2212) + 5)
+# --- The start ------------------------------------------------------------------------------------
 
 
-def test_teacher_starts_as_the_student_also_from_a_plain_checkpoint(toy, tmp_path) -> None:
+def test_the_teacher_starts_as_the_student_also_from_a_plain_checkpoint(toy, tmp_path) -> None:
     runner = toy.runner(tmp_path, max_iters=1)
+    student, teacher = runner.model.student, runner.model.teacher
+    plain = {f"student.{key}": value + 1 for key, value in student.state_dict().items()}
+    runner.model.load_state_dict(plain, strict=False)
     hook = next(hook for hook in runner.hooks if isinstance(hook, MeanTeacherHook))
     runner.build_train_loop(runner._train_loop)
-    hook.after_load_checkpoint(runner, dict(state_dict={"student.0.weight": 0}))
+    assert not teacher.is_started
     hook.before_train(runner)
-    student, teacher = (as_numpy(net) for net in (runner.model.student, runner.model.teacher))
-    assert all((student[key] == teacher[key]).all() for key in student)
-    assert runner.model.teacher_hook_attached
+    new, old = as_numpy(student), as_numpy(teacher.module)
+    assert all((new[key] == old[key]).all() for key in new)
+    assert teacher.is_started
 
 
 def test_a_loaded_teacher_is_kept(toy, tmp_path) -> None:
@@ -222,16 +214,27 @@ def test_a_loaded_teacher_is_kept(toy, tmp_path) -> None:
 
     runner.register_hook(Look())
     runner.train()
-    assert not torch.equal(stored["teacher.0.weight"], stored["student.0.weight"])
+    assert not torch.equal(stored["teacher.module.0.weight"], stored["student.0.weight"])
     assert all(torch.equal(value, stored[f"teacher.{key}"]) for key, value in kept[0].items())
+    assert kept[0]["steps"] == 5
+    assert not any("no teacher" in line for line in runner.log.lines)
 
 
-def test_teacher_loaded_flag_of_a_semi_segmentor_is_respected() -> None:
-    stub = Stub()
-    stub.model.teacher_loaded = True
-    before = stub.model.teacher.weight.item()
-    MeanTeacherHook().before_train(stub)
-    assert stub.model.teacher.weight.item() == before
+def test_a_warm_up_goes_on_after_a_resume(toy, tmp_path) -> None:
+    """Step 5 has the weight 1/6; a warm-up that starts again would copy the student."""
+    settings = dict(model=toy.Model(momentum=0.001), max_iters=6, save_interval=5)
+    straight = toy.runner(tmp_path, **settings)
+    straight.train()
+    settings["model"] = toy.Model(momentum=0.001)
+    resumed = toy.runner(
+        tmp_path / "b", resume=True, load_from=str(tmp_path / "iter_5.pth"), **settings
+    )
+    resumed.train()
+    assert resumed.model.teacher.steps == 6
+    for key, value in straight.model.teacher.state_dict().items():
+        assert torch.equal(value, resumed.model.teacher.state_dict()[key]), key
+    student = resumed.model.student.state_dict()
+    assert not torch.equal(resumed.model.teacher.module[0].weight, student["0.weight"])
 
 
 def test_resuming_without_a_teacher_says_so(toy, tmp_path) -> None:
@@ -244,6 +247,7 @@ def test_resuming_without_a_teacher_says_so(toy, tmp_path) -> None:
     runner = toy.runner(tmp_path, max_iters=3, resume=True, load_from=str(tmp_path / "plain.pth"))
     runner.train()
     assert any("checkpoint has no teacher" in line for line in runner.log.lines)
+    assert runner.model.teacher.steps == 1
 
 
 def test_optim_wrapper_dict_steps_with_its_members() -> None:
@@ -260,34 +264,31 @@ def test_optim_wrapper_dict_steps_with_its_members() -> None:
     assert found == [False, True, False, True]
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (dict(momentum=0), r"momentum=0 must lie in \(0, 1\]"),
-        (dict(momentum=1.5), "momentum=1.5"),
-        (dict(interval=0), "interval=0"),
-        (dict(buffers="skip"), "buffers='skip' must be 'copy', 'ema' or 'keep'"),
-        (dict(when="before"), "when='before' must be 'after' or 'mid'"),
-    ],
-)
-def test_bad_arguments(settings, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        MeanTeacherHook(**settings)
+# --- Refusals -------------------------------------------------------------------------------------
 
 
-def test_models_that_do_not_fit_are_refused(toy) -> None:
-    stub = Stub()
-    stub.model.teacher = nn.Linear(2, 1)
-    stub.model.sync_teacher = lambda: None
-    with pytest.raises(ValueError, match="student and teacher differ in 'weight'"):
-        MeanTeacherHook().before_train(stub)
-    del stub.model.teacher
-    with pytest.raises(TypeError, match="needs model.teacher, Module has none"):
-        MeanTeacherHook().before_run(stub)
+def test_it_takes_no_settings() -> None:
+    """How the average is taken is the method's business."""
+    with pytest.raises(TypeError, match="MeanTeacherHook"):
+        MeanTeacherHook(momentum=0.1)
+
+
+def test_models_that_do_not_fit_are_refused() -> None:
+    stub, hook = Stub(), MeanTeacherHook()
+    stub.model.student = nn.Linear(2, 1)
+    stub.model.teacher.is_loaded = True  # nothing is copied
+    with pytest.raises(ConfigError, match="'weight'"):
+        hook.before_train(stub)
+    stub.model.teacher = nn.Linear(2, 1)  # an average of another kind
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"model\.teacher, Module "):
+            hook.before_run(stub)
+        del stub.model.teacher
+        stub.model.teacher = None
 
     class FullyShardedDataParallel(nn.Module):
         pass
 
     stub.model = FullyShardedDataParallel()
-    with pytest.raises(TypeError, match="FullyShardedDataParallel shards them: train with DDP"):
-        MeanTeacherHook().before_run(stub)
+    with pytest.raises(ConfigError, match="FullyShardedDataParallel"):
+        hook.before_run(stub)

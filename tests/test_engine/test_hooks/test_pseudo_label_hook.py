@@ -13,13 +13,15 @@ import pytest
 import torch
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 from mmsemi.datasets import Draw, SemiDataset
 from mmsemi.datasets.truth import load_truth
 from mmsemi.engine.hooks import pseudo_label_hook
 from mmsemi.engine.hooks.pseudo_label_hook import PseudoLabelVisHook, class_shares, denormalize
-from mmsemi.models.segmentors import cps
+from mmsemi.errors import ConfigError
+from mmsemi.models import SemiSegmentor
 
 CLASSES = ("background", "left", "right")
 _numbers = itertools.count()
@@ -32,13 +34,14 @@ def train(semi_config, segmentor_config, preprocessor_config, tmp_path, monkeypa
 
     def run(method: str = "CPS", mixed: bool = False, hook: dict | None = None):
         number = next(_numbers)
-        mix = dict(type="CutMix") if mixed else None
+        mix = dict(mix=dict(type="CutMix")) if mixed else {}
         settings = dict(interval=2) if hook is None else hook
         runner = Runner(
             model=dict(
                 type=method,
                 segmentor=segmentor_config,
-                data_preprocessor={**preprocessor_config, "mix": mix},
+                data_preprocessor=preprocessor_config,
+                **mix,
             ),
             work_dir=str(tmp_path / f"run{number}"),
             train_dataloader=dict(
@@ -82,8 +85,8 @@ def test_pictures_and_shares_of_what_was_trained_on(train, mixed, monkeypatch):
     monkeypatch.setattr(
         PseudoLabelVisHook,
         "_show",
-        lambda self, runner, model, visuals, batch: (
-            seen.append(visuals) or show(self, runner, model, visuals, batch)
+        lambda self, runner, model, shown, batch: (
+            seen.append(shown) or show(self, runner, model, shown, batch)
         ),
     )
     runner, _, folder = train(mixed=mixed)
@@ -92,21 +95,26 @@ def test_pictures_and_shares_of_what_was_trained_on(train, mixed, monkeypatch):
         "iter_4.png",
     ]
     assert not (folder / "vis_image").exists(), "one file a picture"
-    assert len(seen) == 2 and runner.model.visuals is None and not runner.model.keep_visuals
-    assert not any(value.requires_grad for value in seen[0].values())
+    assert len(seen) == 2 and runner.model.shown is None and not runner.model.wants_to_show
+    first = seen[0]
+    tensors = (*first.pseudo[:2], first.views_BCHW, first.target_BHW)
+    assert not any(value.requires_grad for value in tensors)
     lines = [json.loads(line) for line in (folder / "scalars.json").read_text().splitlines()]
     logged = [line for line in lines if "pseudo_label/kept" in line]
     assert [line["step"] for line in logged] == [2, 4]
-    for line, visuals in zip(logged, seen):
-        target = visuals["target"]
+    for line, shown in zip(logged, seen):
+        target = shown.target_BHW
         assert target.shape == ((2, 32, 32) if mixed else (4, 32, 32))
         for number, name in enumerate(CLASSES):
             share = (target == number).float().mean().item()
             assert line[f"pseudo_label/{name}"] == pytest.approx(share)
         assert line["pseudo_label/kept"] == pytest.approx(1)
         if not mixed:
-            assert torch.equal(visuals["label"], target)
-        assert (visuals["confidence"] >= 1 / 3 - 1e-6).all() and (visuals["confidence"] <= 1).all()
+            assert torch.equal(shown.pseudo.label_NHW, target)
+        assert len(shown.views_BCHW) == len(target) and len(shown.images) == 4
+        assert shown.first_B.tolist() == list(range(len(target)))
+        confidence = shown.pseudo.confidence_NHW
+        assert (confidence >= 1 / 3 - 1e-6).all() and (confidence <= 1).all()
 
 
 def test_the_picture_reaches_tensorboard(train):
@@ -128,12 +136,13 @@ def test_training_is_the_same_with_and_without(train, mixed):
 
 
 def test_other_iterations_keep_nothing_and_masks_stay_closed(train, monkeypatch):
-    calls = []
-    keep = cps.pseudo_label_visuals
-    monkeypatch.setattr(cps, "pseudo_label_visuals", lambda *args: calls.append(1) or keep(*args))
+    kept, show = [], SemiSegmentor.show
+    monkeypatch.setattr(
+        SemiSegmentor, "show", lambda self, *args: show(self, *args) or kept.append(self.shown)
+    )
     monkeypatch.setattr(pseudo_label_hook, "load_truth", lambda *_: pytest.fail("opened a mask"))
     train(mixed=True, hook=dict(interval=3))
-    assert len(calls) == 1
+    assert [shown is not None for shown in kept] == [False, False, True, False, False]
 
 
 def test_a_method_without_pseudo_labels_is_told_so_once(train):
@@ -173,13 +182,17 @@ def test_truth_can_be_asked_for(train, monkeypatch):
     assert set(np.unique(rows[0]["truth"])) <= {0, 1, 2, 255}
 
 
-def test_images_come_back_from_their_normalised_form(preprocessor_config):
-    preprocessor = MODELS.build(preprocessor_config)
-    image = torch.randint(256, (2, 3, 8, 8), generator=torch.Generator().manual_seed(0))
-    valid = torch.ones(2, 8, 8, dtype=torch.bool)
-    normal = preprocessor._normalize(image.byte(), valid)
-    rgb = denormalize(normal, preprocessor)
-    assert np.array_equal(rgb, image.flip(1).permute(0, 2, 3, 1).numpy().astype(np.uint8))
+@pytest.mark.parametrize("bgr_to_rgb", [True, False])
+def test_images_come_back_from_their_normalised_form(preprocessor_config, bgr_to_rgb):
+    """As RGB, whatever the network is given; files are read as BGR."""
+    config = {**preprocessor_config, "bgr_to_rgb": bgr_to_rgb, "size": (8, 8)}
+    preprocessor = MODELS.build(config)
+    image = torch.randint(256, (3, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
+    sample = SegDataSample(metainfo=dict(source="unlabeled"))
+    batch = dict(inputs=[image], data_samples=[sample])
+    pixels = preprocessor(batch, training=True)["inputs"].unlabeled.pixels_NCHW
+    (rgb,) = denormalize(pixels, preprocessor)
+    assert np.array_equal(rgb, image.flip(0).permute(1, 2, 0).numpy())
 
 
 def test_shares_count_pixels_that_are_not_kept_in_the_divisor():
@@ -188,7 +201,6 @@ def test_shares_count_pixels_that_are_not_kept_in_the_divisor():
 
 
 def test_wrong_settings_are_refused():
-    with pytest.raises(ValueError, match="interval=0 must be at least 1"):
-        PseudoLabelVisHook(interval=0)
-    with pytest.raises(ValueError, match="num_samples=0 must be"):
-        PseudoLabelVisHook(num_samples=0)
+    for name in ("interval", "num_samples"):
+        with pytest.raises(ConfigError, match=f"{name}=0"):
+            PseudoLabelVisHook(**{name: 0})

@@ -141,7 +141,7 @@ def test_teacher_counts_joint_steps(make_runner) -> None:
     )
     runner.train()
     assert rates.stepped == [False, True] * 5 + [True]
-    assert runner.message_hub.get_info("mean_teacher_steps") == 6
+    assert runner.model.teacher.steps == 6
 
 
 def test_automatic_learning_rate_scaling_reaches_all(make_runner) -> None:

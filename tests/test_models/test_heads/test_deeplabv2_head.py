@@ -13,15 +13,16 @@ from mmengine.config import Config, ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from mmsemi.models.segmentors.network import (
-    computes_stock_loss,
-    forward_network,
-    gives_per_pixel_logits,
-    supervised_losses,
-)
+from recorded import make_images
 from torch import nn
 
 from mmsemi.errors import ConfigError
+from mmsemi.models.forward import (
+    computes_stock_loss,
+    forward,
+    gives_per_pixel_logits,
+    supervised_losses,
+)
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 NARROW = dict(
@@ -77,7 +78,7 @@ def test_random_weights_leave_no_dead_branch():
     """A scale of 0 that is frozen would cut a residual branch off for good."""
     config = base_config().segmentor
     config.backbone.update(depth=50, base_channels=4, stem_channels=4)
-    config.decode_head.in_channels = 128
+    config.decode_head.update(in_channels=128, init_cfg=None)
     net = MODELS.build(config)
     net.init_weights()
     for module in net.backbone.modules():
@@ -171,8 +172,8 @@ def test_stock_loss_prediction_and_ours_agree(segmentor_config):
     labels[:, :3] = 255
     net.eval()
     stock = net.loss(images, samples(labels))
-    outputs = forward_network(net, images)
-    ours = supervised_losses(net, outputs, samples(labels))
+    outputs = forward(net, images)
+    ours = supervised_losses(net, outputs, make_images(images, labels))
     assert ours.keys() == stock.keys()
     for key in stock:
         torch.testing.assert_close(ours[key].float().squeeze(), stock[key].float().squeeze())

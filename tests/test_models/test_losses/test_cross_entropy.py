@@ -8,10 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
-from mmsemi.models.augment import MixRecipe
 from torch import Tensor
 
 from mmsemi.models.losses import ProbOhemCrossEntropy, cross_entropy, ohem_cross_entropy
+from mmsemi.models.views import MixRecipe, Paste
 
 
 def logits_from_pixels(images: list[list[list[float]]]) -> Tensor:
@@ -80,7 +80,7 @@ def test_cutmix_random_case():
     mask = torch.zeros(2, 1, 4, 6, dtype=torch.bool)
     mask[0, :, 1:3, 2:5] = True
     mask[1, :, 0:2] = True
-    recipe = MixRecipe(mask, torch.arange(2), torch.arange(2) + 2)
+    recipe = MixRecipe(torch.arange(2), [Paste(mask, torch.arange(2) + 2)])
     k1 = recipe.apply(torch.cat([u0_1, u1_1])).argmax(dim=1)
     k2 = recipe.apply(torch.cat([u0_2, u1_2])).argmax(dim=1)
     assert cross_entropy(q1, k2).item() == approx(1.740809)

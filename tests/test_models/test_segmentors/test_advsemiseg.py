@@ -1,32 +1,39 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""AdvSemiSeg: what every method must do, and its step against alternating updates by hand.
+"""AdvSemiSeg: what every method must do, and its step against the reference step.
 
-Numbers of known answers, sections and traps are those of methods/adversarial.md.
+Known answers: docs/methods/advsemiseg.md.
 """
 
 from __future__ import annotations
 
-from functools import partial
+import copy
 
-import hand_step
 import pytest
 import torch
 import torch.nn.functional as F
-from hand_gan import (
-    JOINT,
-    add_gt_source,
-    add_gt_without_mask,
-    assert_each_loss_trains_one_network,
-    samples_of,
-)
-from hand_gan import check_step as check_any_step
-from hand_step import gradients, ground_truth, logits, make_batch, make_method, total
+from joint_optimizer import JOINT, assert_each_loss_trains_one_network
 from method_tester import MethodTester
-from mmsemi.models.segmentors.network import Outputs
+from recorded import (
+    Recorded,
+    check_step,
+    gradients,
+    make_images,
+    make_method,
+    make_recorded,
+    total,
+)
+from reference.advsemiseg import advsemiseg_step
+from reference.blocks import predict
+from torch import Tensor, nn
+
+from mmsemi.errors import ConfigError, DataError
+from mmsemi.models.forward import Outputs
+from mmsemi.structures import SemiBatch
 
 ADVERSARIAL = ("adv.loss_labeled", "adv.loss_unlabeled", "unsup.loss_trusted")
-#: No term hides behind another, and all count from the start.
-WEIGHTS = dict(adv_weight=0.5, unsup_adv_weight=0.7, unsup_weight=0.9, unsup_start=0)
+#: No term hides behind another.
+WEIGHTS = dict(adv_weight=0.5, unsup_adv_weight=0.7, unsup_weight=0.9)
+SIZE = 64
 
 
 class TestAdvSemiSeg(MethodTester):
@@ -34,16 +41,16 @@ class TestAdvSemiSeg(MethodTester):
     model = dict(
         type="AdvSemiSeg",
         discriminator=dict(type="FCDiscriminator", base_channels=8),
-        semi_train_cfg=WEIGHTS,
+        unsup_start=0,
+        **WEIGHTS,
     )
     optim_wrapper = JOINT
     unsup_losses = ADVERSARIAL[1:]
 
 
 @pytest.fixture
-def build(segmentor_config, preprocessor_config, monkeypatch):
-    """On 64 x 64 pixels the verdict is a grid of 2 x 2, and about half of it is above the middle."""
-    monkeypatch.setattr(hand_step, "SIZE", 64)
+def build(segmentor_config, preprocessor_config):
+    """The discriminator gives 64 x 64 pixels a grid of 2 x 2 logits, about half of them above 0."""
 
     def make(discriminator: dict | None = None, **settings):
         runner = make_method(
@@ -51,103 +58,85 @@ def build(segmentor_config, preprocessor_config, monkeypatch):
             preprocessor_config,
             type="AdvSemiSeg",
             discriminator=dict(type="FCDiscriminator", base_channels=4, **(discriminator or {})),
-            semi_train_cfg=settings,
+            **settings,
         )
-        net = runner.model.discriminator
         with torch.no_grad():
-            for parameter in net.parameters():
-                parameter.mul_(3)  # torch's own initialisation gives one verdict on everything
+            for parameter in runner.model.discriminator.parameters():
+                parameter.mul_(3)  # torch's own initialisation gives one logit for everything
         return runner
 
     return make
 
 
-# --- The step (section 2) -------------------------------------------------------------------------
+def record(gt: bool = False) -> Recorded:
+    """Unlabelled images as they are: the published method has no strong view."""
+    return make_recorded(strong=False, gt=gt, size=SIZE)
 
 
-def mean_over(valid, values):
-    """Section 3: the mean over the valid pixels; T5: 0 without one."""
-    return (values * valid).sum() / max(int(valid.sum()), 1)
+def without_labels(recorded: Recorded, ignore_index: int = 255) -> Recorded:
+    recorded.batch.labeled.labels_NHW.fill_(ignore_index)
+    return recorded
 
 
-def verdict(net, maps):
-    """U(D(maps)), T12 and T13."""
+# --- The step -------------------------------------------------------------------------------------
+
+
+def judge(net: nn.Module, maps: Tensor) -> Tensor:
+    """Logits (N, H, W) of a discriminator at the size of the maps."""
     size = maps.shape[-2:]
     return F.interpolate(net(maps), size, mode="bilinear", align_corners=True)[:, 0]
 
 
-def cross_entropy(z, labels, ignore):
-    valid = labels != ignore
-    pixels = F.cross_entropy(z, torch.where(valid, labels, 0), reduction="none")
-    return mean_over(valid, pixels)
+def trusted_share(model: nn.Module, recorded: Recorded, threshold: float, padding: bool) -> Tensor:
+    """Which share of the unlabelled pixels convinces the discriminator."""
+    model, unlabeled = copy.deepcopy(model), recorded.batch.unlabeled
+    judged = judge(model.discriminator, predict(model.student, recorded.views[0]).softmax(1))
+    valid = torch.ones_like(unlabeled.valid_NHW) if padding else unlabeled.valid_NHW
+    return ((judged.sigmoid() >= threshold) & valid).sum() / max(int(valid.sum()), 1)
 
 
-def alternating_step(
-    model,
-    inputs,
-    samples,
-    threshold=0.2,
-    adv_weight=0.01,
-    unsup_adv_weight=0.001,
-    unsup_weight=0.1,
-    ignore_padding=True,
-    judge_unlabeled=True,
-    ignore=255,
-):
-    """Steps 2 to 7 with D frozen for the generator; gradients stay in ``model``."""
-    student, net, losses = model.student, model.discriminator, {}
-    labels = ground_truth(samples)
-    real = torch.stack([s.gt_sem_seg.data[0] for s in samples.get("gt", samples["sup"])])
-    net.requires_grad_(False)
-    fakes, counted = [], []
-    if "unsup_student" in inputs:
-        z = logits(student, inputs["unsup_student"])
-        valid = inputs["valid"] if ignore_padding else torch.ones_like(inputs["valid"])
-        judged = verdict(net, z.softmax(1))
-        pseudo = z.detach().argmax(1)
-        pseudo[(judged.detach().sigmoid() < threshold) | ~valid] = ignore
-        losses["adv.loss_unlabeled"] = unsup_adv_weight * mean_over(valid, F.softplus(-judged))
-        losses["unsup.loss_trusted"] = unsup_weight * cross_entropy(z, pseudo, ignore)
-        losses["unsup.trusted"] = (pseudo != ignore).sum() / max(int(valid.sum()), 1)
-        if judge_unlabeled:
-            fakes, counted = [z.detach().softmax(1)], [valid]
-    z, valid = logits(student, inputs["sup"]), labels != ignore
-    losses["sup.decode.loss_ce"] = cross_entropy(z, labels, ignore)
-    judged = verdict(net, z.softmax(1))
-    losses["adv.loss_labeled"] = adv_weight * mean_over(valid, F.softplus(-judged))
-    total(losses).backward()
-    assert all(parameter.grad is None for parameter in net.parameters())
-
-    net.requires_grad_(True)
-    judged = verdict(net, torch.cat([*fakes, z.detach().softmax(1)]))
-    on_fakes = mean_over(torch.cat([*counted, valid]), F.softplus(judged))
-    one_hot = torch.stack([real == c for c in range(3)], 1) & (real != ignore)[:, None]
-    judged = verdict(net, one_hot.double())
-    losses["disc.loss"] = (on_fakes + mean_over(real != ignore, F.softplus(-judged))) / 2
-    losses["disc.loss"].backward()
+def check(runner, recorded: Recorded, **options) -> dict[str, Tensor]:
+    """The method's step against the reference step with these options; returns its losses."""
+    reference, batch = copy.deepcopy(runner.model), recorded.batch
+    unlabeled = batch.unlabeled
+    expected = advsemiseg_step(
+        reference.student,
+        reference.discriminator,
+        batch.labeled.pixels_NCHW,
+        batch.labeled.labels_NHW,
+        recorded.views[0] if recorded.views else None,
+        None if unlabeled is None else unlabeled.valid_NHW,
+        batch.sources.get("gt", batch.labeled).labels_NHW,
+        **options,
+    )
+    if unlabeled is not None:
+        share = trusted_share(
+            runner.model,
+            recorded,
+            options.get("threshold", 0.2),
+            not options.get("ignore_padding", True),
+        )
+    losses = check_step(runner, recorded, expected, reference)
+    if unlabeled is not None:
+        torch.testing.assert_close(losses["unsup.trusted"], share)
     return losses
 
 
-check_step = partial(check_any_step, by_hand=alternating_step)
 THRESHOLD = 0.6
 VARIANTS = {
     "everything on": {},
     "nothing but the trusted pixels": dict(adv_weight=0.0, unsup_adv_weight=0.0),
-    "D learns from labelled maps alone (T9)": dict(judge_unlabeled=False),
-    "padding counts (T8)": dict(ignore_padding=False),
+    "D learns from labelled maps alone": dict(judge_unlabeled=False),
+    "padding counts": dict(ignore_padding=False),
 }
 
 
-@pytest.mark.parametrize("source", ["sup", "gt"])
+@pytest.mark.parametrize("gt", [False, True])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_step_equals_alternating_updates(build, variant, source):
+def test_the_step_is_the_reference_step(build, variant, gt):
+    """docs/methods/advsemiseg.md#step"""
     settings = {**WEIGHTS, "threshold": THRESHOLD, **VARIANTS[variant]}
-    inputs, samples = make_batch(strong=False)
-    if source == "gt":
-        add_gt_source(inputs, samples)
-    runner = build(**settings)
-    settings.pop("unsup_start")
-    losses = check_step(runner, inputs, samples, **settings)
+    losses = check(build(**settings, unsup_start=0), record(gt), **settings)
     assert 0.2 < losses["unsup.trusted"] < 0.8, "the threshold must part the pixels"
     for key in ("sup.decode.loss_ce", "unsup.loss_trusted", "disc.loss"):
         assert losses[key] > 0.05, key
@@ -155,10 +144,10 @@ def test_step_equals_alternating_updates(build, variant, source):
 
 
 def test_the_adversarial_mode_needs_no_unlabelled_image(build):
-    """Section 1 and T10: L_ce and L_adv, and D on labelled maps alone."""
-    inputs, samples = make_batch()
-    runner = build(adv_weight=0.5)
-    losses = check_step(runner, dict(sup=inputs["sup"]), samples, adv_weight=0.5)
+    """L_ce and L_adv, and D on labelled maps alone."""
+    recorded = record()
+    recorded.batch.unlabeled, recorded.views = None, []
+    losses = check(build(adv_weight=0.5), recorded, adv_weight=0.5)
     assert not any(key.startswith("unsup") for key in losses)
 
 
@@ -166,61 +155,53 @@ def test_the_adversarial_mode_needs_no_unlabelled_image(build):
     ("iteration", "trusted", "adversarial"), [(0, 0, 0), (4, 0, 0.7), (9, 0.9, 0.7)]
 )
 def test_terms_on_unlabelled_images_start_late(build, iteration, trusted, adversarial):
-    """Section 2: D hears of all maps from the first iteration on."""
+    """D hears of all maps from the first iteration on."""
     weights = dict(adv_weight=0.5, threshold=THRESHOLD)
     runner = build(
         **weights, unsup_weight=0.9, unsup_adv_weight=0.7, unsup_start=9, unsup_adv_start=4
     )
     runner.message_hub.update_info("iter", iteration)
-    losses = check_step(
-        runner, *make_batch(), **weights, unsup_weight=trusted, unsup_adv_weight=adversarial
-    )
+    losses = check(runner, record(), **weights, unsup_weight=trusted, unsup_adv_weight=adversarial)
     assert losses["unsup.trusted"] > 0.2
 
 
 def test_defaults_are_the_published_ones(build):
-    """Weights 0.01, 0.001, 0.1 (T6), T = 0.2; L_semi from iteration 5000, the rest from the first."""
-    inputs, samples = make_batch()
+    """The reference's defaults; the trusted labels from iteration 5000, the rest from the first."""
     for iteration in (0, 4999, 5000):
         runner = build()
         runner.message_hub.update_info("iter", iteration)
-        losses = check_step(runner, inputs, samples, unsup_weight=0.1 * (iteration == 5000))
+        losses = check(runner, record(), unsup_weight=0.1 * (iteration == 5000))
     assert losses["unsup.loss_trusted"] > 0.01
 
 
 def test_without_a_trusted_pixel_the_adversarial_loss_stays(build):
-    """T4; T = 1 trusts nothing."""
+    """A threshold of 1 trusts nothing."""
     settings = dict(threshold=1.0, unsup_weight=0.9, unsup_adv_weight=0.7)
-    losses = check_step(build(**settings, unsup_start=0), *make_batch(), **settings)
+    losses = check(build(**settings, unsup_start=0), record(), **settings)
     assert losses["unsup.trusted"] == losses["unsup.loss_trusted"] == 0
     assert losses["unsup.loss_trusted"].requires_grad and losses["adv.loss_unlabeled"] > 0.1
 
 
 def test_everything_is_trusted_with_a_threshold_of_zero(build):
     settings = dict(threshold=0.0, unsup_weight=0.9)
-    losses = check_step(build(**settings, unsup_start=0), *make_batch(), **settings)
+    losses = check(build(**settings, unsup_start=0), record(), **settings)
     assert losses["unsup.trusted"] == 1
 
 
 @pytest.mark.parametrize("judge_unlabeled", [True, False])
 def test_labels_that_are_all_ignored(build, judge_unlabeled):
     """The unlabelled images teach; without them in D's batch, D has nothing to learn from."""
-    inputs, samples = make_batch()
-    for sample in samples["sup"]:
-        sample.gt_sem_seg.data.fill_(255)
     options = dict(judge_unlabeled=judge_unlabeled, unsup_adv_weight=0.7)
-    losses = check_step(build(**options), inputs, samples, unsup_weight=0, **options)
+    losses = check(build(**options), without_labels(record()), unsup_weight=0, **options)
     assert losses["sup.decode.loss_ce"] == losses["adv.loss_labeled"] == 0
     assert (losses["disc.loss"] > 0) == judge_unlabeled
 
 
 def test_nothing_valid_at_all(build):
-    inputs, samples = make_batch()
-    for sample in samples["sup"]:
-        sample.gt_sem_seg.data.fill_(255)
-    inputs["valid"].zero_()
-    runner = build(**WEIGHTS)
-    losses = runner.model.loss(inputs, samples)
+    recorded = without_labels(record())
+    recorded.batch.unlabeled.valid_NHW.zero_()
+    runner = build(**WEIGHTS, unsup_start=0)
+    losses = recorded.loss(runner.model)
     assert all(losses[key] == 0 for key in (*ADVERSARIAL, "disc.loss", "disc.acc"))
     total(losses).backward()
     found = gradients(runner.model)
@@ -230,46 +211,54 @@ def test_nothing_valid_at_all(build):
 
 @pytest.mark.parametrize("ignore", [1, 250])
 def test_another_ignored_label(build, segmentor_config, ignore):
-    """T15, and an ignored label that would be a class."""
+    """Also one that would be a class."""
     segmentor_config["decode_head"]["ignore_index"] = ignore
-    inputs, samples = make_batch()
-    for sample in samples["sup"]:
-        data = sample.gt_sem_seg.data
-        data[data == 255] = ignore
-    settings = dict(threshold=THRESHOLD, adv_weight=0.5, unsup_adv_weight=0.7, unsup_weight=0.9)
-    check_step(build(**settings, unsup_start=0), inputs, samples, ignore=ignore, **settings)
+    recorded = record()
+    labels = recorded.batch.labeled.labels_NHW
+    labels[labels == 255] = ignore
+    settings = dict(WEIGHTS, threshold=THRESHOLD)
+    check(build(**settings, unsup_start=0), recorded, **settings)
 
 
 # --- What touches what ----------------------------------------------------------------------------
 
 
 def test_each_loss_trains_one_network(build):
-    model = build(**WEIGHTS, threshold=THRESHOLD).model
-    assert_each_loss_trains_one_network(model, model.loss(*make_batch()))
+    model = build(**WEIGHTS, unsup_start=0, threshold=THRESHOLD).model
+    assert_each_loss_trains_one_network(model, record().loss(model))
 
 
-def test_padding_gives_no_gradient_to_the_unlabelled_logits(build):
-    """T8, at the pixels themselves: D's view of the rest does reach over the border."""
-    inputs, samples = make_batch()
-    judged = torch.zeros(4, 1, 64, 64, dtype=torch.float64)
-    for ignore_padding in (True, False):
-        model = build(**WEIGHTS, ignore_padding=ignore_padding).model
-        model._judge = lambda maps, frozen=False: judged + 0 * maps[:, :1]
-        outputs = torch.randn(4, 3, 64, 64, dtype=torch.float64, requires_grad=True)
-        losses, _, valid = model._unlabeled_losses(outputs, inputs)
-        losses["unsup.loss_trusted"].backward()
-        assert torch.equal((outputs.grad != 0).any(1), valid)
-        assert bool(valid.all()) != ignore_padding
+def give_logits(monkeypatch, *logits: Tensor) -> None:
+    """Let the student give these logits, call by call."""
+    outputs = iter(logits)
+    monkeypatch.setattr(
+        "mmsemi.models.segmentors.advsemiseg.forward",
+        lambda *_: (lambda z: Outputs(None, [z], z))(next(outputs)),
+    )
+
+
+@pytest.mark.parametrize("ignore_padding", [True, False])
+def test_padding_gives_no_gradient_to_the_unlabelled_logits(build, monkeypatch, ignore_padding):
+    """At the pixels themselves: the discriminator's view of the rest does reach over the border."""
+    recorded = record()
+    logits = torch.randn(4, 3, SIZE, SIZE, dtype=torch.float64, requires_grad=True)
+    give_logits(monkeypatch, logits, torch.zeros(2, 3, SIZE, SIZE, dtype=torch.float64))
+    model = build(**WEIGHTS, unsup_start=0, ignore_padding=ignore_padding).model
+    model._discriminate = lambda maps, frozen=False: 0 * maps[:, :1]
+    recorded.loss(model)["unsup.loss_trusted"].backward()
+    reached, valid = (logits.grad != 0).any(1), recorded.batch.unlabeled.valid_NHW
+    assert torch.equal(reached, valid) if ignore_padding else reached.all()
 
 
 @pytest.mark.parametrize("size", [(64, 96), (33, 70)])
-def test_the_verdict_has_height_and_width_of_the_maps(build, size):
-    """T12, T13: (H, W), align_corners=True."""
+def test_the_discriminator_logits_have_height_and_width_of_the_maps(build, size):
+    """(H, W), align_corners=True."""
     model = build().model
     maps = torch.rand(2, 3, *size, dtype=torch.float64)
-    judged = model._judge(maps)
+    judged = model._discriminate(maps)
     assert judged.shape == (2, 1, *size)
-    torch.testing.assert_close(judged[:, 0], verdict(model.discriminator, maps))
+    torch.testing.assert_close(judged[:, 0], judge(model.discriminator, maps))
+    torch.testing.assert_close(model._discriminate(maps, frozen=True), judged)
     grid = model.discriminator(maps)
     torch.testing.assert_close(judged[:, :, 0, 0], grid[:, :, 0, 0])
     if min(grid.shape[2:]) > 1:
@@ -277,50 +266,59 @@ def test_the_verdict_has_height_and_width_of_the_maps(build, size):
 
 
 def test_what_is_shown_of_the_labels(build):
-    inputs, samples = make_batch(strong=False)
+    recorded = record()
     model = build(threshold=THRESHOLD).model
-    model.keep_visuals = True
-    losses = model.loss(inputs, samples)
-    shown = model.visuals
-    share = (shown["target"] != 255).sum() / inputs["valid"].sum()
+    model.wants_to_show = True
+    losses = recorded.loss(model)
+    shown = model.shown
+    kept = shown.target_BHW != 255
+    share = kept.sum() / recorded.batch.unlabeled.valid_NHW.sum()
     torch.testing.assert_close(losses["unsup.trusted"], share)
-    assert torch.equal(
-        shown["label"][shown["target"] != 255], shown["target"][shown["target"] != 255]
-    )
+    assert torch.equal(shown.pseudo.label_NHW[kept], shown.target_BHW[kept])
+    assert torch.equal(shown.views_BCHW, recorded.views[0])
+    assert shown.first_B.tolist() == [0, 1, 2, 3]
 
 
 # --- Known answers --------------------------------------------------------------------------------
+# docs/methods/advsemiseg.md#losses-by-hand
 
 
-def pixels(*values: tuple[float, ...]) -> torch.Tensor:
+def pixels(*values: tuple[float, ...]) -> Tensor:
     """Logits of one image from its pixels' class logits, (1, 3, 1, W); a missing class is hopeless."""
     rows = [(*value, *[-1e4] * (3 - len(value))) for value in values]
     return torch.tensor(rows, dtype=torch.float32).t()[None, :, None].contiguous()
 
 
-K1 = pixels((2, 0, 0), (0, 1, 0), (7, 8, 9), (0, 0, 0))
-K4 = pixels((1, 0), (0, 3), (2, 0), (0, 0.5))
-K2_VERDICT = torch.tensor([0.0, 2, -1, 5]).view(1, 1, 1, 4)
-K4_VERDICT = torch.tensor([-1.38, -1.40, 0, 2]).view(1, 1, 1, 4)
+LABELED = pixels((2, 0, 0), (0, 1, 0), (7, 8, 9), (0, 0, 0))
+UNLABELED = pixels((1, 0), (0, 3), (2, 0), (0, 0.5))
+ON_LABELED = torch.tensor([0.0, 2, -1, 5]).view(1, 1, 1, 4)
+ON_UNLABELED = torch.tensor([-1.38, -1.40, 0, 2]).view(1, 1, 1, 4)
 
 
-def test_known_answer_5_total(build, monkeypatch):
-    """K1, K2 and K4 as the outputs of the networks; the discriminator is asked for each of them."""
-    inputs = dict(sup="K1", unsup_student="K4", valid=torch.ones(1, 1, 4, dtype=torch.bool))
-    outputs = dict(K1=K1, K4=K4)
-    monkeypatch.setattr(
-        "mmsemi.models.segmentors.advsemiseg.forward_network",
-        lambda _, x: Outputs(None, [outputs[x]], outputs[x]),
-    )
+def known_batch(*labels: list[int], **sources: list[int]) -> Recorded:
+    """One labelled and one unlabelled image of a row of pixels, and images of further sources."""
+
+    def images(row: list[int]):
+        return make_images(torch.zeros(1, 3, 1, len(row)), torch.tensor([[row]]))
+
+    labeled = images(*labels)
+    unlabeled = make_images(labeled.pixels_NCHW)
+    further = {name: images(row) for name, row in sources.items()}
+    return Recorded(SemiBatch(labeled, unlabeled, further), [unlabeled.pixels_NCHW])
+
+
+def test_the_losses_of_the_student(build, monkeypatch):
+    """The discriminator is asked for the maps of both."""
+    give_logits(monkeypatch, UNLABELED, LABELED)
     runner = build()
-    verdicts = iter([K2_VERDICT, K4_VERDICT])
+    answers = iter([ON_LABELED, ON_UNLABELED])
 
-    def judge(maps, frozen=False):
-        return next(verdicts) if frozen else torch.zeros(len(maps), 1, 1, 4)
+    def discriminate(maps: Tensor, frozen: bool = False) -> Tensor:
+        return next(answers) if frozen else torch.zeros(len(maps), 1, 1, 4)
 
-    runner.model._judge = judge
+    runner.model._discriminate = discriminate
     runner.message_hub.update_info("iter", 5000)
-    losses = runner.model.loss(inputs, dict(sup=samples_of(torch.tensor([[[[0, 2, 255, 255]]]]))))
+    losses = known_batch([0, 2, 255, 255]).loss(runner.model)
     expected = {
         "sup.decode.loss_ce": 0.8954948,
         "adv.loss_labeled": 0.01 * 0.4100376,
@@ -334,58 +332,61 @@ def test_known_answer_5_total(build, monkeypatch):
     assert generator.item() == pytest.approx(0.9310819, abs=1e-6)
 
 
-@pytest.mark.parametrize(("is_valid", "expected"), [(True, 0.3776042), (False, 0.4742197)])
-def test_known_answer_3_discriminator_loss(build, is_valid, expected):
+@pytest.mark.parametrize(("label", "expected"), [(0, 0.3776042), (255, 0.4742197)])
+def test_the_loss_of_the_discriminator(build, monkeypatch, label, expected):
     """One mean over the maps of labelled and unlabelled images together."""
+    give_logits(monkeypatch, UNLABELED[..., :2], LABELED[..., :2])
     model = build().model
-    verdicts = iter([torch.tensor([[[[3.0, -7]]]]), torch.tensor([[[[1.0, -2]]], [[[0.0, 0]]]])])
-    model._judge = lambda maps: next(verdicts)
-    fakes = [torch.rand(1, 3, 1, 2)] * 2
-    valid = [torch.tensor([[[True, is_valid]]]), torch.ones(1, 1, 2, dtype=torch.bool)]
-    losses = model._discriminator_losses(fakes, valid, torch.tensor([[[1, 255]]]))
+    real = torch.tensor([[[[3.0, -7]]]])
+    fake = torch.tensor([[[[1.0, -2]]], [[[0.0, 0]]]])  # labelled, unlabelled
+    answers = iter([0 * real, 0 * real, real, fake])
+    model._discriminate = lambda maps, frozen=False: next(answers)
+    losses = known_batch([0, label], gt=[1, 255]).loss(model)
     assert losses["disc.loss"].item() == pytest.approx(expected, abs=1e-6)
     # Right are the real pixel, the fake -2 if it counts, and the two on the fence.
-    right = 100 * 4 / 5 if is_valid else 100 * 3 / 4
+    right = 100 * 4 / 5 if label == 0 else 100 * 3 / 4
     assert losses["disc.acc"].item() == pytest.approx(right)
 
 
-def test_the_discriminator_sees_one_hot_maps_of_the_truth(build):
-    """Step 7: ignored pixels are all zero; fakes are detached softmax maps."""
+def test_the_discriminator_sees_one_hot_maps_of_the_truth(build, monkeypatch):
+    """Ignored pixels are all zero; fakes are detached softmax maps."""
+    labeled, unlabeled = (z[..., :3].requires_grad_() for z in (LABELED * 1, UNLABELED * 1))
+    give_logits(monkeypatch, unlabeled, labeled)
     model, seen = build().model, []
-    model._judge = lambda maps: seen.append(maps) or maps[:, :1] * 0
-    fake = torch.rand(1, 3, 1, 3, requires_grad=True)
-    labels = torch.tensor([[[2, 255, 0]]])
-    model._discriminator_losses([fake], [labels >= 0], labels)
-    assert seen[0][0, :, 0].t().tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
-    assert torch.equal(seen[1], fake) and not seen[1].requires_grad
+
+    def discriminate(maps: Tensor, frozen: bool = False) -> Tensor:
+        seen.append(maps)
+        assert frozen == maps.requires_grad
+        return maps[:, :1] * 0
+
+    model._discriminate = discriminate
+    known_batch([0, 1, 2], gt=[2, 255, 0]).loss(model)
+    of_labeled, of_unlabeled, real, fake = seen
+    assert real[0, :, 0].t().tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+    assert torch.equal(of_labeled, labeled.softmax(1))
+    assert torch.equal(of_unlabeled, unlabeled.softmax(1))
+    assert torch.equal(fake, torch.cat([of_labeled, of_unlabeled]))
 
 
-# --- Messages -------------------------------------------------------------------------------------
+# --- Refusals -------------------------------------------------------------------------------------
 
 
-def test_settings_that_do_not_work_are_refused(build, preprocessor_config):
-    with pytest.raises(ValueError, match="'unsup_wieght' in AdvSemiSeg.semi_train_cfg"):
-        build(unsup_wieght=1.0)
-    message = "AdvSemiSeg.discriminator.in_channels=5, but its maps have 3 channels: leave the key"
-    with pytest.raises(ValueError, match=message):
+def test_settings_that_no_run_can_mean_are_refused(build):
+    for settings in (dict(unsup_wieght=1.0), dict(mix=dict(type="CutMix"))):
+        with pytest.raises(ConfigError, match=f"AdvSemiSeg .*'{next(iter(settings))}'"):
+            build(**settings)
+    with pytest.raises(ConfigError, match="AdvSemiSeg.discriminator.in_channels=5.* 3 channels"):
         build(discriminator=dict(in_channels=5))
     assert build(discriminator=dict(in_channels=3)).model.discriminator.in_channels == 3
-    preprocessor_config["mix"] = dict(type="CutMix")
-    with pytest.raises(
-        ValueError, match="AdvSemiSeg labels the view .* remove data_preprocessor.m"
-    ):
-        build()
 
 
-def test_inputs_that_do_not_work_are_refused(build, monkeypatch):
-    inputs, samples = make_batch()
-    with pytest.raises(TypeError, match="num_per_source.labeled of at least 1"):
-        build().model.loss(dict(unsup_student=inputs["unsup_student"]), samples)
-    add_gt_without_mask(inputs, samples)
-    with pytest.raises(
-        ValueError, match="'a.png' of the source 'gt' came without a mask: add Load"
-    ):
-        build().model.loss(inputs, samples)
-    monkeypatch.setattr(hand_step, "SIZE", 16)
-    with pytest.raises(ValueError, match="FCDiscriminator .* with H and W of 32 or more, got"):
-        build().model.loss(*make_batch())
+def test_batches_that_do_not_work_are_refused(build):
+    recorded = record(gt=True)
+    recorded.batch.sources["gt"].labels_NHW = None
+    with pytest.raises(DataError, match=r"'0.png' .*sources\.gt\.pipeline"):
+        recorded.loss(build().model)
+    recorded.batch.labeled = None
+    with pytest.raises(ConfigError, match=r"num_per_source\.labeled"):
+        recorded.loss(build().model)
+    with pytest.raises(ConfigError, match="FCDiscriminator .*32"):
+        make_recorded(strong=False).loss(build().model)

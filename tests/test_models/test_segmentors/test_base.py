@@ -1,4 +1,6 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The frame of every method: networks, weights, the network that predicts, refused batches."""
+
 from __future__ import annotations
 
 import copy
@@ -9,6 +11,10 @@ import torch
 import toy_teacher  # noqa: F401  (registers ToyTeacherStudent)
 from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS
+from recorded import make_recorded
+
+from mmsemi.errors import CheckpointError, ConfigError
+from mmsemi.structures import SemiBatch
 
 
 @pytest.fixture
@@ -34,16 +40,33 @@ def equal(net, values):
     return all(torch.equal(value, values[key]) for key, value in net.state_dict().items())
 
 
+def all_networks(model):
+    return [*model.networks(), *([model.teacher.module] if model.has_teacher else [])]
+
+
 @pytest.mark.parametrize("kind", ["Supervised", "CPS", "ToyTeacherStudent"])
 def test_a_plain_checkpoint_loads_into_every_network(build, segmentor_config, kind):
     plain = state(MODELS.build(copy.deepcopy(segmentor_config)))
     model = build(kind)
     before = dict(plain)
     load_state_dict(model, plain, strict=False)
-    assert plain == before or plain.keys() == before.keys(), "the caller's dict is not changed"
-    nets = [model.student] if kind == "Supervised" else list(model.children())[-1:]
-    nets = model.networks() + ([model.teacher] if kind == "ToyTeacherStudent" else [])
-    assert all(equal(net, before) for net in nets)
+    assert plain.keys() == before.keys(), "the caller's dict is not changed"
+    assert all(value is before[key] for key, value in plain.items())
+    assert len(all_networks(model)) == (1 if kind == "Supervised" else 2)
+    assert all(equal(net, before) for net in all_networks(model))
+    names = dict(CPS=["branches.0", "branches.1"], Supervised=["student"])
+    expected = names.get(kind, ["student", "teacher"])
+    assert model.loaded == dict.fromkeys(expected, (len(plain), len(plain)))
+
+
+def test_the_count_of_loaded_tensors_tells_what_was_missing(build, segmentor_config):
+    plain = state(MODELS.build(copy.deepcopy(segmentor_config)))
+    size = len(plain)
+    plain["decode_head.conv_seg.weight"] = torch.zeros(7, 8, 1, 1)  # of other classes
+    del plain["decode_head.conv_seg.bias"]
+    model = build("ToyTeacherStudent")
+    load_state_dict(model, plain, strict=False)
+    assert model.loaded == dict(student=(size - 2, size), teacher=(size - 2, size))
 
 
 def test_own_checkpoints_load_unchanged(build):
@@ -58,27 +81,25 @@ def test_a_checkpoint_of_another_method_loads(build):
     load_state_dict(cps, supervised.state_dict(), strict=False)
     assert all(equal(net, state(supervised.student)) for net in cps.branches)
     load_state_dict(teacher, build("CPS").state_dict(), strict=False)
-    assert equal(teacher.teacher, state(teacher.student))
+    assert equal(teacher.teacher.module, state(teacher.student))
 
 
 def test_a_student_only_checkpoint_also_fills_the_teacher(build):
     model, source = build("ToyTeacherStudent"), build()
     load_state_dict(model, source.state_dict(), strict=False)
-    assert equal(model.teacher, state(source.student)) and not model.teacher_loaded
+    assert equal(model.teacher.module, state(source.student)) and not model.teacher.is_loaded
     load_state_dict(model, build("ToyTeacherStudent").state_dict(), strict=False)
-    assert model.teacher_loaded
+    assert model.teacher.is_loaded
 
 
 def test_a_checkpoint_that_matches_nothing_is_an_error(build):
-    with pytest.raises(RuntimeError, match="matches no parameter of CPS: it has 'fc.weight'"):
+    with pytest.raises(CheckpointError, match="CPS.*'fc.weight'"):
         load_state_dict(build("CPS"), {"fc.weight": torch.zeros(1)}, strict=False)
 
 
 def test_a_checkpoint_of_another_width_is_an_error(build):
     source = {key: torch.zeros(3, 3, 3) for key in build("CPS").state_dict()}
-    with pytest.raises(
-        RuntimeError, match=r"fits no parameter of CPS.*\(3, 3, 3\) in the checkpoint"
-    ):
+    with pytest.raises(CheckpointError, match=r"CPS.*\(3, 3, 3\)"):
         load_state_dict(build("CPS"), source, strict=False)
 
 
@@ -86,18 +107,17 @@ def test_the_teacher_stays_in_eval_and_without_gradient(build):
     model = build("ToyTeacherStudent").train()
     assert model.student.training and not any(m.training for m in model.teacher.modules())
     assert not any(p.requires_grad for p in model.teacher.parameters())
-    in_train = build("ToyTeacherStudent", semi_train_cfg=dict(teacher_mode="train")).train()
-    assert in_train.teacher.training
+    in_train = build("ToyTeacherStudent", teacher_mode="train").train()
+    assert in_train.teacher.training and in_train.teacher.module.training
 
 
 def test_a_teacher_without_its_hook_refuses_to_train(build):
-    model = build("ToyTeacherStudent")
-    with pytest.raises(RuntimeError, match="no MeanTeacherHook updates it"):
-        model.loss(dict(sup=torch.zeros(1, 3, 32, 32)), dict(sup=[]))
+    with pytest.raises(ConfigError, match="ToyTeacherStudent .*MeanTeacherHook"):
+        build("ToyTeacherStudent")(make_recorded().batch, mode="loss")
 
 
 def test_it_looks_like_the_network_that_predicts(build):
-    model = build("CPS", semi_test_cfg=dict(predict_on=1))
+    model = build("CPS", predict_on=1)
     net = model.branches[1]
     for name in ("backbone", "decode_head", "num_classes", "out_channels", "align_corners"):
         assert getattr(model, name) is getattr(net, name)
@@ -107,12 +127,18 @@ def test_it_looks_like_the_network_that_predicts(build):
     )
 
 
+@pytest.mark.parametrize("name", ["pretrained", "train_cfg"])
+def test_settings_of_the_segmentor_belong_there(build, name):
+    with pytest.raises(ConfigError, match=rf"model\.{name}={{'x': 1}}"):
+        build(**{name: dict(x=1)})
+
+
 def test_predict_on_is_restored_after_an_error(build):
     model = build("ToyTeacherStudent")
     with pytest.raises(KeyError), model.predicting_on("student"):
         raise KeyError
-    assert model.semi_test_cfg["predict_on"] == "teacher"
-    with pytest.raises(ValueError, match="is none of"), model.predicting_on("pupil"):
+    assert model.predict_on == "teacher"
+    with pytest.raises(ConfigError, match="'pupil'"), model.predicting_on("pupil"):
         pass
 
 
@@ -151,7 +177,7 @@ def test_heads_without_pixel_logits_are_refused(build, segmentor_config):
             dict(type="PointHead", in_channels=[8], in_index=[1], channels=8, num_classes=3),
         ],
     )
-    with pytest.raises(TypeError, match="PointHead gives no per-pixel logits"):
+    with pytest.raises(ConfigError, match="PointHead"):
         build(segmentor=cascade)
 
 
@@ -165,14 +191,16 @@ def test_missing_weights_name_file_and_place(build, segmentor_config, monkeypatc
         raise URLError("no network")
 
     monkeypatch.setattr("mmengine.runner.checkpoint.load_url", offline)
-    with pytest.raises(FileNotFoundError, match=r"resnet50_v1c.*put it at '.*checkpoints.*\.pth'"):
+    with pytest.raises(CheckpointError, match=r"resnet50_v1c.*'.*checkpoints.*\.pth'"):
         model.init_weights()
     segmentor_config["backbone"]["init_cfg"]["checkpoint"] = "no/such/file.pth"
-    with pytest.raises(FileNotFoundError, match="'no/such/file.pth' must be an existing file"):
+    with pytest.raises(CheckpointError, match="'no/such/file.pth'"):
         build(segmentor=segmentor_config).init_weights()
 
 
-@pytest.mark.parametrize("inputs", [torch.zeros(1, 3, 8, 8), dict(unsup_teacher=torch.zeros(1))])
-def test_batches_without_branches_say_what_is_missing(build, inputs):
-    with pytest.raises(TypeError, match="SemiSegDataPreProcessor"):
-        build().loss(inputs, {})
+@pytest.mark.parametrize(
+    "inputs", [torch.zeros(1, 3, 8, 8), SemiBatch(None, make_recorded().batch.unlabeled)]
+)
+def test_batches_without_labelled_images_say_what_to_set(build, inputs):
+    with pytest.raises(ConfigError, match=r"SemiSegDataPreProcessor.*num_per_source\.labeled"):
+        build()(inputs, mode="loss")

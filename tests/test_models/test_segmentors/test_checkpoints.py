@@ -15,9 +15,9 @@ METHODS = dict(
     supervised=dict(type="Supervised"),
     cps=dict(type="CPS"),
     mean_teacher=dict(type="MeanTeacher"),
-    cutmix_mean_teacher=dict(type="CutMixMeanTeacher"),
+    cutmix_mean_teacher=dict(type="CutMixMeanTeacher", mix=dict(type="CutMix")),
     fixmatch=dict(type="FixMatch"),
-    fixmatch_student=dict(type="FixMatch", semi_train_cfg=dict(labels_from="student")),
+    fixmatch_student=dict(type="FixMatch", labels_from="student"),
     unimatch=dict(type="UniMatch"),
 )
 
@@ -68,4 +68,4 @@ def test_it_fills_every_network_of_every_method(build, source):
             for key, value in net.state_dict().items():
                 assert torch.equal(value, origin.state_dict()[key]), (target, name, key)
         if "teacher" in filled:
-            assert model.teacher_loaded == ("teacher" in given), target
+            assert model.teacher.is_loaded == ("teacher" in given), target

@@ -1,31 +1,35 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""s4GAN: what every method must do, and its step against alternating updates by hand.
+"""s4GAN: what every method must do, and its step against the reference step.
 
-Numbers of known answers, sections and traps are those of methods/s4gan_mlmt.md.
+Known answers: docs/methods/s4gan.md.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from functools import partial
 
-import hand_step
 import pytest
 import torch
 import torch.nn.functional as F
-from hand_gan import (
-    JOINT,
-    add_gt_source,
-    add_gt_without_mask,
-    assert_each_loss_trains_one_network,
-    samples_of,
-)
-from hand_gan import check_step as check_any_step
-from hand_step import gradients, ground_truth, logits, make_batch, make_method, total
+from joint_optimizer import JOINT, assert_each_loss_trains_one_network
 from method_tester import MethodTester
-from mmsemi.models.segmentors.network import Outputs
-from torch import nn
+from recorded import (
+    Recorded,
+    check_step,
+    gradients,
+    make_images,
+    make_method,
+    make_recorded,
+    total,
+)
+from reference.blocks import predict
+from reference.s4gan import s4gan_step, with_image
+from torch import Tensor, nn
+
+from mmsemi.errors import ConfigError, DataError
+from mmsemi.models.forward import Outputs
+from mmsemi.structures import SemiBatch
 
 GENERATOR = ("adv.loss_matching", "unsup.loss_self")
 WEIGHTS = dict(matching_weight=2.0, unsup_weight=0.8)
@@ -36,16 +40,17 @@ class TestS4GAN(MethodTester):
     model = dict(
         type="S4GAN",
         discriminator=dict(type="S4GANDiscriminator", base_channels=8),
-        semi_train_cfg=dict(WEIGHTS, threshold=0.4, unsup_start=0),
+        threshold=0.4,
+        unsup_start=0,
+        **WEIGHTS,
     )
     optim_wrapper = JOINT
     unsup_losses = GENERATOR
 
 
 @pytest.fixture
-def build(segmentor_config, preprocessor_config, monkeypatch):
+def build(segmentor_config, preprocessor_config):
     """Without the discriminator's dropout, and with weights that tell one image from another."""
-    monkeypatch.setattr(hand_step, "SIZE", 32)
 
     def make(dropout: float = 0, discriminator: dict | None = None, **settings):
         net = dict(type="S4GANDiscriminator", base_channels=4, dropout=dropout)
@@ -54,7 +59,7 @@ def build(segmentor_config, preprocessor_config, monkeypatch):
             preprocessor_config,
             type="S4GAN",
             discriminator={**net, **(discriminator or {})},
-            semi_train_cfg=settings,
+            **settings,
         )
         with torch.no_grad():
             for parameter in runner.model.discriminator.parameters():
@@ -64,106 +69,78 @@ def build(segmentor_config, preprocessor_config, monkeypatch):
     return make
 
 
-def middle_score(model, inputs) -> float:
+def record(gt: bool = False) -> Recorded:
+    """Unlabelled images as they are: the published method has no strong view."""
+    return make_recorded(strong=False, gt=gt, size=32)
+
+
+def scores(model: nn.Module, recorded: Recorded) -> Tensor:
+    """What the discriminator says without dropout about the unlabelled images, in (0, 1)."""
+    model, view = copy.deepcopy(model), recorded.views[0]
+    maps = with_image(predict(model.student, view).softmax(1), view)
+    return model.discriminator.eval()(maps)[0].flatten().sigmoid()
+
+
+def middle_score(model: nn.Module, recorded: Recorded) -> float:
     """A threshold that half of the unlabelled images pass."""
-    model = copy.deepcopy(model)
-    maps = fake_maps(logits(model.student, inputs["unsup_student"]), inputs["unsup_student"])
-    scores = model.discriminator.eval()(maps)[0].flatten().sort().values
-    assert scores[2] - scores[1] > 0.01, scores
-    return scores[1:3].mean().sigmoid().item()
+    low, high = scores(model, recorded).logit().sort().values[1:3]
+    assert high - low > 0.01
+    return ((low + high) / 2).sigmoid().item()
 
 
-# --- The step (section 2a) ------------------------------------------------------------------------
+# --- The step -------------------------------------------------------------------------------------
 
 
-def rescaled(images):
-    """By the smallest and largest value of the whole batch (T1)."""
-    return (images - images.min()) / (images.max() - images.min())
-
-
-def fake_maps(z, images):
-    return torch.cat([z.softmax(1), rescaled(images)], 1)
-
-
-def alternating_step(
-    model,
-    inputs,
-    samples,
-    threshold=0.6,
-    matching_weight=0.1,
-    unsup_weight=1.0,
-    ignore_padding=True,
-    ignore=255,
-):
-    """Steps 2 to 8 with D frozen for the generator; gradients stay in ``model``."""
-    student, net = model.student, model.discriminator
-    labels = ground_truth(samples)
-    source = "gt" if "gt" in inputs else "sup"
-    truth = torch.stack([s.gt_sem_seg.data[0] for s in samples[source]])
-    one_hot = torch.stack([truth == c for c in range(3)], 1) & (truth != ignore)[:, None]
-    real = torch.cat([one_hot.double(), rescaled(inputs[source])], 1)
-
-    net.requires_grad_(False)
-    z_l = logits(student, inputs["sup"])
-    valid = labels != ignore
-    supervised = F.cross_entropy(z_l, torch.where(valid, labels, 0), reduction="none")[valid]
-    z = logits(student, inputs["unsup_student"])
-    fake = fake_maps(z, inputs["unsup_student"])
-    score, feature = net(fake)
-    chosen = torch.where(score.flatten().sigmoid() > threshold)[0]
-    own = z.sum() * 0
-    if len(chosen):
-        pixels = F.cross_entropy(z[chosen], z[chosen].detach().argmax(1), reduction="none")
-        if ignore_padding:
-            pixels = pixels[inputs["valid"][chosen]]
-        own = pixels.mean()
-    matching = (net(real)[1].mean(0) - feature.mean(0)).abs().mean()
-    losses = {
-        "sup.decode.loss_ce": supervised.sum() / max(len(supervised), 1),
-        "adv.loss_matching": matching_weight * matching,
-        "unsup.loss_self": unsup_weight * own,
-    }
-    total(losses).backward()
-    assert all(parameter.grad is None for parameter in net.parameters())
-
-    net.requires_grad_(True)
-    on_fakes, on_reals = net(fake.detach())[0].sigmoid(), net(real)[0].sigmoid()
-    losses["disc.loss"] = -((1 - on_fakes).log().mean() + on_reals.log().mean()) / 2
-    losses["disc.loss"].backward()
+def check(runner, recorded: Recorded, **options) -> dict[str, Tensor]:
+    """The method's step against the reference step with these options; returns its losses."""
+    reference, batch = copy.deepcopy(runner.model), recorded.batch
+    truth = batch.sources.get("gt", batch.labeled)
+    net, on_fakes = copy.deepcopy(runner.model.discriminator), scores(runner.model, recorded)
+    expected = s4gan_step(
+        reference.student,
+        reference.discriminator,
+        batch.labeled.pixels_NCHW,
+        batch.labeled.labels_NHW,
+        recorded.views[0],
+        batch.unlabeled.valid_NHW,
+        truth.pixels_NCHW,
+        truth.labels_NHW,
+        **options,
+    )
+    losses = check_step(runner, recorded, expected, reference)
+    selected = (on_fakes > options.get("threshold", 0.6)).sum()
+    assert losses["unsup.selected"] == selected
+    ignore = runner.model.ignore_index
+    known = [(truth.labels_NHW == c) & (truth.labels_NHW != ignore) for c in range(3)]
+    on_reals = net(with_image(torch.stack(known, 1).double(), truth.pixels_NCHW))[0].sigmoid()
     right = (on_fakes <= 0.5).sum() + (on_reals > 0.5).sum()
-    losses["disc.acc"] = 100 * right / (len(on_fakes) + len(on_reals))
-    losses["unsup.selected"] = torch.tensor(float(len(chosen)))
+    torch.testing.assert_close(losses["disc.acc"], 100 * right / (len(on_fakes) + len(on_reals)))
     return losses
 
 
-check_step = partial(check_any_step, by_hand=alternating_step)
-
-
-@pytest.mark.parametrize("source", ["sup", "gt"])
+@pytest.mark.parametrize("gt", [False, True])
 @pytest.mark.parametrize("options", [{}, dict(ignore_padding=False)], ids=["valid", "padding"])
 @pytest.mark.parametrize("score_mode", ["train", "eval"])
-def test_step_equals_alternating_updates(build, source, options, score_mode):
-    inputs, samples = make_batch(strong=False)
-    inputs["valid"][:, :5] = False  # on every image, whichever are selected
-    if source == "gt":
-        add_gt_source(inputs, samples)
-    settings = dict(WEIGHTS, threshold=middle_score(build().model, inputs), **options)
-    runner = build(unsup_start=0, score_mode=score_mode, **settings)
-    losses = check_step(runner, inputs, samples, **settings)
+def test_the_step_is_the_reference_step(build, gt, options, score_mode):
+    """docs/methods/s4gan.md#step"""
+    recorded = record(gt)
+    recorded.batch.unlabeled.valid_NHW[:, :5] = False  # on every image, whichever are selected
+    settings = dict(WEIGHTS, threshold=middle_score(build().model, recorded), **options)
+    settings["score_mode"] = score_mode
+    losses = check(build(unsup_start=0, **settings), recorded, **settings)
     assert losses["unsup.selected"] == 2
     assert all(losses[key] > 0.01 for key in losses if "loss" in key), losses
 
 
 def test_defaults_are_the_published_ones(build):
-    """0.1, 1 and 0.6; self-training from the second iteration, the rest from the first."""
-    inputs, samples = make_batch()
+    """The reference's defaults; self-training from the second iteration, the rest from the first."""
     found = []
     for iteration in (0, 1):
         runner = build()
         with torch.no_grad():
             runner.model.discriminator.classifier.bias.fill_(3)
         runner.message_hub.update_info("iter", iteration)
-        losses = check_step(runner, inputs, samples, unsup_weight=float(iteration))
+        losses = check(runner, record(), unsup_weight=float(iteration))
         assert losses["unsup.selected"] > 0
         found.append(losses["unsup.loss_self"] > 0.01)
     assert found == [False, True]
@@ -173,7 +150,7 @@ def test_defaults_are_the_published_ones(build):
 def test_all_images_or_none_are_selected(build, threshold, selected):
     """Without an image the loss is 0 and still has a graph; the matching goes on."""
     settings = dict(WEIGHTS, threshold=threshold)
-    losses = check_step(build(**settings, unsup_start=0), *make_batch(), **settings)
+    losses = check(build(**settings, unsup_start=0), record(), **settings)
     assert losses["unsup.selected"] == selected
     assert (losses["unsup.loss_self"] > 0.01) == (selected > 0)
     assert losses["unsup.loss_self"].requires_grad and losses["adv.loss_matching"] > 0.01
@@ -182,23 +159,20 @@ def test_all_images_or_none_are_selected(build, threshold, selected):
 @pytest.mark.parametrize("ignore", [1, 250])
 def test_another_ignored_label(build, segmentor_config, ignore):
     segmentor_config["decode_head"]["ignore_index"] = ignore
-    inputs, samples = make_batch()
-    for sample in samples["sup"]:
-        data = sample.gt_sem_seg.data
-        data[data == 255] = ignore
-    # A pixel that the student labels 1 would teach nothing.
-    settings = dict(WEIGHTS, threshold=1.0 if ignore == 1 else 0.0)
-    check_step(build(**settings, unsup_start=0), inputs, samples, ignore=ignore, **settings)
+    recorded = record()
+    labels = recorded.batch.labeled.labels_NHW
+    labels[labels == 255] = ignore
+    settings = dict(WEIGHTS, threshold=0.0)
+    check(build(**settings, unsup_start=0), recorded, **settings)
 
 
 def test_labels_that_are_all_ignored_and_images_that_are_all_padding(build):
     """The discriminator works on: it compares whole images."""
-    inputs, samples = make_batch()
-    for sample in samples["sup"]:
-        sample.gt_sem_seg.data.fill_(255)
-    inputs["valid"].zero_()
+    recorded = record()
+    recorded.batch.labeled.labels_NHW.fill_(255)
+    recorded.batch.unlabeled.valid_NHW.zero_()
     runner = build(**WEIGHTS, threshold=0.0, unsup_start=0)
-    losses = runner.model.loss(inputs, samples)
+    losses = recorded.loss(runner.model)
     assert losses["sup.decode.loss_ce"] == losses["unsup.loss_self"] == 0
     assert losses["unsup.selected"] == 4
     total(losses).backward()
@@ -210,10 +184,10 @@ def test_labels_that_are_all_ignored_and_images_that_are_all_padding(build):
 
 def test_each_loss_trains_one_network(build):
     model = build(**WEIGHTS, threshold=0.0, unsup_start=0).model
-    assert_each_loss_trains_one_network(model, model.loss(*make_batch()))
+    assert_each_loss_trains_one_network(model, record().loss(model))
 
 
-def watch(model):
+def watch(model: nn.Module) -> list[tuple[Tensor, Tensor, bool]]:
     """The discriminator's inputs, scores and modes, call by call."""
     calls = []
     model.discriminator.register_forward_hook(
@@ -223,111 +197,111 @@ def watch(model):
 
 
 def test_the_discriminator_draws_new_dropout_for_its_own_losses(build):
-    """Step 8; scores are those of the first pass, in train mode (T2)."""
-    inputs, samples = make_batch()
+    """Scores are those of the first pass, in train mode."""
     model = build(dropout=0.5).model
     calls = watch(model)
-    losses = model.loss(inputs, samples)
-    maps, scores, modes = zip(*calls)
+    losses = record().loss(model)
+    maps, found, modes = zip(*calls)
     assert modes == (True,) * 4
-    assert torch.equal(maps[0], maps[2]) and not torch.equal(scores[0], scores[2])
-    assert torch.equal(maps[1], maps[3]) and not torch.equal(scores[1], scores[3])
-    assert losses["unsup.selected"] == (scores[0].sigmoid() > 0.6).sum()
-    mean = F.softplus(scores[2]).mean() + F.softplus(-scores[3]).mean()
+    assert torch.equal(maps[0], maps[2]) and not torch.equal(found[0], found[2])
+    assert torch.equal(maps[1], maps[3]) and not torch.equal(found[1], found[3])
+    assert losses["unsup.selected"] == (found[0].sigmoid() > 0.6).sum()
+    mean = F.softplus(found[2]).mean() + F.softplus(-found[3]).mean()
     torch.testing.assert_close(losses["disc.loss"].detach(), mean / 2)
 
 
 def test_scores_without_noise(build):
-    """T2's option: the same images are selected whatever the dropout; it trains as before."""
-    inputs, samples = make_batch()
-    threshold = middle_score(build().model, inputs)
+    """The same images are selected whatever the dropout; the discriminator trains as before."""
+    threshold = middle_score(build().model, record())
     selected = {"train": set(), "eval": set()}
     for mode, found in selected.items():
         for seed in range(6):
             model = build(dropout=0.5, score_mode=mode, threshold=threshold).model
-            model.keep_visuals = True
+            model.wants_to_show = True
             torch.manual_seed(seed)
-            model.loss(inputs, samples)
-            chosen = (model.visuals["target"] != 255).flatten(1).any(1)
+            record().loss(model)
+            chosen = (model.shown.target_BHW != 255).flatten(1).any(1)
             found.add(tuple(chosen.tolist()))
             assert model.discriminator.training and model.student.training
     assert len(selected["eval"]) == 1 < len(selected["train"])
     assert sum(*selected["eval"]) == 2
 
 
-@pytest.mark.parametrize("source", ["sup", "gt"])
-def test_known_answer_5_rescaling(build, source):
-    """Each batch by its own range (T1), after the class map; a constant batch is 0."""
-    inputs, samples = make_batch()
-    add_gt_source(inputs, samples)
-    if source == "sup":
-        del inputs["gt"], samples["gt"]
-    images = inputs[source]
-    images.zero_()
+@pytest.mark.parametrize("gt", [False, True])
+def test_each_batch_is_rescaled_by_its_own_range(build, gt):
+    """Behind the class map; a constant batch is 0. docs/methods/s4gan.md#losses-by-hand"""
+    recorded = record(gt)
+    truth = recorded.batch.sources.get("gt", recorded.batch.labeled)
+    images, labels = truth.pixels_NCHW.zero_(), truth.labels_NHW
     images[0, 0, 0, 0], images[1, 2, 3, 4] = -100, 150
-    inputs["unsup_student"] = torch.full_like(inputs["unsup_student"], 7)
+    recorded.views = [torch.full_like(recorded.views[0], 7)]
     model = build().model
     calls = watch(model)
-    model.loss(inputs, samples)
+    recorded.loss(model)
     fake, real = calls[0][0], calls[1][0]
     assert (fake[:, 3:] == 0).all() and torch.allclose(fake[:, :3].sum(1), fake.new_ones(()))
     assert (real[0, 3, 0, 0], real[1, 5, 3, 4]) == (0, 1)
     assert real[:, 3:].median().item() == pytest.approx(0.4)
-    labels = torch.cat([sample.gt_sem_seg.data for sample in samples[source]])
     assert torch.equal(real[:, :3].sum(1) == 1, labels != 255)
     assert torch.equal(real[:, :3].argmax(1)[labels != 255], labels[labels != 255])
 
 
 # --- Known answers --------------------------------------------------------------------------------
+# docs/methods/s4gan.md#losses-by-hand
 
 
-def pixels(*values: tuple[float, float]) -> torch.Tensor:
+def pixels(*values: tuple[float, float]) -> Tensor:
     """Logits of one image from its pixels' class logits; a third class is hopeless."""
     rows = torch.tensor([(*value, -1e4) for value in values])
     return rows.t()[None, :, None].contiguous()
 
 
 class Answers(nn.Module):
-    """A discriminator with the scores and features of the known answers, by number of images."""
+    """A discriminator with given scores (after the sigmoid) and features, by number of images."""
 
-    def __init__(self) -> None:
+    def __init__(self, scores: dict[int, list[float]], features: dict[int, list]) -> None:
         super().__init__()
         self.slope = nn.Parameter(torch.ones(()))
-        fakes = torch.tensor([0.61, 0.60, 0.30]).logit()[:, None]
-        fakes[1] = math.log(0.6 / 0.4)
-        self.scores = {3: fakes, 2: torch.tensor([[0.8], [0.8]]).logit()}
-        # Of three fakes with the mean of the two of K1.
-        features = [[0.0, 1], [1, 5], [0.5, 3]], [[1.0, 2], [3, 4]]
-        self.features = {3: torch.tensor(features[0]), 2: torch.tensor(features[1])}
+        self.scores = {n: torch.tensor(values).logit()[:, None] for n, values in scores.items()}
+        self.features = {n: torch.tensor(values) for n, values in features.items()}
 
-    def forward(self, maps):
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         return self.scores[len(maps)] * self.slope, self.features[len(maps)] * self.slope
 
 
-def test_known_answers_1_3_and_4(build, monkeypatch):
-    """L_fm, the selection and the total, for L_ce = 0.9."""
-    z = torch.cat([pixels((2, 0), (0, 1)), pixels((0, 5), (5, 0)), pixels((1, 0), (0, 1))])
-    z.requires_grad_()
-    outputs = dict(sup=torch.zeros(2, 3, 1, 2), unsup=z)
+def known_batch(labels: list, num_unlabeled: int) -> Recorded:
+    """Images of a row of pixels; the discriminator tells the sources by their number of images."""
+    labels = torch.tensor(labels)[:, None]
+    labeled = make_images(torch.rand(len(labels), 3, *labels.shape[1:]), labels)
+    unlabeled = make_images(torch.rand(num_unlabeled, 3, *labels.shape[1:]))
+    return Recorded(SemiBatch(labeled, unlabeled), [unlabeled.pixels_NCHW])
+
+
+def give_logits(monkeypatch, labeled: Tensor, unlabeled: Tensor) -> None:
+    """Let the student give these logits; labelled images come first."""
+    outputs = iter([labeled, unlabeled])
     monkeypatch.setattr(
-        "mmsemi.models.segmentors.s4gan.forward_network",
-        lambda net, x: Outputs(None, [], outputs["unsup" if len(x) == 3 else "sup"]),
+        "mmsemi.models.segmentors.s4gan.forward", lambda *_: Outputs(None, [], next(outputs))
     )
     monkeypatch.setattr(
         "mmsemi.models.segmentors.base.supervised_losses",
         lambda *_: {"decode.loss_ce": torch.tensor(0.9)},
     )
-    samples = samples_of(torch.tensor([[[[0, 255]]]] * 2))
-    inputs = dict(
-        sup=torch.rand(2, 3, 1, 2),
-        unsup_teacher=torch.rand(3, 3, 1, 2),
-        unsup_student=torch.rand(3, 3, 1, 2),
-        valid=torch.ones(3, 1, 2, dtype=torch.bool),
-    )
+
+
+def test_matching_selection_and_total(build, monkeypatch):
+    """For L_ce = 0.9."""
+    z = torch.cat([pixels((2, 0), (0, 1)), pixels((0, 5), (5, 0)), pixels((1, 0), (0, 1))])
+    z.requires_grad_()
+    give_logits(monkeypatch, torch.zeros(2, 3, 1, 2), z)
     runner = build()
-    runner.model.discriminator = Answers()
+    # Of three fakes with the mean feature of the two of the known answer.
+    features = {2: [[1.0, 2], [3, 4]], 3: [[0.0, 1], [1, 5], [0.5, 3]]}
+    answers = Answers({2: [0.8, 0.8], 3: [0.61, 0.60, 0.30]}, features)
+    answers.scores[3][1] = math.log(0.6 / 0.4)
+    runner.model.discriminator = answers
     runner.message_hub.update_info("iter", 1)
-    losses = runner.model.loss(inputs, dict(sup=samples))
+    losses = known_batch([[0, 255]] * 2, 3).loss(runner.model)
     assert losses["adv.loss_matching"].item() == pytest.approx(0.075, abs=1e-6)
     assert losses["unsup.loss_self"].item() == pytest.approx(0.2200948, abs=1e-6)
     assert losses["unsup.selected"] == 1, "a score equal to the threshold selects nothing"
@@ -337,13 +311,11 @@ def test_known_answers_1_3_and_4(build, monkeypatch):
     assert (z.grad.abs().amax((1, 2, 3)) > 0).tolist() == [True, False, False]
 
 
-def test_known_answer_2_discriminator_loss(build):
+def test_the_loss_of_the_discriminator(build, monkeypatch):
+    give_logits(monkeypatch, torch.zeros(1, 3, 1, 2), torch.zeros(2, 3, 1, 2))
     model = build().model
-    answers = Answers()
-    answers.scores = {2: torch.tensor([[0.3], [0.6]]).logit(), 1: torch.tensor([[0.8]]).logit()}
-    answers.features = dict.fromkeys((1, 2), torch.zeros(1))
-    model.discriminator = answers
-    losses = model._discriminator_losses(torch.zeros(2, 6, 1, 1), torch.zeros(1, 6, 1, 1))
+    model.discriminator = Answers({2: [0.3, 0.6], 1: [0.8]}, {2: [[0.0]] * 2, 1: [[0.0]]})
+    losses = known_batch([[0, 255]], 2).loss(model)
     assert losses["disc.loss"].item() == pytest.approx(0.4298132, abs=1e-6)
     assert losses["disc.acc"].item() == pytest.approx(100 * 2 / 3)
 
@@ -352,41 +324,33 @@ def test_known_answer_2_discriminator_loss(build):
     ("gamma", "logit"), [(0.6, 0.4054651), (0.7, 0.8472979), (0.55, 0.2006707)]
 )
 def test_published_thresholds_on_logits(build, gamma, logit):
-    """T4."""
-    inputs, samples = make_batch()
     for shift, expected in ((1e-5, 4), (-1e-5, 0)):
         model = build(threshold=gamma).model
         with torch.no_grad():
             model.discriminator.classifier.weight.zero_()
             model.discriminator.classifier.bias.fill_(logit + shift)
-        assert model.loss(inputs, samples)["unsup.selected"] == expected
+        assert record().loss(model)["unsup.selected"] == expected
 
 
-# --- Messages -------------------------------------------------------------------------------------
+# --- Refusals -------------------------------------------------------------------------------------
 
 
-def test_settings_that_do_not_work_are_refused(build, preprocessor_config):
-    with pytest.raises(
-        ValueError, match="S4GAN.semi_train_cfg.score_mode='x' is none of 'train', "
-    ):
+def test_settings_that_no_run_can_mean_are_refused(build):
+    with pytest.raises(ConfigError, match=r"S4GAN\.score_mode='x'"):
         build(score_mode="x")
-    message = "S4GAN.discriminator.in_channels=3, but its maps have 6 channels: leave the key out"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match="S4GAN .*'mix'"):
+        build(mix=dict(type="CutMix"))
+    with pytest.raises(ConfigError, match=r"S4GAN\.discriminator\.in_channels=3.* 6 channels"):
         build(discriminator=dict(in_channels=3))
-    preprocessor_config["mix"] = dict(type="CutMix")
-    with pytest.raises(ValueError, match="S4GAN labels the view .* remove data_preprocessor.mix"):
-        build()
 
 
-def test_inputs_that_do_not_work_are_refused(build, monkeypatch):
-    inputs, samples = make_batch()
-    with pytest.raises(ValueError, match="num_per_source.unlabeled to at least 1"):
-        build().model.loss(dict(sup=inputs["sup"]), samples)
-    add_gt_without_mask(inputs, samples)
-    with pytest.raises(
-        ValueError, match="'a.png' of the source 'gt' came without a mask: add Load"
-    ):
-        build().model.loss(inputs, samples)
-    monkeypatch.setattr(hand_step, "SIZE", 8)
-    with pytest.raises(ValueError, match="S4GANDiscriminator .* with H and W of 16 or more, got"):
-        build().model.loss(*make_batch())
+def test_batches_that_do_not_work_are_refused(build):
+    recorded = record(gt=True)
+    recorded.batch.sources["gt"].labels_NHW = None
+    with pytest.raises(DataError, match=r"'0.png' .*sources\.gt\.pipeline"):
+        recorded.loss(build().model)
+    recorded.batch.unlabeled = None
+    with pytest.raises(ConfigError, match=r"num_per_source\.unlabeled"):
+        recorded.loss(build().model)
+    with pytest.raises(ConfigError, match="S4GANDiscriminator .*16"):
+        make_recorded(strong=False, size=8).loss(build().model)
