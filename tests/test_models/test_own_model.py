@@ -101,8 +101,8 @@ def test_the_documented_config_trains_validates_and_exports(config_text, tmp_pat
     assert {name: len(span) for name, span in data.source_ranges.items()} == dict(
         labeled=8, unlabeled=8
     )
-    preprocessor = runner.model.data_preprocessor
-    assert preprocessor.mix is not None and preprocessor.mean.flatten()[0] == 123.675
+    assert runner.model.mix is not None
+    assert runner.model.data_preprocessor.mean.flatten()[0] == 123.675
     runner.train()
     assert "unsup.loss_cps" in str(list(runner.message_hub.log_scalars))
     assert runner.message_hub.get_scalar("val/mIoU").current() >= 0
@@ -137,5 +137,5 @@ def test_unlabelled_images_get_the_labelled_pipeline_without_masks():
     assert weak_pipeline(labeled) == wanted
     assert weak_pipeline(dict(type="ConcatDataset", datasets=[labeled])) == wanted
     assert labeled["pipeline"][2]["cat_max_ratio"] == 0.75
-    with pytest.raises(ValueError, match="PascalVOCDataset at '' has no pipeline"):
+    with pytest.raises(ValueError, match="PascalVOCDataset .*unlabeled.pipeline"):
         weak_pipeline(dict(type="PascalVOCDataset"))
