@@ -1,8 +1,11 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Checkpoints that a kill at any moment cannot damage.
+"""Checkpoints that a kill at any moment cannot damage, and that damage no other run.
 
 Order of a save: write ``iter_N.pth.tmp``, flush it to disk, rename it, point ``last_checkpoint`` to
 it, and only then remove the checkpoint that is no longer kept. Best checkpoints do the same.
+
+A checkpoint says where the files of its run lay. The run that resumes from it may be another one, or in
+another folder, so those names stand for the files of these names in its own folder: only these go.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections import deque
+from fnmatch import fnmatch
 from glob import escape, glob
 from typing import Any
 
@@ -40,6 +44,13 @@ def _replace(temporary: str, final: str) -> None:
         os.close(directory)
 
 
+def _seen_from(folder: str, path: str) -> str:
+    """A path for a pointer in ``folder``: relative if it lies in there, so that both can be moved."""
+    if osp.dirname(osp.abspath(path)) == osp.abspath(folder):
+        return osp.basename(path)
+    return path
+
+
 def _split_info(runner) -> dict | None:
     """The training set's own account of its split, if it gives one."""
     loader = getattr(runner.train_loop, "dataloader", None)
@@ -62,12 +73,21 @@ class AtomicCheckpointHook(CheckpointHook):
         """Prepare the folder and remove the rests of an interrupted save."""
         if self.interval is None:
             self.interval = runner.val_interval
+        # What the stock hook removes by these is a file of this run, whatever the checkpoint says.
+        hub = runner.message_hub
+        kept = hub.get_info("keep_ckpt_ids", [])
+        hub.update_info("keep_ckpt_ids", [step for step in kept if type(step) is int])
         super().before_train(runner)
+        for indicator in self.key_indicators if self.save_best else ():
+            if self._get_best(indicator) is not None:
+                own = self._own_file(self._get_best(indicator), "best_*.pth")
+                self._set_best_path(runner, indicator, own)
         self._compare_split(runner)
         # What a validation within this training measures was trained on this split.
         runner.message_hub.update_info(SPLIT_KEY, _split_info(runner))
         # Stock: forgotten at resume, and with it the duty to store a new best score at once.
-        self.last_ckpt = runner.message_hub.get_info("last_ckpt", None)
+        last = hub.get_info("last_ckpt", None)
+        self.last_ckpt = None if last is None else self._own_file(last, "*.pth")
         if not (self._is_local() and is_main_process()):
             return
         rests = glob(osp.join(escape(str(self.out_dir)), f"*.pth{_SUFFIX}"))
@@ -75,6 +95,11 @@ class AtomicCheckpointHook(CheckpointHook):
             if osp.isfile(path):
                 os.remove(path)
                 runner.logger.info(f"{path} was left by an interrupted save and is removed")
+
+    def _own_file(self, path: object, pattern: str) -> str | None:
+        """The file of this name in the run's own folder, None for a name of another kind."""
+        name = str(path).replace("\\", "/").rsplit("/", 1)[-1]
+        return self.file_backend.join_path(self.out_dir, name) if fnmatch(name, pattern) else None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Note in ``meta['split']`` which images were trained on: name, counts and hashes."""
@@ -120,12 +145,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def _remove(self, runner, path: str, what: str) -> None:
         if not is_main_process():
             return
-        if self.file_backend.isfile(path):
-            self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):
-            self.file_backend.rmtree(path)
-        else:
+        if not self.file_backend.isfile(path):
             return
+        self.file_backend.remove(path)
         runner.logger.info(f"the {what} {path} is removed")
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
@@ -152,7 +174,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             pointer = osp.join(runner.work_dir, "last_checkpoint")
             with open(pointer + _SUFFIX, "w") as file:
-                file.write(str(self.last_ckpt))
+                file.write(_seen_from(runner.work_dir, str(self.last_ckpt)))
             _replace(pointer + _SUFFIX, pointer)
         for old_step in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old_step))
@@ -167,11 +189,15 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _set_best(self, runner, indicator: str, path: str, score: float) -> None:
         suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
+        self._set_best_path(runner, indicator, path)
+        runner.message_hub.update_info(f"best_score{suffix}", score)
+
+    def _set_best_path(self, runner, indicator: str, path: str | None) -> None:
+        suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
         if suffix:
             self.best_ckpt_path_dict[indicator] = path
         else:
             self.best_ckpt_path = path
-        runner.message_hub.update_info(f"best_score{suffix}", score)
         runner.message_hub.update_info(f"best_ckpt{suffix}", path)
 
     def _best_score(self, runner, indicator: str, rule: str) -> float:
