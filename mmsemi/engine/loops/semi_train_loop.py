@@ -291,6 +291,9 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         if val_dataset is not None:
             insert_mask_checks(val_dataset)
         log_summary(runner)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if hasattr(model, "prepare_training"):
+            model.prepare_training()
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self._iter < self._max_iters:
