@@ -36,13 +36,15 @@ def merge_preprocessors(inner: dict | None, outer: dict | None) -> dict | None:
 
     Args:
         inner: Config inside the segmentor; ``size``, ``mean`` and so on are taken over.
-        outer: Config of the model. With a ``type`` it stands alone, without one it adds to
-            ``inner`` and replaces keys of it. ``None`` is the same as an empty one.
+        outer: Config of the model. With a ``type`` of its own it stands alone, without one it adds to
+            ``inner`` and replaces keys of it. ``None`` is the same as an empty one, and mmseg's own
+            type as none: mmengine's runner puts a config's top-level ``data_preprocessor`` here.
     """
-    if outer is not None and "type" in outer:
-        return dict(outer)
     if inner is None and outer is None:
         return None
+    kind = (outer or {}).get("type", SegDataPreProcessor)
+    if kind is not SegDataPreProcessor and str(kind).split(".")[-1] != "SegDataPreProcessor":
+        return dict(outer)
     return {**(inner or {}), **(outer or {}), "type": "SemiSegDataPreProcessor"}
 
 

@@ -323,6 +323,9 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             shield_workers(runner.val_loop.dataloader)
         shield_workers(self.dataloader)
         log_summary(runner)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if hasattr(model, "prepare_training"):
+            model.prepare_training()
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self._iter < self._max_iters:
