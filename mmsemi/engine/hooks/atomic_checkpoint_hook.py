@@ -17,9 +17,11 @@ from fnmatch import fnmatch
 from glob import escape, glob
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from mmseg.registry import HOOKS
 
 from ...datasets.sources import unwrap
@@ -30,6 +32,9 @@ from ..plateau import follows_validation
 SPLIT_KEY = "checkpoint_split"
 
 _SUFFIX = ".tmp"
+_INTERRUPTED = "interrupted_"
+#: Where the message hub holds the names of best checkpoints that are about to go.
+_OUTDATED_BEST = "outdated_best_ckpts"
 
 
 def _replace(temporary: str, final: str) -> None:
@@ -49,6 +54,20 @@ def _seen_from(folder: str, path: str) -> str:
     if osp.dirname(osp.abspath(path)) == osp.abspath(folder):
         return osp.basename(path)
     return path
+
+
+def _refuse_endless_epochs(loop: BaseLoop) -> None:
+    """An epoch of a sampler that never ends has neither a validation nor a checkpoint."""
+    loader = loop.dataloader
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    endless = isinstance(sampler, InfiniteSampler) or getattr(sampler, "epoch_length", 0) is None
+    if isinstance(loop, EpochBasedTrainLoop) and endless:
+        raise ConfigError(
+            f"train_cfg.type='{type(loop).__name__}', but train_dataloader.sampler="
+            f"'{type(sampler).__name__}' never ends an epoch: use train_cfg="
+            f"dict(type='SemiIterBasedTrainLoop', epochs={loop.max_epochs}), which counts passes over "
+            "a source, and checkpoint.by_epoch=False"
+        )
 
 
 def _split_info(runner) -> dict | None:
@@ -71,12 +90,14 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
+        _refuse_endless_epochs(runner.train_loop)
         if self.interval is None:
             self.interval = runner.val_interval
         # What the stock hook removes by these is a file of this run, whatever the checkpoint says.
         hub = runner.message_hub
-        kept = hub.get_info("keep_ckpt_ids", [])
-        hub.update_info("keep_ckpt_ids", [step for step in kept if type(step) is int])
+        kept = hub.get_info("keep_ckpt_ids", None)
+        if kept is not None:
+            hub.update_info("keep_ckpt_ids", [step for step in kept if type(step) is int])
         super().before_train(runner)
         for indicator in self.key_indicators if self.save_best else ():
             if self._get_best(indicator) is not None:
@@ -88,6 +109,7 @@ class AtomicCheckpointHook(CheckpointHook):
         # Stock: forgotten at resume, and with it the duty to store a new best score at once.
         last = hub.get_info("last_ckpt", None)
         self.last_ckpt = None if last is None else self._own_file(last, "*.pth")
+        self._remove_outdated_best(runner)
         if not (self._is_local() and is_main_process()):
             return
         rests = glob(osp.join(escape(str(self.out_dir)), f"*.pth{_SUFFIX}"))
@@ -171,16 +193,59 @@ class AtomicCheckpointHook(CheckpointHook):
             by_epoch=self.by_epoch,
             **self.args,
         )
-        if is_main_process():
-            pointer = osp.join(runner.work_dir, "last_checkpoint")
-            with open(pointer + _SUFFIX, "w") as file:
-                file.write(_seen_from(runner.work_dir, str(self.last_ckpt)))
-            _replace(pointer + _SUFFIX, pointer)
+        self._point_to(runner, self.last_ckpt)
+        for path in glob(osp.join(escape(str(self.out_dir)), f"{_INTERRUPTED}*.pth")):
+            self._remove(runner, path, "checkpoint of an interruption")
         for old_step in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old_step))
             self._remove(runner, path, "outdated checkpoint")
         if outdated:
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+
+    @staticmethod
+    def _point_to(runner, path: str) -> None:
+        """Make ``--resume`` go on from this checkpoint."""
+        if is_main_process():
+            pointer = osp.join(runner.work_dir, "last_checkpoint")
+            with open(pointer + _SUFFIX, "w") as file:
+                file.write(_seen_from(runner.work_dir, str(path)))
+            _replace(pointer + _SUFFIX, pointer)
+
+    def save_interrupted(self, runner) -> None:
+        """An extra checkpoint of a run that ends early, unless its iteration has a regular one.
+
+        It does not count for ``max_keep_ckpts``, and goes when a later regular one is complete.
+        """
+        filename = self.filename_tmpl.format(runner.iter)
+        regular = self.file_backend.join_path(self.out_dir, filename)
+        exists = [
+            osp.basename(str(self.last_ckpt)) == filename and self.file_backend.exists(regular)
+        ]
+        broadcast_object_list(exists)
+        if exists[0]:
+            return
+        self._write(
+            runner,
+            _INTERRUPTED + filename,
+            save_optimizer=True,
+            save_param_scheduler=True,
+            meta=dict(epoch=runner.epoch, iter=runner.iter),
+            by_epoch=False,
+            **self.args,
+        )
+        path = self.file_backend.join_path(self.out_dir, _INTERRUPTED + filename)
+        self._point_to(runner, path)
+        for other in glob(osp.join(escape(str(self.out_dir)), f"{_INTERRUPTED}*.pth")):
+            if osp.basename(other) != osp.basename(path):
+                self._remove(runner, other, "checkpoint of an earlier interruption")
+
+    def _remove_outdated_best(self, runner) -> None:
+        """Former best checkpoints; a run that was killed before leaves it to the resumed one."""
+        for name in runner.message_hub.get_info(_OUTDATED_BEST, ()):
+            path = self._own_file(name, "best_*.pth")
+            if path is not None:
+                self._remove(runner, path, "previous best checkpoint")
+        runner.message_hub.pop_info(_OUTDATED_BEST, None)
 
     def _get_best(self, indicator: str) -> str | None:
         if len(self.key_indicators) == 1:
@@ -242,13 +307,14 @@ class AtomicCheckpointHook(CheckpointHook):
                 f"to {filename}."
             )
             if previous and previous != path:
-                outdated.append(previous)
+                outdated.append(osp.basename(previous))
         # The checkpoint to resume from was written before this validation: write it again, so that
         # it knows the new best one (the old best one goes only then), and what a schedule or early
         # stopping made of the metrics.
+        if outdated:
+            runner.message_hub.update_info(_OUTDATED_BEST, outdated)
         latest = osp.join(str(self.out_dir), self.filename_tmpl.format(position))
         outruns = str(self.last_ckpt) == latest and follows_validation(runner)
         if self.last_ckpt is not None and (updated or outruns):
             self._save_checkpoint_with_step(runner, position, meta)
-        for path in outdated:
-            self._remove(runner, path, "previous best checkpoint")
+        self._remove_outdated_best(runner)
