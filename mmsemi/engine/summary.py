@@ -53,5 +53,7 @@ def describe_data(dataset: Dataset) -> str:
     if ranges is None:
         return f"{len(dataset)} images"
     counts = ", ".join(f"{len(span)} {name}" for name, span in ranges.items())
-    split = dataset.split_info
+    split = getattr(dataset, "split_info", None)
+    if split is None:  # a data set of the user's own
+        return f"{counts} images"
     return f"{counts} images; split {split['name']}, labelled sha256 {split['labeled_sha256'][:16]}"
