@@ -15,7 +15,15 @@ from .segmentors import (
     Supervised,
     UniMatch,
 )
-from .views import ClassMix, CutMix, LabelPaste, MixRecipe, SingleBoxCutMix, StrongPhotometric
+from .views import (
+    ClassMix,
+    CutMix,
+    LabelPaste,
+    MixRecipe,
+    RandomIntensity,
+    SingleBoxCutMix,
+    StrongPhotometric,
+)
 
 __all__ = [
     "CPS",
@@ -34,6 +42,7 @@ __all__ = [
     "MixRecipe",
     "PixelCrossEntropy",
     "ProbOhemCrossEntropy",
+    "RandomIntensity",
     "S4GANDiscriminator",
     "SemiSegDataPreProcessor",
     "SemiSegmentor",
