@@ -8,6 +8,7 @@ from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
 from .segmentors import (
     CPS,
+    AugSeg,
     CutMixMeanTeacher,
     FixMatch,
     MeanTeacher,
@@ -26,6 +27,7 @@ from .views import (
 )
 
 __all__ = [
+    "AugSeg",
     "CPS",
     "ClassMix",
     "CutMix",
