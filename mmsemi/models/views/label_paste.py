@@ -115,7 +115,7 @@ class LabelPaste(PairedMix):
         num: int, size_hw: tuple[int, int], beta: Sequence[float], generator: Generator | None
     ) -> BoolTensor:
         """Masks (num, 1, H, W) of one box each, all of one area; centres not in the first eighth."""
-        seed = torch.randint(2**63 - 1, (1,), generator=generator).item()
+        (seed,) = torch.randint(2**63 - 1, (1,), generator=generator).tolist()
         numbers = np.random.default_rng(seed)
         lam = numbers.beta(*beta)
         centres = [numbers.integers(side // 8, side, num) for side in size_hw]
