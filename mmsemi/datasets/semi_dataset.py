@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import os.path as osp
 import warnings
+from functools import cached_property
 
 import numpy as np
 from mmengine.dataset import BaseDataset, Compose
@@ -78,8 +79,6 @@ class SemiDataset(Dataset):
     ) -> None:
         self.max_unreadable = max_unreadable
         self._unreadable: set[str] = set()
-        self._position_of: dict[str, int] | None = None
-        self._split_info: dict[str, str | int] | None = None
         self.crop_size = check_crop_size(crop_size)
         built = build_sources(labeled, unlabeled, split, sources, self.crop_size)
         if built.errors:
@@ -107,14 +106,16 @@ class SemiDataset(Dataset):
         ``unlabeled`` are the images of that source, which is the unlabelled part of the split unless
         the config chose another pool or folder.
         """
-        if self._split_info is None:
-            info: dict[str, str | int] = dict(name=self._split_name)
-            for source in ("labeled", "unlabeled"):
-                paths = self.img_paths(source) if source in self.sources else []
-                info[source] = len(paths)
-                info[f"{source}_sha256"] = ids_sha256(paths)
-            self._split_info = info
         return dict(self._split_info)
+
+    @cached_property
+    def _split_info(self) -> dict[str, str | int]:
+        info: dict[str, str | int] = dict(name=self._split_name)
+        for name in ("labeled", "unlabeled"):
+            paths = self.img_paths(name) if name in self.sources else []
+            info[name] = len(paths)
+            info[f"{name}_sha256"] = ids_sha256(paths)
+        return info
 
     @property
     def counts(self) -> dict[str, int]:
@@ -146,13 +147,15 @@ class SemiDataset(Dataset):
 
     def labeled_info(self, img_path: str) -> dict | None:
         """Paths of an image of the labelled data set, also where the split left it unlabelled."""
-        if self._position_of is None:
-            paths = self._all_labeled.img_paths
-            self._position_of = {path: position for position, path in enumerate(paths)}
-        if img_path not in self._position_of:
+        position = self._position_of.get(img_path)
+        if position is None:
             return None
-        dataset, index = self._all_labeled.locate(self._position_of[img_path])
+        dataset, index = self._all_labeled.locate(position)
         return dataset.get_data_info(index)
+
+    @cached_property
+    def _position_of(self) -> dict[str, int]:
+        return {path: position for position, path in enumerate(self._all_labeled.img_paths)}
 
     def hidden_masks(self) -> list[str]:
         """Masks of the labelled data set whose images the split leaves unlabelled."""

@@ -16,7 +16,7 @@ _FOREIGN_PREFIXES = ("student.", "teacher.module.", "branches.0.", "")
 
 def spread_checkpoint(
     state_dict: dict, prefix: str, nets: Mapping[str, nn.Module], method: str
-) -> None:
+) -> bool:
     """Fill the networks that a checkpoint lacks from one that it has, in place.
 
     Args:
@@ -24,6 +24,9 @@ def spread_checkpoint(
         prefix: Prefix of the model in it.
         nets: The model's networks by their prefix, e.g. ``'student.'``.
         method: The model's class name, for messages.
+
+    Returns:
+        Whether a network was filled from another one.
 
     Raises:
         CheckpointError: No entry matches a parameter, by name or by shape.
@@ -50,7 +53,7 @@ def spread_checkpoint(
     for name in present:
         _refuse_other_shapes(state_dict, prefix + name, [shapes[name]], method)
     if not absent:
-        return
+        return False
     _refuse_other_shapes(state_dict, prefix + source, [shapes[name] for name in absent], method)
     values = {key: state_dict[prefix + source + key] for key in found[source]}
     if not present:
@@ -64,6 +67,7 @@ def spread_checkpoint(
         f"{', '.join(prefix + name for name in nets)} ({len(values)} of {len(shapes[first])} entries)",
         "current",
     )
+    return True
 
 
 def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int, int]:

@@ -44,13 +44,15 @@ def merge_preprocessors(inner: dict | None, outer: dict | None) -> dict | None:
 
     Args:
         inner: Config inside the segmentor; ``size``, ``mean`` and so on are taken over.
-        outer: Config of the model. With a ``type`` it stands alone, without one it adds to
-            ``inner`` and replaces keys of it. ``None`` is the same as an empty one.
+        outer: Config of the model. With a ``type`` of its own it stands alone, without one it adds to
+            ``inner`` and replaces keys of it. ``None`` is the same as an empty one, and mmseg's own
+            type as none: mmengine's runner puts a config's top-level ``data_preprocessor`` here.
     """
-    if outer is not None and "type" in outer:
-        return dict(outer)
     if inner is None and outer is None:
         return None
+    kind = (outer or {}).get("type", SegDataPreProcessor)
+    if kind is not SegDataPreProcessor and str(kind).split(".")[-1] != "SegDataPreProcessor":
+        return dict(outer)
     return {**(inner or {}), **(outer or {}), "type": "SemiSegDataPreProcessor"}
 
 
@@ -161,15 +163,20 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         Args:
             images: Where it starts from.
             operation: Takes images in [0, 1] and a generator, e.g.
-                :class:`~mmsemi.models.views.StrongPhotometric`.
+                :class:`~mmsemi.models.views.StrongPhotometric`. It sees padding as value 0, or with
+                ``pads_with_mean`` in the mean colour.
             generator: CPU generator.
         """
+        rgb_NCHW = images.rgb_NCHW.float()
+        if getattr(operation, "pads_with_mean", False) and self._enable_normalize:
+            rgb_NCHW = torch.where(images.valid_NHW[:, None], rgb_NCHW, self.mean.floor())
         if images.range_N2 is None:
-            view = operation(images.rgb_NCHW.float() / 255, generator) * 255
+            view = operation(rgb_NCHW / 255, generator) * 255
         else:
             low, high = images.range_N2.view(-1, 2, 1, 1, 1).unbind(1)
             span = (high - low).clamp(min=torch.finfo(high.dtype).tiny)
-            view = operation((images.rgb_NCHW.float() - low) / span, generator) * span + low
+            # Padding, or values beyond a range that was set, are cut to it.
+            view = operation(((rgb_NCHW - low) / span).clamp(0, 1), generator) * span + low
         return self.normalize(view, images.valid_NHW)
 
     @staticmethod

@@ -37,6 +37,7 @@ class SemiModel:
         predict_on: Name of the network that predicts.
         loaded: For each network by its name in the state dict, how many of its tensors the last
             checkpoint brought, and of how many.
+        is_spread: Whether that checkpoint had fewer networks, so that one filled several.
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
@@ -64,6 +65,7 @@ class SemiModel:
         strong = getattr(self.settings, "strong", None)
         self.strong = MODELS.build(strong) if strong else None
         self.loaded: dict[str, tuple[int, int]] = {}
+        self.is_spread = False
         self.student = self.branches = self.teacher = None
         self.build_networks(network)
         self.predict_on = self.settings.predict_on
@@ -145,7 +147,7 @@ class SemiModel:
     def _adapt_state_dict(self, state_dict: dict, prefix: str, *_: Any) -> None:
         """Spread a plain checkpoint, or one of another method, over every network."""
         nets = self._prefixes()
-        spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
+        self.is_spread = spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
         self.loaded = {
             key.removesuffix(".").removesuffix(".module"): count_loaded(
                 state_dict, prefix + key, net
@@ -154,6 +156,9 @@ class SemiModel:
         }
 
     # ---------------------------------------------------------------- training
+
+    def prepare_training(self) -> None:
+        """Called once before a training starts or goes on, when all weights are loaded."""
 
     def check_batch(self, batch: Any) -> None:
         """Refuse what the method cannot train on.

@@ -80,7 +80,9 @@ def load_batch(
         raise ConfigError("the config has no model.data_preprocessor, which makes the batch")
     with seeded(0), torch.no_grad():
         sampler = DATA_SAMPLERS.build(dict(settings, dataset=dataset))
-        draws = list(itertools.islice(iter(sampler), int(loader.get("batch_size") or 1)))
+        # Of several sources, the sampler's counts are the size; a config need not repeat their sum.
+        size = getattr(sampler, "batch_size", None) or int(loader.get("batch_size") or 1)
+        draws = list(itertools.islice(iter(sampler), size))
         batch = pseudo_collate([dataset[draw] for draw in draws])
         preprocessor = MODELS.build(preprocessing)
         if getattr(preprocessor, "size", 0) is None:  # as the training loop does

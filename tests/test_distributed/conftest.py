@@ -17,7 +17,6 @@ def training_config(semi_config, val_config, segmentor_config, preprocessor_conf
     norm = dict(type="SyncBN", requires_grad=True)
     segmentor_config["backbone"]["norm_cfg"] = norm
     segmentor_config["decode_head"]["norm_cfg"] = norm
-    preprocessor_config["mix"] = dict(type="CutMix")
     config = Config(Config.fromfile(DEFAULT_RUNTIME).to_dict())
     val_loader = dict(
         batch_size=1,
@@ -30,7 +29,10 @@ def training_config(semi_config, val_config, segmentor_config, preprocessor_conf
         dict(
             randomness=dict(seed=0, diff_rank_seed=True),
             model=dict(
-                type="CPS", segmentor=segmentor_config, data_preprocessor=preprocessor_config
+                type="CPS",
+                segmentor=segmentor_config,
+                data_preprocessor=preprocessor_config,
+                mix=dict(type="CutMix"),
             ),
             train_dataloader=dict(
                 batch_size=6,

@@ -166,7 +166,7 @@ def assert_same_runs(first: Path, second: Path) -> dict:
 
 METHODS = {
     "teacher": dict(type="ToyTeacherStudent"),
-    "cps_cutmix": dict(type="CPS"),
+    "cps_cutmix": dict(type="CPS", mix=dict(type="CutMix")),
 }
 
 
@@ -177,11 +177,7 @@ SLOW = [("teacher", "stop"), ("cps_cutmix", "kill"), ("cps_cutmix", "stop")]
     ("method", "interruption"),
     [("teacher", "kill"), *(pytest.param(*one, marks=pytest.mark.slow) for one in SLOW)],
 )
-def test_interrupted_runs_continue_bit_for_bit(
-    method, interruption, write_config, preprocessor_config, tmp_path
-):
-    if method == "cps_cutmix":
-        preprocessor_config["mix"] = dict(type="CutMix")
+def test_interrupted_runs_continue_bit_for_bit(method, interruption, write_config, tmp_path):
     config = write_config(METHODS[method])
     straight, resumed = tmp_path / "straight", tmp_path / "resumed"
     with ThreadPoolExecutor() as pool:  # side by side: most of the time goes into imports
@@ -196,19 +192,17 @@ def test_interrupted_runs_continue_bit_for_bit(
     if method == "teacher":
         state = checkpoint["state_dict"]
         pairs = [
-            (v, state[k.replace("teacher.", "student.")])
+            (v, state[k.replace("teacher.module.", "student.")])
             for k, v in state.items()
             if k.startswith("teacher.") and k.endswith("weight")
         ]
         assert any(not torch.equal(*pair) for pair in pairs), "the teacher lags behind the student"
+        assert state["teacher.steps"] == ITERATIONS
 
 
-def test_inference_apis_run_on_a_semi_checkpoint(
-    write_config, preprocessor_config, tmp_path, data_root
-):
+def test_inference_apis_run_on_a_semi_checkpoint(write_config, tmp_path, data_root):
     from mmseg.apis import MMSegInferencer, inference_model, init_model
 
-    preprocessor_config["mix"] = dict(type="CutMix")
     config = write_config(METHODS["cps_cutmix"])
     train(config, tmp_path / "run", "--cfg-options", "train_cfg.max_iters=10")
     checkpoint = tmp_path / "run" / "iter_10.pth"

@@ -15,6 +15,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from mmsemi.datasets.pipelines import weak_pipeline
+from mmsemi.errors import ConfigError
 from mmsemi.export import export_segmentor
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "own_model.md"
@@ -53,7 +54,7 @@ def tiny(root: Path, unlabeled: Path) -> dict:
         "train_dataloader.dataset.unlabeled.img_dir": str(unlabeled),
         "val_dataloader.dataset.data_root": str(root),
         "val_dataloader.dataset.pipeline.1.scale": (64, 32),
-        "model.data_preprocessor.size": (32, 32),
+        "data_preprocessor.size": (32, 32),
         "model.segmentor.pretrained": None,
         "model.segmentor.backbone.depth": 18,
         "model.segmentor.backbone.base_channels": 4,
@@ -101,8 +102,9 @@ def test_the_documented_config_trains_validates_and_exports(config_text, tmp_pat
     assert {name: len(span) for name, span in data.source_ranges.items()} == dict(
         labeled=8, unlabeled=8
     )
-    preprocessor = runner.model.data_preprocessor
-    assert preprocessor.mix is not None and preprocessor.mean.flatten()[0] == 123.675
+    model = runner.model
+    assert type(model.mix).__name__ == "CutMix" and model.settings.unsup_weight == 1.0
+    assert model.data_preprocessor.mean.flatten()[0] == 123.675
     runner.train()
     assert "unsup.loss_cps" in str(list(runner.message_hub.log_scalars))
     assert runner.message_hub.get_scalar("val/mIoU").current() >= 0
@@ -137,5 +139,5 @@ def test_unlabelled_images_get_the_labelled_pipeline_without_masks():
     assert weak_pipeline(labeled) == wanted
     assert weak_pipeline(dict(type="ConcatDataset", datasets=[labeled])) == wanted
     assert labeled["pipeline"][2]["cat_max_ratio"] == 0.75
-    with pytest.raises(ValueError, match="PascalVOCDataset at '' has no pipeline"):
+    with pytest.raises(ConfigError, match=r"PascalVOCDataset .*unlabeled\.pipeline"):
         weak_pipeline(dict(type="PascalVOCDataset"))

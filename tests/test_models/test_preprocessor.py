@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import PixelData
+from mmseg.models import SegDataPreProcessor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -210,6 +211,7 @@ def test_settings_that_it_does_not_have_are_refused(preprocessor_config, name):
 
 
 OURS = "SemiSegDataPreProcessor"
+BOTH = dict(type=OURS, size=9, mean=[1])
 
 
 @pytest.mark.parametrize(
@@ -218,11 +220,14 @@ OURS = "SemiSegDataPreProcessor"
         (None, None, None),
         (None, {}, dict(type=OURS)),
         (dict(type="SegDataPreProcessor", size=8), None, dict(type=OURS, size=8)),
-        (dict(size=8, mean=[1]), dict(size=9), dict(type=OURS, size=9, mean=[1])),
+        (dict(size=8, mean=[1]), dict(size=9), BOTH),
         (dict(size=8, mean=[1]), dict(type="Other", size=9), dict(type="Other", size=9)),
+        (dict(size=8, mean=[1]), dict(type="mmseg.SegDataPreProcessor", size=9), BOTH),
+        (dict(size=8, mean=[1]), dict(type=SegDataPreProcessor, size=9), BOTH),
     ],
 )
 def test_two_configs_of_it_become_one(inner, outer, merged):
+    """mmseg's own type is what a runner puts into the model from the top of a stock config."""
     assert merge_preprocessors(inner, outer) == merged
 
 

@@ -20,7 +20,6 @@ def config(semi_config, preprocessor_config) -> dict:
     return dict(
         model=dict(type="FixMatch", data_preprocessor=preprocessor_config),
         train_dataloader=dict(
-            batch_size=6,
             sampler=dict(type="MultiSourceSampler", num_per_source=dict(labeled=2, unlabeled=4)),
             dataset=semi_config,
         ),
@@ -122,7 +121,6 @@ def test_strong_views_and_further_sources(config, semi_config):
         extra=copy.deepcopy(semi_config["labeled"])
     )
     config["train_dataloader"]["sampler"]["num_per_source"]["extra"] = 1
-    config["train_dataloader"]["batch_size"] = 7
     groups = columns(config)
     assert [group[0].title for group in groups] == ["labelled image", "extra image", "weak view"]
     assert titles(groups[-1]) == [

@@ -54,10 +54,10 @@ _LIST = (
     Rule("labeled-unlabeled-overlap", "error", "names",
          "images are labelled in '{labeled}' and unlabelled in '{unlabeled}'",
          "remove them from one list, or set split.allow_overlap=True", lists.both_halves),
-    Rule("mask-without-image", "warning", "names",
+    Rule("mask-without-image", "warning", "all",
          "a mask in '{mask_dir}' has no image in '{img_dir}'",
          "add the image with the suffix '{img_suffix}', or remove the mask", lists.lonely_masks),
-    Rule("image-other-suffix", "warning", "names",
+    Rule("image-other-suffix", "warning", "all",
          "left out, since the data set takes '*{img_suffix}' only",
          "rename the files, or correct img_suffix", lists.other_suffixes),
 

@@ -28,10 +28,12 @@ from dataclasses import dataclass
 
 import torch
 from mmengine.config import ConfigDict
+from mmengine.model import ModuleList
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...structures import SemiBatch
+from ..branches import tell_apart
 from ..forward import Outputs, check_per_pixel_logits, forward, hard_labels
 from ..losses import cross_entropy
 from ..settings import MixSettings, setting
@@ -98,10 +100,16 @@ class CPS(SemiSegmentor):
             self.settings.refuse(
                 "segmentor2", "both networks see the same pixels: leave data_preprocessor out"
             )
-        self.branches = nn.ModuleList([MODELS.build(network), MODELS.build(second)])
+        # Not torch's ModuleList: mmengine's initialisation, and weight files with it, enters this one.
+        self.branches = ModuleList([MODELS.build(network), MODELS.build(second)])
+        self._second_config = second
         classes = [net.out_channels for net in self.branches]
         if classes[0] != classes[1]:
             self.settings.refuse("segmentor2", f"its classes must be those of segmentor, {classes}")
+
+    def prepare_training(self) -> None:
+        """See that the networks differ; one checkpoint may have filled both."""
+        tell_apart(*self.branches, self._second_config if self.is_spread else None)
 
     def loss(self, batch: SemiBatch) -> Losses:
         """One iteration of the paper (sections 3.1 and 3.2).

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 
-CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "_base_" / "datasets"
+CONFIGS = Path(__file__).resolve().parents[3] / "configs" / "_base_" / "data"
 HW = (30, 40)
 
 

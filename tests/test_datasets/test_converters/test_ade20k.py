@@ -37,7 +37,7 @@ def test_a_clean_set(ade, snapshot, build_config, capsys):
     assert snapshot() == after
     root = ade.root / ROOT
     assert (root / "validation.txt").read_text().split() == ["ADE_val_00000001", "ADE_val_00000002"]
-    train, val = build_config("ade20k", "data/ade/ADEChallengeData2016", root, split=None)
+    train, val = build_config("ade20k_unimatch", "data/ade/ADEChallengeData2016", root, split=None)
     assert (len(train), len(val)) == (3, 2)
     values = np.unique(train[0]["data_samples"].gt_sem_seg.data).tolist()
     assert values == [0, 149, 255], "1 and 150 moved down, 0 is ignored"

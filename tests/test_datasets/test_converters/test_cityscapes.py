@@ -65,7 +65,7 @@ def test_masks_from_ids(files, city, indices, snapshot, build_config):
     assert {key: after[key] for key in before} == before
     convert(files.root)
     assert snapshot() == after
-    train, val = build_config("cityscapes", "data/cityscapes", files.root, split=None)
+    train, val = build_config("cityscapes_cps", "data/cityscapes", files.root, split=None)
     assert len(train) == 2 and len(val) == 1
     assert set(np.unique(train[0]["data_samples"].gt_sem_seg.data)) <= {*range(19), 255}
 

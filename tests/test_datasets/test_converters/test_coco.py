@@ -89,7 +89,7 @@ def test_masks(annotated, indices, snapshot, build_config, capsys):
     convert(annotated, check=True)
     assert snapshot() == after
     assert "0 written, 2 there already; values 0-2, 80, 255" in capsys.readouterr().out
-    train, val = build_config("coco81", "data/coco", annotated.root, split=None)
+    train, val = build_config("coco_unimatch", "data/coco", annotated.root, split=None)
     assert (len(train), len(val)) == (2, 1) and len(train.metainfo["classes"]) == 81
     train[0], val[0]
 

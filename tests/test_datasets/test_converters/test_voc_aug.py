@@ -74,7 +74,7 @@ def test_the_merged_folder(files, voc, indices, snapshot, build_config, capsys):
     assert "0 written, 6 there already; values 0-20, 255" in capsys.readouterr().out
 
     split = dict(type="CountSplit", count=2)
-    train, val = build_config("voc_aug", "data/VOCdevkit/VOC2012", root, split=split)
+    train, val = build_config("voc_cps", "data/VOCdevkit/VOC2012", root, split=split)
     assert len(train.labeled_ids) == len(train.unlabeled_ids) == 2 and len(val) == 2
     assert set(np.unique(train[0]["data_samples"].gt_sem_seg.data)) <= {*range(21), 255}
 
@@ -114,7 +114,7 @@ def test_the_layout_of_unimatch(files, voc, snapshot, build_config, indices):
     voc_aug.convert(pascal, masks=masks, out=masks, subset=True)
     assert set(snapshot()) - set(before) == {"pascal/ImageSets/Segmentation/trainaug.txt"}
     split = dict(type="CountSplit", count=2)
-    train, val = build_config("voc_aug_unimatch", "data/pascal", pascal, split=split)
+    train, val = build_config("voc_merged_masks", "data/pascal", pascal, split=split)
     assert len(train.labeled_ids) == 2 and len(val) == 2
     assert Path(train.get_data_info(0)["seg_map_path"]).parent.name == "SegmentationClass"
     train[0]
