@@ -20,6 +20,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
@@ -100,6 +101,7 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
                 )
         super().__init__(size=size, **kwargs)
         self.value_range = value_range
+        self._mean_std = kwargs.get("mean"), kwargs.get("std")
         self._is_compared = False
         # The OneDL fork keeps this flag under another name.
         self.channel_conversion = bool(kwargs.get("bgr_to_rgb") or kwargs.get("rgb_to_bgr"))
@@ -274,12 +276,10 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
             ranges = [self.value_range] * len(images)
         elif all(image.dtype == torch.uint8 for image in images):
             return None
-        else:
-            wide = (image.float() for image in images)
-            ranges = [
-                (0, 255) if image.dtype == torch.uint8 else (float(one.min()), float(one.max()))
-                for image, one in zip(images, wide)
-            ]
+        else:  # numpy: the loader's images are on the host
+            extremes = [(float(x.min()), float(x.max())) for x in (i.numpy() for i in images)]
+            is_byte = [image.dtype == torch.uint8 for image in images]
+            ranges = [(0, 255) if byte else own for byte, own in zip(is_byte, extremes)]
         return torch.tensor(ranges, dtype=torch.float32).to(self.device, non_blocking=True)
 
     def _compare_statistics(self, images: Sequence[Tensor]) -> None:
@@ -287,13 +287,13 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         if self._is_compared or not self._enable_normalize:
             return
         self._is_compared = True
-        values = torch.cat([image.float().flatten(1) for image in images], 1)
-        mean, std = self.mean.float().mean().item(), self.std.float().mean().item()
-        offset, spread = abs(values.mean().item() - mean) / std, values.std().item() / std
+        values = np.concatenate([image.numpy().ravel() for image in images]).astype(np.float64)
+        mean, std = np.mean(self._mean_std[0]), np.mean(self._mean_std[1])
+        offset, spread = abs(values.mean() - mean) / std, values.std() / std
         if offset > _FAR or (spread < 1 / _FAR and values.max() <= 1):
             print_log(
                 f"data_preprocessor.mean (about {mean:g}) and std ({std:g}) are not those of the images, "
-                f"whose values have mean {values.mean():g} and std {values.std():g}: give them in the "
+                f"whose values have mean {values.mean():.4g} and std {values.std():.4g}: give them in the "
                 "range of values that the loader delivers (0 to 255 for 8-bit images)",
                 "current",
                 logging.WARNING,
