@@ -238,7 +238,13 @@ class Source:
 
     def load(self, position: int) -> dict | None:
         """A sample, by the data set itself, so that wrappers and overridden methods keep their meaning."""
-        return self.dataset[self.indices[position]]
+        try:
+            return self.dataset[self.indices[position]]
+        except Exception as error:
+            # What a stock data set, which may not draw another one, says of a pipeline without result.
+            if "Cannot find valid image" in str(error):
+                return None
+            raise
 
     @cached_property
     def positions(self) -> dict[tuple[int, int], list[int]]:
