@@ -88,7 +88,9 @@ def restricted(dataset: Dataset, indices: Mapping[int, Collection[int]]) -> Data
         return changed
     inner = wrapped(dataset)
     if inner is None:
-        return dataset.get_subset(sorted(indices[id(dataset)]))
+        # Not get_subset, whose deep copies share one memo for the whole process.
+        changed.get_subset_(sorted(indices[id(dataset)]))
+        return changed
     if hasattr(dataset, "repeat_indices"):
         raise ConfigError(
             f"{type(dataset).__name__} around images that are mixed cannot be split: put it inside, or "
