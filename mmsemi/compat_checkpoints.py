@@ -13,7 +13,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -61,13 +61,14 @@ def find_last_checkpoint(work_dir: str | os.PathLike) -> str | None:
     own = Path(work_dir, text.replace("\\", "/").rsplit("/", 1)[-1])
     # A hook with an out_dir of its own writes elsewhere.
     for path in (own, Path(work_dir, text)):
-        if path.is_file():
-            return str(path)
+        with suppress(OSError):  # no name that a file could have
+            if path.is_file():
+                return str(path)
     if "://" in text:
         return text
     known = [path.name for path in Path(work_dir).glob("*.pth")]
     raise MissingCheckpointError(
-        f"'{pointer}' names {text!r}, and there is no such checkpoint (the folder has: "
+        f"'{pointer}' names {text[:200]!r}, and there is no such checkpoint (the folder has: "
         f"{', '.join(sorted(known)) or 'none'}): write the name of another one into it"
     )
 

@@ -13,6 +13,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -143,10 +144,8 @@ def _scopes() -> set[str]:
 def _is_registered(name: str) -> bool:
     scope, _, rest = name.partition(".")
     if scope in MODULE2PACKAGE and scope not in _scopes():
-        try:
-            import_module(f"{scope}.registry")  # of an OpenMMLab package, if it is installed
-        except ImportError:
-            pass
+        with suppress(ImportError):  # an OpenMMLab package that is not installed
+            import_module(f"{scope}.registry")
     registries = _registries()
     if not rest:
         return any(name in registry.module_dict for registry in registries)
