@@ -11,6 +11,7 @@ import difflib
 import inspect
 import os
 import re
+import signal
 import traceback
 from collections.abc import Iterable, Iterator
 
@@ -37,6 +38,14 @@ class CheckpointError(UserError, RuntimeError):
 
 class TrainingError(UserError, RuntimeError):
     """A training that cannot go on, such as one whose loss is no number any more."""
+
+
+class Interrupted(SystemExit):
+    """A training was ended by a signal; ``code`` is what a shell expects, 128 + its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.signal = signal.Signals(number).name
 
 
 class InstallationError(UserError, ImportError):

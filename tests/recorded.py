@@ -7,7 +7,8 @@ Everything is double precision, so that a wrong term cannot hide in rounding.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from step_runner import StepRunner
 from tiny_nets import initial
 from torch import Tensor, nn
 
+from mmsemi.models.settings import MethodSettings
 from mmsemi.models.views import MixRecipe, PairedMix, Paste
 from mmsemi.structures import Images, PseudoLabels, SemiBatch
 
@@ -74,6 +76,39 @@ class Recorded:
         if not self.recipes:
             return [None] * len(self.views)
         return [Recipe(r.first, [tuple(paste) for paste in r.pastes]) for r in self.recipes]
+
+    def reference(
+        self,
+        step: Callable[..., dict[str, Tensor]],
+        *networks: nn.Module | Sequence[nn.Module] | None,
+        settings: MethodSettings,
+        **further: Any,
+    ) -> dict[str, Tensor]:
+        """Losses of a reference step on these draws.
+
+        Args:
+            step: From :mod:`reference`; the names of its keywords are those of the settings.
+            networks: Its first arguments.
+            settings: Of the method.
+            further: Further draws.
+        """
+        names = inspect.signature(step).parameters
+        views, recipes = self.views, self.reference_recipes
+        if "recipes" in names:
+            mixes = dict(strong=views, recipes=recipes)
+        else:
+            mixes = dict(strong=views[0], recipe=recipes[0])
+        options = [name for name, p in names.items() if p.kind is p.KEYWORD_ONLY]
+        return step(
+            *networks,
+            labeled=self.batch.labeled.pixels_NCHW,
+            labels=self.batch.labeled.labels_NHW,
+            weak=self.batch.unlabeled.pixels_NCHW,
+            valid=self.batch.unlabeled.valid_NHW,
+            **mixes,
+            **further,
+            **{name: getattr(settings, name) for name in options},
+        )
 
     @property
     def mixed_valid(self) -> Tensor:
@@ -149,6 +184,30 @@ def make_recorded(
         truth[0, size // 2 :] = 255
         batch.sources["gt"] = make_images(0.3 * noise(3, 3), truth)
     return Recorded(batch, students, recipes)
+
+
+def image(*rows: list[tuple[float, float, float]]) -> Tensor:
+    """Logits (1, 3, H, W) of rows of pixels."""
+    return torch.tensor(rows, dtype=torch.float32).permute(2, 0, 1)[None]
+
+
+#: Logits of docs/methods/fixmatch.md#loss-by-hand: an image, the one that is pasted, the mixed view.
+WEAK_LOGITS = image([(4, 0, 0), (0, 3, 0), (0, 0, 4)], [(0, 4, 0), (3, 0, 0), (4, 0, 0)])
+PASTED_LOGITS = image([(0, 4, 0)] * 3, [(0, 4, 0), (0, 4, 0), (0, 0, 3)])
+MIXED_LOGITS = image([(1, 0, 0)] * 3, [(1, 0, 0)] * 3)
+
+
+def make_case_by_hand(views: int = 1) -> Recorded:
+    """Of that known answer: padding at (1, 0), of the pasted image at (0, 2); column 2 is pasted."""
+    pixels = torch.zeros(2, 3, 2, 3)
+    valid = torch.ones(2, 2, 3, dtype=torch.bool)
+    valid[0, 1, 0] = valid[1, 0, 2] = False
+    mask = torch.zeros(1, 1, 2, 3, dtype=torch.bool)
+    mask[..., 2] = True
+    recipe = MixRecipe(torch.tensor([0]), [Paste(mask, torch.tensor([1]))])
+    labeled = make_images(pixels, torch.zeros(2, 2, 3, dtype=torch.long))
+    batch = SemiBatch(labeled, make_images(pixels, valid=valid))
+    return Recorded(batch, [pixels] * views, [recipe] * views)
 
 
 def make_method(segmentor: dict, preprocessor: dict, **model: Any) -> StepRunner:
@@ -227,6 +286,17 @@ def check_step(
     sum(expected.values()).backward()
     assert_same_step(model, reference)
     return losses
+
+
+def check_shown_labels(model: nn.Module, recorded: Recorded) -> None:
+    """A method with a threshold shows the labels that it counts."""
+    model.wants_to_show = True
+    losses, shown = recorded.loss(model), model.shown
+    shape = recorded.batch.unlabeled.valid_NHW.shape
+    assert shown.pseudo.label_NHW.shape == shown.pseudo.confidence_NHW.shape == shape
+    assert len(shown.target_BHW) == len(shown.views_BCHW) == len(shown.first_B)
+    share = (shown.target_BHW != 255).sum() / recorded.mixed_valid.sum()
+    torch.testing.assert_close(losses["unsup.mask_ratio"], share)
 
 
 def assert_same_step(model: nn.Module, reference: nn.Module) -> None:

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import close_matches, user_error
+from ..errors import Interrupted, close_matches, user_error
 from ..version import __version__
 
 COMMANDS = {
@@ -74,12 +74,17 @@ def run(module: str, arguments: Sequence[str], program: str) -> int:
 
     Returns:
         The command's exit code, 2 for a user's mistake (a :class:`~mmsemi.errors.UserError`, or a
-        file that the system refuses).
+        file that the system refuses), 130 or 143 for a training that Ctrl-C or SIGTERM has ended.
     """
     # argparse shows it in usage lines, and the stock scripts read it.
     sys.argv = [program, *arguments]
     try:
         return import_module(module).main(arguments) or 0
+    except Interrupted as end:
+        return end.code
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -9,6 +9,7 @@ from .hooks import (
     PseudoLabelVisHook,
     RandomStateHook,
     ResumableEarlyStoppingHook,
+    ResumeHook,
 )
 from .loops import SemiIterBasedTrainLoop, TeacherStudentValLoop
 from .optim import JointOptimWrapper, JointOptimWrapperConstructor
@@ -23,6 +24,7 @@ __all__ = [
     "PseudoLabelVisHook",
     "RandomStateHook",
     "ResumableEarlyStoppingHook",
+    "ResumeHook",
     "SemiIterBasedTrainLoop",
     "TeacherStudentValLoop",
 ]

@@ -133,10 +133,14 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         Args:
             images: Where it starts from.
             operation: Takes RGB in [0, 1] and a generator, e.g.
-                :class:`~mmsemi.models.views.StrongPhotometric`.
+                :class:`~mmsemi.models.views.StrongPhotometric`. It sees padding in black, or with
+                ``pads_with_mean`` in the mean colour.
             generator: CPU generator.
         """
-        view = operation(images.rgb_NCHW.float() / 255, generator) * 255
+        rgb_NCHW = images.rgb_NCHW.float()
+        if getattr(operation, "pads_with_mean", False) and self._enable_normalize:
+            rgb_NCHW = torch.where(images.valid_NHW[:, None], rgb_NCHW, self.mean.floor())
+        view = operation(rgb_NCHW / 255, generator) * 255
         return self.normalize(view, images.valid_NHW)
 
     @staticmethod

@@ -29,12 +29,12 @@ def missing_masks(survey: Survey) -> Iterator[Hit]:
             and survey.is_missing("mask", item.mask_path)
             and not survey.is_missing("image", item.img_path)
         ]
-        values = dict(count=len(missing), total=len(source))
+        values = dict(count=len(missing), total=len(source.items))
         yield Hit(source.name, missing, dict(values, advice=_advise_missing(source, missing)))
 
 
 def _advise_missing(source: Source, missing: list[str]) -> str:
-    if missing and len(missing) == len(source):
+    if missing and len(missing) == len(source.items):
         folder = source.parts[0].mask_dir or osp.dirname(missing[0])
         if not osp.isdir(folder):
             return f"the folder '{folder}' does not exist: correct data_prefix.seg_map_path"

@@ -6,6 +6,7 @@ from .mean_teacher_hook import MeanTeacherHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
+from .resume_hook import ResumeHook
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -15,4 +16,5 @@ __all__ = [
     "PseudoLabelVisHook",
     "RandomStateHook",
     "ResumableEarlyStoppingHook",
+    "ResumeHook",
 ]

@@ -1,8 +1,11 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Checkpoints that a kill at any moment cannot damage.
+"""Checkpoints that a kill at any moment cannot damage, and that damage no other run.
 
 Order of a save: write ``iter_N.pth.tmp``, flush it to disk, rename it, point ``last_checkpoint`` to
 it, and only then remove the checkpoint that is no longer kept. Best checkpoints do the same.
+
+A checkpoint says where the files of its run lay. The run that resumes from it may be another one, or in
+another folder, so those names stand for the files of these names in its own folder: only these go.
 """
 
 from __future__ import annotations
@@ -10,12 +13,15 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections import deque
+from fnmatch import fnmatch
 from glob import escape, glob
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop
 from mmseg.registry import HOOKS
 
 from ...datasets.sources import unwrap
@@ -26,6 +32,9 @@ from ..plateau import follows_validation
 SPLIT_KEY = "checkpoint_split"
 
 _SUFFIX = ".tmp"
+_INTERRUPTED = "interrupted_"
+#: Where the message hub holds the names of best checkpoints that are about to go.
+_OUTDATED_BEST = "outdated_best_ckpts"
 
 
 def _replace(temporary: str, final: str) -> None:
@@ -38,6 +47,27 @@ def _replace(temporary: str, final: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _seen_from(folder: str, path: str) -> str:
+    """A path for a pointer in ``folder``: relative if it lies in there, so that both can be moved."""
+    if osp.dirname(osp.abspath(path)) == osp.abspath(folder):
+        return osp.basename(path)
+    return path
+
+
+def _refuse_endless_epochs(loop: BaseLoop) -> None:
+    """An epoch of a sampler that never ends has neither a validation nor a checkpoint."""
+    loader = loop.dataloader
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
+    endless = isinstance(sampler, InfiniteSampler) or getattr(sampler, "epoch_length", 0) is None
+    if isinstance(loop, EpochBasedTrainLoop) and endless:
+        raise ConfigError(
+            f"train_cfg.type='{type(loop).__name__}', but train_dataloader.sampler="
+            f"'{type(sampler).__name__}' never ends an epoch: use train_cfg="
+            f"dict(type='SemiIterBasedTrainLoop', epochs={loop.max_epochs}), which counts passes over "
+            "a source, and checkpoint.by_epoch=False"
+        )
 
 
 def _split_info(runner) -> dict | None:
@@ -60,14 +90,26 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
+        _refuse_endless_epochs(runner.train_loop)
         if self.interval is None:
             self.interval = runner.val_interval
+        # What the stock hook removes by these is a file of this run, whatever the checkpoint says.
+        hub = runner.message_hub
+        kept = hub.get_info("keep_ckpt_ids", None)
+        if kept is not None:
+            hub.update_info("keep_ckpt_ids", [step for step in kept if type(step) is int])
         super().before_train(runner)
+        for indicator in self.key_indicators if self.save_best else ():
+            if self._get_best(indicator) is not None:
+                own = self._own_file(self._get_best(indicator), "best_*.pth")
+                self._set_best_path(runner, indicator, own)
         self._compare_split(runner)
         # What a validation within this training measures was trained on this split.
         runner.message_hub.update_info(SPLIT_KEY, _split_info(runner))
         # Stock: forgotten at resume, and with it the duty to store a new best score at once.
-        self.last_ckpt = runner.message_hub.get_info("last_ckpt", None)
+        last = hub.get_info("last_ckpt", None)
+        self.last_ckpt = None if last is None else self._own_file(last, "*.pth")
+        self._remove_outdated_best(runner)
         if not (self._is_local() and is_main_process()):
             return
         rests = glob(osp.join(escape(str(self.out_dir)), f"*.pth{_SUFFIX}"))
@@ -75,6 +117,11 @@ class AtomicCheckpointHook(CheckpointHook):
             if osp.isfile(path):
                 os.remove(path)
                 runner.logger.info(f"{path} was left by an interrupted save and is removed")
+
+    def _own_file(self, path: object, pattern: str) -> str | None:
+        """The file of this name in the run's own folder, None for a name of another kind."""
+        name = str(path).replace("\\", "/").rsplit("/", 1)[-1]
+        return self.file_backend.join_path(self.out_dir, name) if fnmatch(name, pattern) else None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Note in ``meta['split']`` which images were trained on: name, counts and hashes."""
@@ -120,12 +167,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def _remove(self, runner, path: str, what: str) -> None:
         if not is_main_process():
             return
-        if self.file_backend.isfile(path):
-            self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):
-            self.file_backend.rmtree(path)
-        else:
+        if not self.file_backend.isfile(path):
             return
+        self.file_backend.remove(path)
         runner.logger.info(f"the {what} {path} is removed")
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
@@ -149,16 +193,59 @@ class AtomicCheckpointHook(CheckpointHook):
             by_epoch=self.by_epoch,
             **self.args,
         )
-        if is_main_process():
-            pointer = osp.join(runner.work_dir, "last_checkpoint")
-            with open(pointer + _SUFFIX, "w") as file:
-                file.write(str(self.last_ckpt))
-            _replace(pointer + _SUFFIX, pointer)
+        self._point_to(runner, self.last_ckpt)
+        for path in glob(osp.join(escape(str(self.out_dir)), f"{_INTERRUPTED}*.pth")):
+            self._remove(runner, path, "checkpoint of an interruption")
         for old_step in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old_step))
             self._remove(runner, path, "outdated checkpoint")
         if outdated:
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+
+    @staticmethod
+    def _point_to(runner, path: str) -> None:
+        """Make ``--resume`` go on from this checkpoint."""
+        if is_main_process():
+            pointer = osp.join(runner.work_dir, "last_checkpoint")
+            with open(pointer + _SUFFIX, "w") as file:
+                file.write(_seen_from(runner.work_dir, str(path)))
+            _replace(pointer + _SUFFIX, pointer)
+
+    def save_interrupted(self, runner) -> None:
+        """An extra checkpoint of a run that ends early, unless its iteration has a regular one.
+
+        It does not count for ``max_keep_ckpts``, and goes when a later regular one is complete.
+        """
+        filename = self.filename_tmpl.format(runner.iter)
+        regular = self.file_backend.join_path(self.out_dir, filename)
+        exists = [
+            osp.basename(str(self.last_ckpt)) == filename and self.file_backend.exists(regular)
+        ]
+        broadcast_object_list(exists)
+        if exists[0]:
+            return
+        self._write(
+            runner,
+            _INTERRUPTED + filename,
+            save_optimizer=True,
+            save_param_scheduler=True,
+            meta=dict(epoch=runner.epoch, iter=runner.iter),
+            by_epoch=False,
+            **self.args,
+        )
+        path = self.file_backend.join_path(self.out_dir, _INTERRUPTED + filename)
+        self._point_to(runner, path)
+        for other in glob(osp.join(escape(str(self.out_dir)), f"{_INTERRUPTED}*.pth")):
+            if osp.basename(other) != osp.basename(path):
+                self._remove(runner, other, "checkpoint of an earlier interruption")
+
+    def _remove_outdated_best(self, runner) -> None:
+        """Former best checkpoints; a run that was killed before leaves it to the resumed one."""
+        for name in runner.message_hub.get_info(_OUTDATED_BEST, ()):
+            path = self._own_file(name, "best_*.pth")
+            if path is not None:
+                self._remove(runner, path, "previous best checkpoint")
+        runner.message_hub.pop_info(_OUTDATED_BEST, None)
 
     def _get_best(self, indicator: str) -> str | None:
         if len(self.key_indicators) == 1:
@@ -167,11 +254,15 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _set_best(self, runner, indicator: str, path: str, score: float) -> None:
         suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
+        self._set_best_path(runner, indicator, path)
+        runner.message_hub.update_info(f"best_score{suffix}", score)
+
+    def _set_best_path(self, runner, indicator: str, path: str | None) -> None:
+        suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
         if suffix:
             self.best_ckpt_path_dict[indicator] = path
         else:
             self.best_ckpt_path = path
-        runner.message_hub.update_info(f"best_score{suffix}", score)
         runner.message_hub.update_info(f"best_ckpt{suffix}", path)
 
     def _best_score(self, runner, indicator: str, rule: str) -> float:
@@ -216,13 +307,14 @@ class AtomicCheckpointHook(CheckpointHook):
                 f"to {filename}."
             )
             if previous and previous != path:
-                outdated.append(previous)
+                outdated.append(osp.basename(previous))
         # The checkpoint to resume from was written before this validation: write it again, so that
         # it knows the new best one (the old best one goes only then), and what a schedule or early
         # stopping made of the metrics.
+        if outdated:
+            runner.message_hub.update_info(_OUTDATED_BEST, outdated)
         latest = osp.join(str(self.out_dir), self.filename_tmpl.format(position))
         outruns = str(self.last_ckpt) == latest and follows_validation(runner)
         if self.last_ckpt is not None and (updated or outruns):
             self._save_checkpoint_with_step(runner, position, meta)
-        for path in outdated:
-            self._remove(runner, path, "previous best checkpoint")
+        self._remove_outdated_best(runner)

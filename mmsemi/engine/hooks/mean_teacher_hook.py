@@ -7,11 +7,11 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmseg.registry import HOOKS
 
 from ...errors import ConfigError
 from ...models.ema import EMATeacher
+from ..optim import has_stepped
 
 _SHARDING_WRAPPERS = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeed")
 
@@ -63,26 +63,17 @@ class MeanTeacherHook(Hook):
             teacher.copy_student(model.student)
         teacher.start(model.student)
         handling = {"copy": "copied", "ema": "EMA", "keep": "its own"}[teacher.buffers_from]
-        warmup = ", warm-up" if teacher.warmup else ""
+        warmup = f", a copy for {teacher.copy_steps} steps" if teacher.copy_steps else ""
+        warmup += ", warm-up" if teacher.warmup else ""
         timing = ", between the forwards" if teacher.when == "mid" else ""
         runner.logger.info(
             f"teacher: params EMA {1 - teacher.momentum:g}{warmup}{timing}, buffers {handling}, "
             f"{teacher.mode}"
         )
 
-    @staticmethod
-    def _stepped(optim_wrapper: OptimWrapper) -> bool:
-        """Whether the iteration that just ended stepped the optimiser."""
-        if (
-            isinstance(optim_wrapper, OptimWrapperDict)
-            and type(optim_wrapper).should_update is OptimWrapper.should_update
-        ):  # inherited, but this container has no counter of its own
-            return all(wrapper.should_update() for wrapper in optim_wrapper.values())
-        return optim_wrapper.should_update()
-
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
         """Note for ``when='mid'`` whether this is the first iteration behind an optimiser step."""
-        self._model(runner).teacher.is_due = self._stepped(runner.optim_wrapper)
+        self._model(runner).teacher.is_due = has_stepped(runner.optim_wrapper)
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -94,7 +85,7 @@ class MeanTeacherHook(Hook):
         """
         model = self._model(runner)
         if model.teacher.when == "after":
-            if self._stepped(runner.optim_wrapper):
+            if has_stepped(runner.optim_wrapper):
                 model.teacher.update()
         elif model.teacher.is_due:
             raise ConfigError(

@@ -10,26 +10,29 @@ Decisions:
   advanced the stock way, with a warning.
 - Random states are restored after the workers have started and shielded from validations, so the
   numbers that a training step draws depend on nothing but the steps before it.
-- Where schedule or early stopping follow the metrics, each validation counts once: one that an
-  interruption cut off is made up for at resume, one that is in the checkpoint is not repeated.
+- Each validation counts once: one that an interruption cut off is made up for at resume, one that is
+  in the checkpoint is not repeated. Best checkpoints, schedules and early stopping are then those of
+  an undisturbed run.
 - Hooks that the model needs are registered here: ``custom_hooks`` of a child config replaces that
   of its base, and a teacher without its hook would silently stay where it is. For the same reason
   a model may check its optimisers (``check_optim_wrapper``).
 - The length of the run is one value. What follows from it (ends of schedules, validations,
   checkpoints, pictures) is filled in here, before anything of it is built: see :mod:`.run_length`.
+- A work dir belongs to one run at a time (:mod:`..run_lock`), and a signal ends the run between two
+  iterations with a checkpoint (:mod:`..interruption`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmengine.dist import broadcast
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import BaseLoop, IterBasedTrainLoop
+from mmengine.runner import BaseLoop, IterBasedTrainLoop, find_latest_checkpoint
 from mmengine.runner.utils import calc_dynamic_intervals
 from mmseg.registry import HOOKS, LOOPS
 from torch import nn
@@ -37,10 +40,13 @@ from torch.utils.data import DataLoader, Sampler
 
 from ...datasets.checks import check_at_start
 from ...datasets.pipelines import insert_mask_checks
-from ...errors import ConfigError
+from ...errors import ConfigError, Interrupted
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
-from ..plateau import follows_validation
+from ..hooks.resume_hook import ResumeHook
+from ..interruption import Interruption, shield_workers
+from ..optim import has_stepped
+from ..run_lock import RunLock
 from ..summary import log_summary
 from .run_length import (
     complete_schedulers,
@@ -60,9 +66,9 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     """mmengine's ``IterBasedTrainLoop`` with exact and immediate resuming, and one value for its length.
 
     Before training it refuses data that no training should start with, such as missing files or
-    validation images (:func:`~mmsemi.datasets.checks.check_at_start`). A run resumed at its last iteration repeats the
-    final validation, which the interruption may have cut off, unless the checkpoint knows what a
-    schedule or early stopping made of it.
+    validation images (:func:`~mmsemi.datasets.checks.check_at_start`). A resumed run first makes up
+    for the validation of its checkpoint, unless the checkpoint knows its outcome. Ctrl-C or SIGTERM
+    end it with an extra checkpoint and exit code 130 or 143.
 
     Filled in where the config does not set it: ``by_epoch``, ``end`` and ``T_max`` of the parameter
     schedulers; ``interval`` of hooks where it is ``None`` (checkpoints and pictures: the validations);
@@ -84,8 +90,10 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
 
     Raises:
         ConfigError: The length is missing, given twice or no positive whole number, a scheduler counts
-            epochs, data set and decode head differ in their number of classes, or ``batch_size`` is
-            not what the sampler's counts add up to.
+            epochs, as does a checkpoint hook, data set and decode head differ in their number of
+            classes, ``batch_size`` is not what the sampler's counts add up to, or another run that
+            lives uses the work dir.
+        Interrupted: A signal has ended the run.
     """
 
     def __init__(
@@ -118,11 +126,14 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         )
         self.dataloader_iterator: Iterator | None = None
         self._num_passes = 0
+        self.interruption = Interruption()
+        self._lock = RunLock(runner.work_dir)
         metainfo = getattr(dataset, "metainfo", None)
         if metainfo is not None:
             runner.visualizer.dataset_meta = metainfo
         self._check_sampler()
         self.random_state_hook = self._ensure_hook({"type": RandomStateHook})
+        self._ensure_hook({"type": ResumeHook})
         self._ensure_hook({"type": InvalidLossHook})
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._check_classes(metainfo or {}, model)
@@ -144,6 +155,11 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         for hook in runner.hooks:
             if getattr(hook, "interval", 0) is None:
                 hook.interval = self.val_interval
+            if isinstance(hook, CheckpointHook) and hook.by_epoch:
+                raise ConfigError(
+                    "default_hooks.checkpoint.by_epoch=True, but the run counts iterations and would "
+                    "have no checkpoint before its end: set by_epoch=False"
+                )
         fill_base_batch_size(runner.auto_scale_lr, getattr(self.sampler, "num_per_source", {}))
         crop_size = getattr(self.dataloader.dataset, "crop_size", None)
         preprocessor = getattr(model, "data_preprocessor", None)
@@ -253,9 +269,15 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         # those of the main process, which are the ones that a checkpoint holds.
         for buffer in self.runner.model.buffers():
             broadcast(buffer)
-        self.runner.message_hub.update_info(_VALIDATED_KEY, self._iter)
-        with self.random_state_hook.shielded():
-            self.runner.val_loop.run()
+        hub = self.runner.message_hub
+        before = hub.get_info(_VALIDATED_KEY, 0)
+        hub.update_info(_VALIDATED_KEY, self._iter)
+        try:
+            with self.random_state_hook.shielded():
+                self.runner.val_loop.run()
+        except Interrupted:
+            hub.update_info(_VALIDATED_KEY, before)
+            raise
 
     def _validation_is_due(self) -> bool:
         return (
@@ -266,30 +288,40 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
 
     def _resume_validation(self) -> None:
         """At a resume: the validation of the checkpoint's iteration, if it may be missing."""
-        runner, is_finished = self.runner, self._iter >= self._max_iters
+        hub = self.runner.message_hub
         self._decide_current_val_interval()
-        if follows_validation(runner):
-            validated = runner.message_hub.get_info(_VALIDATED_KEY, 0) == self._iter
-            if validated or not self._validation_is_due():
-                return
-            runner.logger.info(
-                f"the validation of iteration {self._iter} was cut off: it is repeated"
+        if self._validation_is_due() and hub.get_info(_VALIDATED_KEY, 0) != self._iter:
+            self.runner.logger.info(
+                f"the validation of iteration {self._iter} may have been cut off: it is repeated"
             )
-        elif is_finished and runner.val_loop is not None and self._iter >= self.val_begin:
-            runner.logger.info(
-                f"all {self._max_iters} iterations are done: only the final validation is repeated"
-            )
-        else:
-            return
-        self._validate()
+            # As in the run that was cut off: the iteration that has just ended.
+            hub.update_info("iter", self._iter - 1)
+            self._validate()
+
+    def watched(self, batches: Iterable) -> Iterator:
+        """The batches of a validation, which a signal cuts off."""
+        for batch in self.interruption.until_signal(batches):
+            self._lock.touch()
+            yield batch
 
     def run(self) -> nn.Module:
         """Train until ``max_iters`` or until a hook sets ``stop_training``."""
+        with self._lock, self.interruption:
+            try:
+                self._train()
+            except Interrupted as interrupted:
+                self._save_interrupted(interrupted.signal)
+                raise
+        return self.runner.model
+
+    def _train(self) -> None:
         runner = self.runner
         val_dataset = runner.val_loop and runner.val_loop.dataloader.dataset
         check_at_start(self.dataloader.dataset, val_dataset)
         if val_dataset is not None:
             insert_mask_checks(val_dataset)
+            shield_workers(runner.val_loop.dataloader)
+        shield_workers(self.dataloader)
         log_summary(runner)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if hasattr(model, "prepare_training"):
@@ -302,8 +334,11 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             self.random_state_hook.restore(runner)
             self._resume_validation()
         while self._iter < self._max_iters and not self.stop_training:
+            self._lock.touch()
+            self.interruption.check()
             runner.model.train()
             self.run_iter(self._next_batch())
+            self.interruption.allowed = has_stepped(runner.optim_wrapper)
             self._decide_current_val_interval()
             if self._validation_is_due():
                 self._validate()
@@ -311,4 +346,21 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         self.dataloader_iterator = self.dataloader._iterator = None
         runner.call_hook("after_train_epoch")
         runner.call_hook("after_train")
-        return runner.model
+
+    def _save_interrupted(self, signal: str) -> None:
+        """The extra checkpoint of a run that a signal ends, and how to go on."""
+        runner, path = self.runner, None
+        hook = next((one for one in runner.hooks if isinstance(one, CheckpointHook)), None)
+        if hook is not None and self._iter > 0:
+            if hasattr(hook, "save_interrupted"):
+                hook.save_interrupted(runner)
+            else:
+                meta = dict(epoch=self._epoch, iter=self._iter)
+                hook._save_checkpoint_with_step(runner, self._iter, meta=meta)
+            path = find_latest_checkpoint(runner.work_dir)
+        runner.visualizer.close()
+        after = f"{signal} after iteration {self._iter} of {self._max_iters}"
+        if path is None:
+            runner.logger.warning(f"{after}: there is no checkpoint, the run has to start again")
+        else:
+            runner.logger.warning(f"{after}: the same command with --resume goes on from {path}")

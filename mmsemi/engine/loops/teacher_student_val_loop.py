@@ -8,6 +8,7 @@ happens; the metrics are returned; the other networks need not be evaluated each
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 
 from ...errors import ConfigError
 from ..plateau import check_monitored, plateau_schedulers
+from .semi_train_loop import SemiIterBasedTrainLoop
 
 
 @LOOPS.register_module()
@@ -92,6 +94,12 @@ class TeacherStudentValLoop(ValLoop):
             position, end = runner.iter, runner.max_iters
         return position >= end or (position // runner.val_interval) % self.interval == 0
 
+    def _batches(self) -> Iterable:
+        """The loader's batches; within a training, a signal cuts them off."""
+        training = self.runner._train_loop
+        is_watched = isinstance(training, SemiIterBasedTrainLoop)
+        return training.watched(self.dataloader) if is_watched else self.dataloader
+
     def _metrics(self) -> dict[str, Any]:
         metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
         if self.val_loss:
@@ -103,7 +111,7 @@ class TeacherStudentValLoop(ValLoop):
         self.runner.logger.info(f"validation of the network '{name}'")
         self.val_loss.clear()
         with self._model.predicting_on(name):
-            for data_batch in self.dataloader:
+            for data_batch in self._batches():
                 with autocast(enabled=self.fp16):
                     outputs = self.runner.model.val_step(data_batch)
                 outputs, self.val_loss = _update_losses(outputs, self.val_loss)
@@ -117,7 +125,7 @@ class TeacherStudentValLoop(ValLoop):
         runner.call_hook("before_val_epoch")
         runner.model.eval()
         self.val_loss.clear()
-        for index, data_batch in enumerate(self.dataloader):
+        for index, data_batch in enumerate(self._batches()):
             self.run_iter(index, data_batch)
         metrics = self._metrics()
         for name in self._others():

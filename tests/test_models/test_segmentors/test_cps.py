@@ -12,10 +12,13 @@ import pytest
 import torch
 from method_tester import MethodTester
 from mmengine.logging import MessageHub
-from recorded import check_step, make_method, make_recorded, total
+from recorded import Recorded, check_step, make_method, make_recorded, total
 from reference.cps import cps_step
+from step_runner import StepRunner
 
 from mmsemi.errors import ConfigError
+from mmsemi.models.forward import forward
+from mmsemi.models.views import MixRecipe
 
 
 class TestCPS(MethodTester):
@@ -43,20 +46,10 @@ def build(segmentor_config, preprocessor_config):
 PAIRINGS = [None, "halves"]
 
 
-def reference_step(model, recorded):
-    batch, cfg = recorded.batch, model.settings
-    return cps_step(
-        list(model.branches),
-        batch.labeled.pixels_NCHW,
-        batch.labeled.labels_NHW,
-        batch.unlabeled.pixels_NCHW,
-        recorded.views[0],
-        recorded.reference_recipes[0],
-        batch.unlabeled.valid_NHW,
-        unsup_weight=cfg.unsup_weight,
-        joint_forward=cfg.joint_forward,
-        ignore_padding=cfg.ignore_padding,
-    )
+def check(runner: StepRunner, recorded: Recorded) -> None:
+    reference = copy.deepcopy(runner.model)
+    expected = recorded.reference(cps_step, reference.branches, settings=reference.settings)
+    check_step(runner, recorded, expected, reference)
 
 
 @pytest.mark.parametrize("pairing", [*PAIRINGS, "permute"])
@@ -70,9 +63,7 @@ def reference_step(model, recorded):
     ],
 )
 def test_the_step_is_the_reference_step(build, settings, strong, pairing):
-    runner = build(**settings)
-    reference, recorded = copy.deepcopy(runner.model), make_recorded(pairing, strong=strong)
-    check_step(runner, recorded, reference_step(reference, recorded), reference)
+    check(build(**settings), make_recorded(pairing, strong=strong))
 
 
 def test_the_step_of_two_architectures_is_the_reference_step(build, segmentor_config):
@@ -80,9 +71,8 @@ def test_the_step_of_two_architectures_is_the_reference_step(build, segmentor_co
     second["backbone"].update(base_channels=8)
     second["decode_head"].update(in_channels=16, dropout_ratio=0)
     runner = build(segmentor2=second)
-    reference, recorded = copy.deepcopy(runner.model), make_recorded("halves")
-    assert [net.backbone.base_channels for net in reference.branches] == [4, 8]
-    check_step(runner, recorded, reference_step(reference, recorded), reference)
+    assert [net.backbone.base_channels for net in runner.model.branches] == [4, 8]
+    check(runner, make_recorded("halves"))
 
 
 @pytest.mark.parametrize(("pairing", "passes"), [(None, 2), ("halves", 4)])
@@ -170,6 +160,22 @@ def test_what_is_shown_of_the_labels(build, pairing):
     assert shown.first_B.tolist() == ([0, 1] if pairing else [0, 1, 2, 3])
     assert torch.equal(shown.target_BHW, recipe.apply(label) if recipe else label)
     assert torch.equal(shown.views_BCHW, recipe.apply(view) if recipe else view)
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
+def test_agreement_is_the_share_of_unlabelled_pixels_with_equal_labels(build, pairing):
+    recorded, model = make_recorded(pairing), build().model
+    if pairing is None:
+        streams, recipe = recorded.views, MixRecipe.unmixed(recorded.batch.unlabeled)
+    else:
+        streams, recipe = recorded.batch.unlabeled.pixels_NCHW.split(2), recorded.recipes[0]
+    labels = [
+        recipe.apply(torch.cat([forward(net, x).logits_NCHW for x in streams]).argmax(1))
+        for net in copy.deepcopy(model.branches)
+    ]
+    share = (labels[0] == labels[1]).double().mean().item()
+    assert recorded.loss(model)["unsup.agree"].item() == pytest.approx(share)
+    assert 0.1 < share < 0.9
 
 
 def test_missing_unlabelled_images_say_what_to_set(build):

@@ -59,21 +59,12 @@ def test_the_step_is_the_reference_step(build, settings, strong, pairing):
     """Loss, gradients, statistics, and the average behind the step with its buffers."""
     runner = build(confidence_threshold=0.5, **settings)
     model, reference = runner.model, copy.deepcopy(runner.model)
-    cfg, recorded = model.settings, make_recorded(pairing, strong=strong)
-    batch = recorded.batch
-    expected = cutmix_mean_teacher_step(
+    recorded = make_recorded(pairing, strong=strong)
+    expected = recorded.reference(
+        cutmix_mean_teacher_step,
         reference.student,
         reference.teacher.module,
-        batch.labeled.pixels_NCHW,
-        batch.labeled.labels_NHW,
-        batch.unlabeled.pixels_NCHW,
-        recorded.views[0],
-        recorded.reference_recipes[0],
-        batch.unlabeled.valid_NHW,
-        unsup_weight=cfg.unsup_weight,
-        confidence_threshold=cfg.confidence_threshold,
-        confidence_mode=cfg.confidence_mode,
-        ignore_padding=cfg.ignore_padding,
+        settings=model.settings,
     )
     assert expected["unsup.loss_consistency"] > 0.001
     losses = check_step(runner, recorded, expected, reference)

@@ -12,10 +12,15 @@ import pytest
 import torch
 from method_tester import MethodTester
 from recorded import (
+    MIXED_LOGITS,
+    PASTED_LOGITS,
+    WEAK_LOGITS,
     assert_state,
+    check_shown_labels,
     check_step,
     expected_teacher,
     gradients,
+    make_case_by_hand,
     make_method,
     make_recorded,
     total,
@@ -25,8 +30,7 @@ from reference.fixmatch import fixmatch_step
 from mmsemi.errors import ConfigError
 from mmsemi.models.forward import complete_labels, pseudo_labels
 from mmsemi.models.losses import confident_cross_entropy
-from mmsemi.models.views import MixRecipe, Paste
-from mmsemi.structures import PseudoLabels, SemiBatch
+from mmsemi.structures import PseudoLabels
 
 STRONG = dict(type="StrongPhotometric")
 STUDENT = dict(labels_from="student")
@@ -91,19 +95,9 @@ def test_the_step_is_the_reference_step(build, settings, pairing):
     runner = build(**settings)
     model, reference = runner.model, copy.deepcopy(runner.model)
     recorded = make_recorded(pairing, settings.get("num_views", 1))
-    batch = recorded.batch
-    expected = fixmatch_step(
-        reference.student,
-        reference.teacher.module if reference.has_teacher else None,
-        batch.labeled.pixels_NCHW,
-        batch.labeled.labels_NHW,
-        batch.unlabeled.pixels_NCHW,
-        recorded.views,
-        recorded.reference_recipes,
-        batch.unlabeled.valid_NHW,
-        threshold=model.settings.threshold,
-        labeled_forward=model.settings.labeled_forward,
-        pasted_mode=model.settings.pasted_mode,
+    teacher = reference.teacher.module if reference.has_teacher else None
+    expected = recorded.reference(
+        fixmatch_step, reference.student, teacher, settings=model.settings
     )
     losses = check_step(runner, recorded, expected, reference)
     assert 0.02 < losses["unsup.mask_ratio"] < 0.98
@@ -211,56 +205,32 @@ def test_confidence_is_float32_under_autocast():
     ("settings", "pairing"), [(dict(STUDENT), "halves"), (dict(STUDENT), "permute"), ({}, None)]
 )
 def test_what_is_shown_of_the_labels(build, settings, pairing):
-    recorded = make_recorded(pairing)
-    model = build(**settings).model
-    model.wants_to_show = True
-    losses = recorded.loss(model)
-    shown = model.shown
-    assert shown.pseudo.label_NHW.shape == shown.pseudo.confidence_NHW.shape == (4, 16, 16)
-    assert len(shown.target_BHW) == len(shown.views_BCHW) == len(shown.first_B)
-    share = (shown.target_BHW != 255).sum() / recorded.mixed_valid.sum()
-    torch.testing.assert_close(losses["unsup.mask_ratio"], share)
+    check_shown_labels(build(**settings).model, make_recorded(pairing))
 
 
 # --- Known answer: loss, mix and ignored pixels ----------------------------------------------------
 
 
-def image(*rows: list[tuple[float, float, float]]) -> torch.Tensor:
-    return torch.tensor(rows, dtype=torch.float32).permute(2, 0, 1)[None]
-
-
-WEAK = image([(4, 0, 0), (0, 3, 0), (0, 0, 4)], [(0, 4, 0), (3, 0, 0), (4, 0, 0)])
-PASTED = image([(0, 4, 0)] * 3, [(0, 4, 0), (0, 4, 0), (0, 0, 3)])
-STRONG_LOGITS = image([(1, 0, 0)] * 3, [(1, 0, 0)] * 3)
-
-
 def known_target(pseudo: PseudoLabels, pasted: PseudoLabels | None) -> PseudoLabels:
-    """The image is ignored at (1, 0), the pasted one at (0, 2); the box is column 2."""
-    batch: SemiBatch = make_recorded().batch
-    valid = torch.ones(2, 2, 3, dtype=torch.bool)
-    valid[0, 1, 0] = valid[1, 0, 2] = False
-    batch.unlabeled.valid_NHW = valid
-    mask = torch.zeros(1, 1, 2, 3, dtype=torch.bool)
-    mask[..., 2] = True
-    recipe = MixRecipe(torch.tensor([0]), [Paste(mask, torch.tensor([1]))])
+    case = make_case_by_hand()
     pseudo, pasted = complete_labels(pseudo, pasted, 2)
-    return recipe.apply_labels(pseudo, batch, pasted)
+    return case.recipes[0].apply_labels(pseudo, case.batch, pasted)
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.95, 0.1378612), (0, 1.0514447)])
 def test_loss_mix_and_ignore(threshold, expected):
-    target = known_target(pseudo_labels(WEAK), pseudo_labels(PASTED))
+    target = known_target(pseudo_labels(WEAK_LOGITS), pseudo_labels(PASTED_LOGITS))
     assert target.label_NHW.tolist() == [[[0, 1, 255], [255, 0, 2]]]  # 255: ignored in the mix
     confident = [[0.964663, 0.909443, 0.964663], [0.964663, 0.909443, 0.909443]]
     assert target.confidence_NHW.flatten().tolist() == pytest.approx(sum(confident, []), abs=1e-6)
-    loss = confident_cross_entropy(STRONG_LOGITS, target, threshold)
+    loss = confident_cross_entropy(MIXED_LOGITS, target, threshold)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_labels_of_all_images_at_once_give_the_same_target():
     """A teacher labels both images in one forward."""
-    at_once = known_target(pseudo_labels(torch.cat([WEAK, PASTED])), None)
-    apart = known_target(pseudo_labels(WEAK), pseudo_labels(PASTED))
+    at_once = known_target(pseudo_labels(torch.cat([WEAK_LOGITS, PASTED_LOGITS])), None)
+    apart = known_target(pseudo_labels(WEAK_LOGITS), pseudo_labels(PASTED_LOGITS))
     for ours, theirs in zip(at_once[:2], apart[:2]):
         assert torch.equal(ours, theirs)
 
@@ -268,9 +238,9 @@ def test_labels_of_all_images_at_once_give_the_same_target():
 def test_a_confidence_equal_to_the_threshold_counts():
     label = torch.zeros(1, 2, 3, dtype=torch.long)
     at, below = torch.full((1, 2, 3), 0.5), torch.full((1, 2, 3), 0.4999999)
-    loss = confident_cross_entropy(STRONG_LOGITS, PseudoLabels(label, at), 0.5)
+    loss = confident_cross_entropy(MIXED_LOGITS, PseudoLabels(label, at), 0.5)
     assert loss.item() == pytest.approx(0.5514447, abs=1e-6)
-    assert confident_cross_entropy(STRONG_LOGITS, PseudoLabels(label, below), 0.5) == 0
+    assert confident_cross_entropy(MIXED_LOGITS, PseudoLabels(label, below), 0.5) == 0
 
 
 @pytest.mark.parametrize("settings", [dict(STUDENT), dict()])

@@ -25,6 +25,7 @@ from recorded import (
 from reference.mean_teacher import mean_teacher_step
 
 from mmsemi.errors import ConfigError
+from mmsemi.models.forward import forward
 from mmsemi.models.losses import CONSISTENCY_FORMS, sigmoid_rampup
 from mmsemi.structures import SemiBatch
 
@@ -72,25 +73,8 @@ def test_the_step_is_the_reference_step(build, settings, strong, pairing):
     runner = build(**settings)
     model, reference = runner.model, copy.deepcopy(runner.model)
     cfg, recorded = model.settings, make_recorded(pairing, strong=strong)
-    batch = recorded.batch
-    expected = mean_teacher_step(
-        reference.student,
-        reference.teacher.module,
-        batch.labeled.pixels_NCHW,
-        batch.labeled.labels_NHW,
-        batch.unlabeled.pixels_NCHW,
-        recorded.views[0],
-        recorded.reference_recipes[0],
-        batch.unlabeled.valid_NHW,
-        unsup_weight=cfg.unsup_weight,
-        consistency=cfg.consistency,
-        confidence_threshold=cfg.confidence_threshold,
-        confidence_mode=cfg.confidence_mode,
-        consistency_on_labeled=cfg.consistency_on_labeled,
-        ignore_padding=cfg.ignore_padding,
-        ema_when=cfg.ema_when,
-        momentum=cfg.momentum,
-        buffers=cfg.buffers,
+    expected = recorded.reference(
+        mean_teacher_step, reference.student, reference.teacher.module, settings=cfg
     )
     reference.teacher.steps += cfg.ema_when == "mid"  # the reference counts no steps
     assert expected["unsup.loss_consistency"] > 0.01
@@ -167,17 +151,21 @@ def test_agreement_is_a_share(build):
 
 @pytest.mark.parametrize("pairing", [None, "halves"])
 def test_what_is_shown_of_the_labels(build, pairing):
-    """Everywhere a label: the distance has no threshold."""
+    """Everywhere a label, since the distance has no threshold; agreement is the share of equal ones."""
     runner, recorded = build(), make_recorded(pairing)
+    student = copy.deepcopy(runner.model.student)
     runner.start_step()
     runner.model.wants_to_show = True
-    recorded.loss(runner.model)
+    losses = recorded.loss(runner.model)
     shown, recipe = runner.model.shown, recorded.recipes[0] if pairing else None
     assert shown.pseudo.label_NHW.shape == (4, 16, 16)
     assert shown.first_B.tolist() == ([0, 1] if pairing else [0, 1, 2, 3])
     label, view = shown.pseudo.label_NHW, recorded.views[0]
     assert torch.equal(shown.target_BHW, recipe.apply(label) if recipe else label)
     assert torch.equal(shown.views_BCHW, recipe.apply(view) if recipe else view)
+    predicted = forward(student, shown.views_BCHW).logits_NCHW.argmax(1)
+    share = (predicted == shown.target_BHW).double().mean().item()
+    assert losses["unsup.agree"].item() == pytest.approx(share) and 0.1 < share < 0.9
 
 
 # --- Known answers ------------------------------------------------------------------------------

@@ -14,10 +14,13 @@ from method_tester import MethodTester
 from mmengine.optim import PolyLR
 from mmseg.registry import MODELS
 from recorded import (
-    Recorded,
+    MIXED_LOGITS,
+    PASTED_LOGITS,
+    WEAK_LOGITS,
+    check_shown_labels,
     check_step,
     gradients,
-    make_images,
+    make_case_by_hand,
     make_method,
     make_recorded,
     total,
@@ -29,8 +32,6 @@ from mmsemi.errors import ConfigError
 from mmsemi.models.forward import Outputs, pseudo_labels
 from mmsemi.models.losses import ohem_cross_entropy
 from mmsemi.models.segmentors.unimatch import drop_channels
-from mmsemi.models.views import MixRecipe, Paste
-from mmsemi.structures import SemiBatch
 
 UNIMATCH = "mmsemi.models.segmentors.unimatch"
 
@@ -94,23 +95,8 @@ def test_the_step_is_the_reference_step(build, settings, pairing, monkeypatch):
         return tuple(feat * factor for feat, factor in zip(feats, factors))
 
     monkeypatch.setattr(f"{UNIMATCH}.drop_channels", drop_recorded)
-    batch = recorded.batch
-    expected = unimatch_step(
-        reference.student,
-        batch.labeled.pixels_NCHW,
-        batch.labeled.labels_NHW,
-        batch.unlabeled.pixels_NCHW,
-        recorded.views,
-        recorded.reference_recipes,
-        batch.unlabeled.valid_NHW,
-        factors,
-        threshold=cfg.threshold,
-        sup_weight=cfg.sup_weight,
-        unsup_weight=cfg.unsup_weight,
-        feature_weight=cfg.feature_weight,
-        labeled_forward=cfg.labeled_forward,
-        joint_decoder=cfg.joint_decoder,
-        pasted_mode=cfg.pasted_mode,
+    expected = recorded.reference(
+        unimatch_step, reference.student, settings=cfg, channel_factors=factors
     )
     assert all(value > 0.01 for value in expected.values())
     losses = check_step(runner, recorded, expected, reference)
@@ -186,22 +172,10 @@ def test_the_weights_follow_the_ramp_up(build):
 
 @pytest.mark.parametrize("pairing", ["halves", "permute", None])
 def test_what_is_shown_of_the_labels(build, pairing):
-    recorded = make_recorded(pairing, views=2)
-    model = build().model
-    model.wants_to_show = True
-    losses = recorded.loss(model)
-    shown = model.shown
-    assert shown.pseudo.label_NHW.shape == shown.pseudo.confidence_NHW.shape == (4, 16, 16)
-    assert len(shown.target_BHW) == len(shown.views_BCHW) == len(shown.first_B)
-    share = (shown.target_BHW != 255).sum() / recorded.mixed_valid.sum()
-    torch.testing.assert_close(losses["unsup.mask_ratio"], share)
+    check_shown_labels(build().model, make_recorded(pairing, views=2))
 
 
 # --- Known answers --------------------------------------------------------------------------------
-
-
-def image(*rows: list[tuple[float, float, float]]) -> torch.Tensor:
-    return torch.tensor(rows, dtype=torch.float32).permute(2, 0, 1)[None]
 
 
 @pytest.mark.parametrize(
@@ -212,25 +186,14 @@ def test_loss_mix_and_ignore(build, threshold, strong, feature, monkeypatch):
 
     The perturbed features see the unmixed label.
     """
-    weak = image([(4, 0, 0), (0, 3, 0), (0, 0, 4)], [(0, 4, 0), (3, 0, 0), (4, 0, 0)])
-    pasted = image([(0, 4, 0)] * 3, [(0, 4, 0), (0, 4, 0), (0, 0, 3)])
-    student = image([(1, 0, 0)] * 3, [(1, 0, 0)] * 3)
-    pixels = torch.zeros(2, 3, 2, 3)
-    valid = torch.ones(2, 2, 3, dtype=torch.bool)
-    valid[0, 1, 0] = valid[1, 0, 2] = False
-    mask = torch.zeros(1, 1, 2, 3, dtype=torch.bool)
-    mask[..., 2] = True
-    recipe = MixRecipe(torch.tensor([0]), [Paste(mask, torch.tensor([1]))])
-    labeled = make_images(pixels, torch.zeros(2, 2, 3, dtype=torch.long))
-    batch = SemiBatch(labeled, make_images(pixels, valid=valid))
     model = build(threshold=threshold).model
     model.supervised = lambda *_: {}
-    model._forward_weak = lambda *_: [Outputs(None, [], z) for z in (student, weak, student)]
-    monkeypatch.setattr(f"{UNIMATCH}.label_pasted", lambda *_: pseudo_labels(pasted))
-    monkeypatch.setattr(
-        f"{UNIMATCH}.forward", lambda *_: Outputs(None, [], torch.cat([student] * 2))
-    )
-    losses = Recorded(batch, [pixels, pixels], [recipe, recipe]).loss(model)
+    outputs = [Outputs(None, [], z) for z in (MIXED_LOGITS, WEAK_LOGITS, MIXED_LOGITS)]
+    model._forward_weak = lambda *_: outputs
+    monkeypatch.setattr(f"{UNIMATCH}.label_pasted", lambda *_: pseudo_labels(PASTED_LOGITS))
+    strong_outputs = Outputs(None, [], torch.cat([MIXED_LOGITS] * 2))
+    monkeypatch.setattr(f"{UNIMATCH}.forward", lambda *_: strong_outputs)
+    losses = make_case_by_hand(views=2).loss(model)
     assert losses["unsup.loss_strong"].item() == pytest.approx(strong / 4, abs=1e-6)
     if feature is not None:
         assert losses["unsup.loss_feature"].item() == pytest.approx(feature / 4, abs=1e-6)

@@ -201,6 +201,7 @@ def mean_labels(model, weak):
         (dict(type="FixMatch", threshold=0.45, num_views=2), "permute", teacher_labels),
         (dict(type="FixMatch", threshold=0.45), "halves", teacher_labels),
         (dict(type="FixMatch", threshold=0.45, labels_from="student"), "permute", student_labels),
+        (dict(type="FixMatch", threshold=0.45, labels_from="student"), "halves", student_labels),
         (dict(type="UniMatch", threshold=0.45), "permute", student_labels),
         (dict(type="MeanTeacher", ema_when="after"), "reverse", teacher_labels),
         (dict(type="CutMixMeanTeacher", confidence_threshold=0.4), "permute", teacher_labels),
@@ -237,16 +238,8 @@ def test_the_step_of_cps_with_that_mask_is_the_reference_step(
     runner = make_method(segmentor_config, preprocessor_config, type="CPS", mix=mix)
     reference, batch = copy.deepcopy(runner.model), make_recorded().batch
     losses, recipes = run_mixed(runner, batch)
-    weak = batch.unlabeled.pixels_NCHW
-    expected = cps_step(
-        list(reference.branches),
-        batch.labeled.pixels_NCHW,
-        batch.labeled.labels_NHW,
-        weak,
-        weak,
-        Recorded(batch, [weak], recipes).reference_recipes[0],
-        batch.unlabeled.valid_NHW,
-    )
+    recorded = Recorded(batch, [batch.unlabeled.pixels_NCHW], recipes)
+    expected = recorded.reference(cps_step, reference.branches, settings=reference.settings)
     torch.testing.assert_close(losses["unsup.loss_cps"].double(), expected["unsup.loss_cps"])
     total(losses).backward()
     sum(expected.values()).backward()

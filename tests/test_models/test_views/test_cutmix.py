@@ -157,9 +157,10 @@ def test_boxes_of_oblong_images_keep_area_and_aspect(size_hw):
     assert (boxes[:, 2:] - boxes[:, :2]).unique().tolist() == [37]  # floor(sqrt(.2 * 7200))
 
 
-def test_masks_are_the_boxes():
-    masks = draw_masks(SingleBoxCutMix(prob=1.0), 5, (40, 30), generator(3))
-    boxes = draw_single_boxes(5, (40, 30), prob=1.0, generator=generator(3)).tolist()
+@pytest.mark.parametrize("shape", [dict(), dict(area_range=(0.1, 0.2), aspect_range=(1, 1.5))])
+def test_masks_are_the_boxes(shape):
+    masks = draw_masks(SingleBoxCutMix(prob=1.0, **shape), 5, (40, 30), generator(3))
+    boxes = draw_single_boxes(5, (40, 30), prob=1.0, generator=generator(3), **shape).tolist()
     assert masks.shape == (5, 1, 40, 30) and masks.dtype == torch.bool
     for mask, (y0, x0, y1, x1) in zip(masks, boxes):
         assert mask.sum() == (y1 - y0) * (x1 - x0) > 0
