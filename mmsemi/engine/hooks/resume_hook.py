@@ -112,6 +112,12 @@ class ResumeHook(Hook):
             _check_optimizer(name, optimizer, runner.optim_wrapper)
         self._stored = schedulers if isinstance(schedulers, dict) else {"": schedulers}
 
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Leave out the functions that some schedulers (OneCycleLR) hold: no checkpoint may have any."""
+        states = checkpoint.get("param_schedulers", [])
+        for part in states.values() if isinstance(states, dict) else [states]:
+            part[:] = [{k: v for k, v in state.items() if not callable(v)} for state in part]
+
     def before_train(self, runner) -> None:
         """Let what the config has changed take effect."""
         stored, self._stored = self._stored, None
@@ -145,7 +151,7 @@ def _without_parameters(group: dict) -> dict:
 
 
 def _settings(state: dict) -> dict:
-    return {key: value for key, value in state.items() if key not in _POSITION}
+    return {k: v for k, v in state.items() if k not in _POSITION and not callable(v)}
 
 
 def _changes(old: list[dict], new: list[dict]) -> str:
