@@ -16,7 +16,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
 from torch import nn
 
-from mmsemi import compat
+from mmsemi import compat, compat_checkpoints, compat_configs
 from mmsemi.errors import CheckpointError, InstallationError
 
 needs_lite = pytest.mark.skipif(
@@ -122,7 +122,7 @@ def test_getattr_gives_history_statistics_only(tmp_path, owner, name):
     torch.save({"x": ReadsAttribute(owner, name)}, path)
     with pytest.raises(CheckpointError, match=r"bad\.pth.*getattr"):
         compat.load_checkpoint_file(str(path))
-    assert compat.get_history_statistic(HistoryBuffer, "mean") is HistoryBuffer.mean
+    assert compat_checkpoints.get_history_statistic(HistoryBuffer, "mean") is HistoryBuffer.mean
 
 
 def test_cut_off_checkpoint_is_named(tmp_path):
@@ -347,9 +347,24 @@ def test_nothing_in_the_package_loads_unsafely():
     from pathlib import Path
 
     package = Path(compat.__file__).parent
+    reads_pickles = ("compat_checkpoints.py", "plain_pickles.py")  # with allow-lists of their own
     for path in package.glob("**/*.py"):
         text = path.read_text(encoding="utf-8")
         assert "weights_only=False)" not in text, path
-        # These two read pickles with allow-lists of their own, see test_splits_import.py for the second.
-        assert "import pickle" not in text or path.name in ("compat.py", "pickles.py"), path
+        assert "import pickle" not in text or path.name in reads_pickles, path
         assert "pickle.load(" not in text and "pickle.loads(" not in text, path
+
+
+def test_a_config_is_formatted_once(monkeypatch):
+    from mmengine.config import config as module
+
+    calls = []
+    monkeypatch.setattr(
+        module, "FormatCode", lambda text, **_: (calls.append(text), (text, True))[1]
+    )
+    compat_configs.format_once()
+    config = Config(dict(a=1, b=dict(type="x")))
+    texts = {config.pretty_text for _ in range(20)}
+    assert len(texts) == len(calls) == 1
+    config.a = 2  # another config has another text
+    assert "a=2" in config.pretty_text.replace(" ", "") and len(calls) == 2

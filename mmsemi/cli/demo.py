@@ -26,7 +26,8 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from torch import nn
 
-from ..errors import ConfigError
+from ..compat_checkpoints import find_last_checkpoint
+from ..errors import CheckpointError, ConfigError
 from ..utils.files import write_beside
 from ..visualization import report
 from .trainings import Training, run_trainings
@@ -79,12 +80,13 @@ class Run(Training):
         Raises:
             RunFailed: There is none.
         """
-        pointer = self.work_dir / "last_checkpoint"
-        if not pointer.exists():
-            raise RunFailed(f"{pointer} is missing: the training wrote no checkpoint")
-        checkpoint = Path(pointer.read_text().strip())
-        # A work dir that was moved keeps its checkpoints beside the pointer.
-        return str(checkpoint if checkpoint.exists() else self.work_dir / checkpoint.name)
+        try:
+            checkpoint = find_last_checkpoint(self.work_dir)
+        except CheckpointError as error:
+            raise RunFailed(str(error)) from None
+        if checkpoint is None:
+            raise RunFailed(f"'{self.work_dir}' has no last_checkpoint: the training wrote none")
+        return checkpoint
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS, TASK_UTILS
-from torch.utils.data import Dataset
 
 from ..errors import ConfigError, DataError, UserError
 from ..utils import check_keys
 from .files import common_folder, relative_ids
-from .pipelines import fill_crop_size, insert_mask_checks, weak_pipeline
-from .sources import Source
+from .pipelines import fill_crop_size, insert_mask_checks, refuse_mask_loaders, weak_pipeline
+from .sources import Source, leaves, mixes_images, restricted, wrapped
 from .splits import PublishedSplit, check_split
+from .unlabeled import UnlabeledDataset
 
 _KEY = "train_dataloader.dataset"
 
@@ -79,8 +79,7 @@ def build_sources(
             _split(found, split, where(labeled))
     if unlabeled is not None:
         with found.attempt("unlabeled"):
-            if "pipeline" not in unlabeled:
-                unlabeled["pipeline"] = weak_pipeline(labeled)
+            _complete_unlabeled(unlabeled, labeled, found.all_labeled)
             taken += fill_crop_size(unlabeled, crop_size)
             found.add(_build_unlabeled(unlabeled, found))
     for name, config in sources.items():
@@ -90,6 +89,9 @@ def build_sources(
     for source in found.sources.values():
         if source.dataset is not None:
             insert_mask_checks(source.dataset)
+            for leaf in leaves(source.dataset):
+                # It would draw from all its images, also those without a label: SemiDataset draws.
+                leaf.max_refetch = 0
     if crop_size is not None and not taken and not found.errors:
         found.errors["crop_size"] = ConfigError(
             f"{_KEY}.crop_size={crop_size} is used by no transform: each one that crops sets a "
@@ -105,12 +107,14 @@ def _split(found: SourceSet, config: dict | None, described: str) -> None:
     """Restrict the labelled source to the images that the split labels."""
     whole, paths = found.all_labeled, found.all_labeled.img_paths
     ids = relative_ids(paths)
-    index_of = {name: i for i, name in enumerate(ids)}
-    if len(index_of) < len(ids):
-        twice = next(name for i, name in enumerate(ids) if index_of[name] != i)
+    sample_of = dict(zip(ids, whole.positions))
+    if len(sample_of) < len(ids):
+        twice = next(
+            name for name, sample in zip(ids, whole.positions) if sample_of[name] != sample
+        )
         raise DataError(f"the labelled data set {described} lists '{twice}' twice: remove one")
     names = sorted(ids)
-    found.path_of = {name: paths[index_of[name]] for name in names}
+    found.path_of = dict(sorted(zip(ids, paths)))
     if config is None:
         labeled, unlabeled = names, []
     else:
@@ -123,7 +127,17 @@ def _split(found: SourceSet, config: dict | None, described: str) -> None:
         check_split(labeled, unlabeled, name, getattr(split, "allow_overlap", False))
         found.split_name = name
     found.labeled_ids, found.unlabeled_ids = labeled, unlabeled
-    chosen = [index_of[name] for name in labeled]
+    samples = [sample_of[name] for name in labeled]
+    if len(labeled) < len(ids) and mixes_images(whole.dataset):
+        # What a wrapper draws besides a sample must be labelled, too.
+        indices: dict[int, list[int]] = {}
+        for leaf, index in samples:
+            indices.setdefault(leaf, []).append(index)
+        order = {found.path_of[name]: number for number, name in enumerate(labeled)}
+        dataset = restricted(whole.dataset, indices)
+        whole = Source("labeled", dataset, range(len(dataset)))
+        samples = sorted(whole.positions, key=lambda one: order[whole.path(one)])
+    chosen = [position for sample in samples for position in whole.positions[sample]]
     found.sources["labeled"] = replace(whole, indices=chosen, opens_masks=True)
 
 
@@ -133,9 +147,21 @@ def _split(found: SourceSet, config: dict | None, described: str) -> None:
 def _build_unlabeled(config: dict, found: SourceSet) -> Source | None:
     """The unlabelled source; None if it is made of a labelled data set that could not be built."""
     has_folder, whole = config.get("img_dir") is not None, found.all_labeled
-    pool = config.pop("pool", None if has_folder else "rest")
+    is_other = not issubclass(_type_of(config), UnlabeledDataset)
+    pool = config.pop("pool", None if has_folder or is_other else "rest")
     if pool not in ("rest", "all", None):
         raise ConfigError(f"{_KEY}.unlabeled.pool={pool!r} must be 'rest', 'all' or None")
+    if is_other:
+        if pool is not None:
+            raise ConfigError(
+                f"{_KEY}.unlabeled.pool={pool!r} is for an UnlabeledDataset, the type is "
+                f"{_type_of(config).__name__}: leave out the type (several folders: img_dir=[...]), or "
+                "the pool"
+            )
+        dataset = build_dataset("unlabelled", config)
+        for leaf in leaves(dataset):
+            refuse_mask_loaders(leaf)
+        return Source("unlabeled", dataset, range(len(dataset)), opens_masks=False)
     pooled: list[str] = []
     if pool == "all":
         pooled = list(found.path_of.values())
@@ -144,9 +170,6 @@ def _build_unlabeled(config: dict, found: SourceSet) -> Source | None:
     if not has_folder and not pooled:
         # Legal for the baseline with all masks; the sampler refuses to draw from it.
         return Source("unlabeled", None, (), pool=pool) if whole is not None else None
-    config.setdefault("type", "UnlabeledDataset")
-    meta = {} if whole is None else whole.metainfo
-    config.setdefault("metainfo", {k: meta[k] for k in ("classes", "palette") if k in meta})
     if has_folder and pooled:
         folder = DATASETS.build({**config, "lazy_init": True})
         pooled = sorted({*pooled, *(info["img_path"] for info in folder.load_data_list())})
@@ -156,6 +179,31 @@ def _build_unlabeled(config: dict, found: SourceSet) -> Source | None:
         config["img_paths"] = pooled
     dataset = build_dataset("unlabelled", config)
     return Source("unlabeled", dataset, range(len(dataset)), pool=pool, opens_masks=False)
+
+
+def _type_of(config: dict) -> type:
+    """The class that a data set config names; images without masks where it names none."""
+    kind = config.get("type") or UnlabeledDataset
+    cls = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if not isinstance(cls, type):
+        raise ConfigError(f"{_KEY}.unlabeled.type={kind!r} is no data set")
+    return cls
+
+
+def _complete_unlabeled(config: dict, labeled: dict, whole: Source | None) -> None:
+    """Give each data set in an unlabelled config, at any depth, what it leaves to the labelled one."""
+    inside = config.get("datasets") or [config[key] for key in ("dataset",) if key in config]
+    for part in inside:
+        _complete_unlabeled(part, labeled, whole)
+    if inside:
+        return
+    config.setdefault("type", "UnlabeledDataset")
+    if issubclass(_type_of(config), UnlabeledDataset):
+        meta = {} if whole is None else whole.metainfo
+        config.setdefault("metainfo", {k: meta[k] for k in ("classes", "palette") if k in meta})
+    if "pipeline" not in config:
+        leaf, index = (None, 0) if whole is None else whole.locate(0)
+        config["pipeline"] = weak_pipeline(labeled, leaf and leaf.get_data_info(index))
 
 
 def _build_further(name: str, config: dict, labeled: Source | None) -> Source | None:
@@ -185,7 +233,7 @@ def _with_pipeline(dataset: BaseDataset, pipeline: list[dict] | None) -> BaseDat
     dataset = copy.copy(dataset)
     if hasattr(dataset, "datasets"):
         dataset.datasets = [_with_pipeline(part, pipeline) for part in dataset.datasets]
-    elif isinstance(getattr(dataset, "dataset", None), Dataset):
+    elif wrapped(dataset) is not None:
         dataset.dataset = _with_pipeline(dataset.dataset, pipeline)
     elif pipeline is not None:
         dataset.pipeline = Compose(copy.deepcopy(pipeline))
@@ -198,9 +246,11 @@ def _with_pipeline(dataset: BaseDataset, pipeline: list[dict] | None) -> BaseDat
 def where(config: dict) -> str:
     """Type and folder of a data set config, for messages."""
     prefix = config.get("data_prefix") or {}
-    folder = config.get("img_dir") or prefix.get("img_path") or ""
-    folder = osp.join(config.get("data_root") or "", folder)
-    return f"{config.get('type')} at '{folder}'"
+    folders = config.get("img_dir") or prefix.get("img_path") or ""
+    folders = folders if isinstance(folders, (list, tuple)) else [folders]
+    folders = (f"'{osp.join(config.get('data_root') or '', folder)}'" for folder in folders)
+    kind = config.get("type")
+    return f"{getattr(kind, '__name__', kind)} at {', '.join(folders)}"
 
 
 def build_dataset(source: str, config: dict) -> BaseDataset:

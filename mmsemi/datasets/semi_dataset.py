@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import copy
 import os.path as osp
-import random
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
-import torch
 from mmengine.dataset import BaseDataset, Compose
 from mmengine.logging import print_log
 from mmseg.registry import DATASETS
@@ -24,29 +20,10 @@ from torch.utils.data import Dataset
 
 from ..errors import ConfigError, DataError
 from .building import build_sources
-from .pipelines import check_crop_size
+from .pipelines import check_crop_size, seeded
 from .samplers import Draw
 from .splits import ids_sha256
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the global generators, which transforms use, for a while.
-
-    They are put back, so that a process that loads in its main thread (num_workers=0) has the same
-    random stream as one that does not.
-    """
-    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
-    try:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.default_generator.manual_seed(seed)
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.random.set_rng_state(states[2])
-
+from .transforms.loading import check_labels
 
 # More broken images in a row than this are no accident.
 _MAX_REDRAWS = 100
@@ -182,9 +159,9 @@ class SemiDataset(Dataset):
 
     def hidden_masks(self) -> list[str]:
         """Masks of the labelled data set whose images the split leaves unlabelled."""
-        labeled = set(self.sources["labeled"].indices)
-        files = (file for part in self._all_labeled.parts for file in part.files)
-        return [mask for i, (_, mask) in enumerate(files) if mask and i not in labeled]
+        labeled = set(self.sources["labeled"].img_paths)
+        items = (file for part in self._all_labeled.parts for file in part.files)
+        return [mask for image, mask in items if mask and image not in labeled]
 
     def pipeline(self, source: str) -> Compose:
         """The transforms of a source; of several data sets in one, those of the first."""
@@ -213,24 +190,44 @@ class SemiDataset(Dataset):
     def _load(self, index: int, seed: int | None) -> dict:
         for _ in range(_MAX_REDRAWS):
             name, dataset, local = self.locate(index)
-            info = dataset.get_data_info(local)
+            span = self.source_ranges[name]
             try:
-                sample = dataset.pipeline(info)
+                sample = self.sources[name].load(index - span.start)
                 if sample is None:
                     raise DataError("its pipeline returned nothing")
+                self._check_labels(name, dataset, sample)
                 meta = dict(source=name) if seed is None else dict(source=name, draw_seed=seed)
                 sample["data_samples"].set_metainfo(meta)
                 return sample
             except ConfigError:
                 raise  # of the pipeline, whatever the image
             except Exception as error:
-                self._report_unreadable(name, info["img_path"], error)
-                span = self.source_ranges[name]
+                path = dataset.get_data_info(local).get("img_path", f"number {local}")
+                self._report_unreadable(name, path, error)
                 # A pure function of the draw, like everything else about the sample.
                 index = span[int(np.random.randint(len(span)))]
         raise DataError(
             f"{_MAX_REDRAWS} {name} images in a row cannot be used, the last one is "
-            f"'{info['img_path']}': repair the files, or take the broken ones out of the list"
+            f"'{path}': repair the files, or take the broken ones out of the list"
+        )
+
+    @staticmethod
+    def _check_labels(source: str, dataset: BaseDataset, sample: dict) -> None:
+        """Refuse labels that no loss can mean, whichever transform or data set made them."""
+        data = sample["data_samples"]
+        if "gt_sem_seg" not in data:
+            return
+        if source == "unlabeled":
+            raise ConfigError(
+                "an unlabelled sample came with a mask: remove what loads masks from "
+                "train_dataloader.dataset.unlabeled.pipeline"
+            )
+        classes = dataset.metainfo.get("classes")
+        check_labels(
+            data.gt_sem_seg.data.numpy(),
+            tuple(sample["inputs"].shape[-2:]),
+            len(classes) if classes else None,
+            getattr(dataset, "ignore_index", 255),
         )
 
     def _report_unreadable(self, source: str, path: str, error: Exception) -> None:

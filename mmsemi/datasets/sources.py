@@ -3,25 +3,35 @@
 
 from __future__ import annotations
 
+import copy
 import os.path as osp
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from mmcv.transforms import LoadAnnotations as MaskLoader
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
-from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.datasets.transforms import LoadAnnotations, RandomCrop
 from torch.utils.data import ConcatDataset, Dataset
 
+from ..errors import ConfigError
 from .pipelines import walk_transforms
 from .transforms import LoadCheckedAnnotations
 
 
+def wrapped(dataset: Dataset) -> Dataset | None:
+    """The data set inside a wrapper of one, such as ``RepeatDataset``; None for other ones."""
+    inner = getattr(dataset, "dataset", None)
+    return inner if hasattr(inner, "__getitem__") and hasattr(inner, "__len__") else None
+
+
 def unwrap(dataset: Dataset) -> Dataset:
-    """The data set inside stock wrappers of one, such as ``RepeatDataset``."""
-    while isinstance(getattr(dataset, "dataset", None), Dataset):
+    """The data set inside stock wrappers of one."""
+    while wrapped(dataset) is not None:
         dataset = dataset.dataset
     return dataset
 
@@ -43,10 +53,50 @@ def locate(dataset: Dataset, index: int) -> tuple[BaseDataset, int]:
             part = bisect_right(dataset.cumulative_sizes, index)
             index -= dataset.cumulative_sizes[part - 1] if part else 0
             dataset = dataset.datasets[part]
-        elif isinstance(getattr(dataset, "dataset", None), Dataset):
-            index, dataset = dataset._get_ori_dataset_idx(index), dataset.dataset
+        elif wrapped(dataset) is not None:
+            # A MultiImageMixDataset has no such method, and the numbering of what is inside.
+            index = getattr(dataset, "_get_ori_dataset_idx", int)(index)
+            dataset = dataset.dataset
         else:
             return dataset, index
+
+
+def mixes_images(dataset: Dataset) -> bool:
+    """Whether a wrapper inside draws further images for a sample, as ``MultiImageMixDataset`` does."""
+    inner = wrapped(dataset)
+    parts = getattr(dataset, "datasets", [] if inner is None else [inner])
+    steps = getattr(dataset, "pipeline", ())
+    own = isinstance(steps, list) and any(hasattr(step, "get_indices") for step in steps)
+    return bool(parts) and (own or any(map(mixes_images, parts)))
+
+
+def restricted(dataset: Dataset, indices: Mapping[int, Collection[int]]) -> Dataset:
+    """A copy of stock wrappers around some samples of their plain data sets.
+
+    Args:
+        dataset: Plain data sets in ``ConcatDataset``, ``RepeatDataset``, ``MultiImageMixDataset``.
+        indices: Of the samples, by the id of their data set.
+
+    Raises:
+        ConfigError: Another wrapper is among them.
+    """
+    changed = copy.copy(dataset)
+    if hasattr(dataset, "datasets"):
+        parts = [part for part in dataset.datasets if any(id(x) in indices for x in leaves(part))]
+        changed.datasets = [restricted(part, indices) for part in parts]
+        changed.cumulative_sizes = changed.cumsum(changed.datasets)
+        return changed
+    inner = wrapped(dataset)
+    if inner is None:
+        return dataset.get_subset(sorted(indices[id(dataset)]))
+    if hasattr(dataset, "repeat_indices"):
+        raise ConfigError(
+            f"{type(dataset).__name__} around images that are mixed cannot be split: put it inside, or "
+            "set train_dataloader.dataset.split=None"
+        )
+    changed.dataset = restricted(inner, indices)
+    changed._ori_len = changed.num_samples = len(changed.dataset)
+    return changed
 
 
 class Part:
@@ -65,6 +115,7 @@ class Part:
         has_plain_images: Images are ordinary picture files, by the pipeline's loader.
         has_plain_masks: Masks are ordinary picture files of indices, by the pipeline's loader.
         mask_backend: How masks are decoded.
+        turns_images: Images are turned by their EXIF tag when they are loaded.
         crop_hw: The crop, where no transform before it brings images to a fixed size.
     """
 
@@ -83,7 +134,9 @@ class Part:
 
         steps = list(walk_transforms(getattr(dataset, "pipeline", None)))
         names = [type(step).__name__ for step in steps]
-        masks = next((step for step in steps if "Annotation" in type(step).__name__), None)
+        masks = next((step for step in steps if isinstance(step, MaskLoader)), None)
+        if masks is None:
+            masks = next((step for step in steps if "Annotation" in type(step).__name__), None)
         self.opens_masks = masks is not None
         self.has_plain_masks = isinstance(masks, LoadCheckedAnnotations) or (
             type(masks) is LoadAnnotations
@@ -91,6 +144,8 @@ class Part:
         self.mask_backend = getattr(masks, "imdecode_backend", "pillow")
         others = [name for name in names if name.startswith("Load") and "Image" in name]
         self.has_plain_images = "LoadImageFromFile" in others or not others
+        loader = next((step for step in steps if isinstance(step, LoadImageFromFile)), None)
+        self.turns_images = getattr(loader, "color_type", "color") in ("color", "grayscale")
         self.crop_hw = _find_crop(steps)
 
     @cached_property
@@ -120,7 +175,7 @@ def _find_crop(steps: Sequence[object]) -> tuple[int, int] | None:
             return None
         if name in ("RandomChoiceResize", "ResizeShortestEdge", "RandomCoveringResize"):
             return None
-        if name == "RandomCrop":
+        if isinstance(step, RandomCrop):
             size = step.crop_size
             return (size, size) if isinstance(size, int) else tuple(size)
     return None
@@ -181,14 +236,32 @@ class Source:
         """The plain data set, and the index in it, of a sample."""
         return locate(self.dataset, self.indices[position])
 
+    def load(self, position: int) -> dict | None:
+        """A sample, by the data set itself, so that wrappers and overridden methods keep their meaning."""
+        try:
+            return self.dataset[self.indices[position]]
+        except Exception as error:
+            # What a stock data set, which may not draw another one, says of a pipeline without result.
+            if "Cannot find valid image" in str(error):
+                return None
+            raise
+
     @cached_property
-    def items(self) -> list[Item]:
-        """The samples, in the order of the source."""
-        parts = {id(part.dataset): part for part in self.parts}
-        items = []
+    def positions(self) -> dict[tuple[int, int], list[int]]:
+        """Id of the plain data set and index in it -> the positions of that sample, in their order."""
+        found: dict[tuple[int, int], list[int]] = {}
         for position in range(len(self)):
             leaf, index = self.locate(position)
-            part = parts[id(leaf)]
+            found.setdefault((id(leaf), index), []).append(position)
+        return found
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """The samples, in the order of the source, each once, whatever repeats it."""
+        parts = {id(part.dataset): part for part in self.parts}
+        items = []
+        for leaf, index in self.positions:
+            part = parts[leaf]
             image, mask = part.files[index]
             items.append(Item(image, mask if self.opens_masks and part.opens_masks else "", part))
         return items
@@ -202,6 +275,11 @@ class Source:
     def masks(self) -> list[str]:
         """The masks that are opened."""
         return [item.mask_path for item in self.items if item.mask_path]
+
+    def path(self, sample: tuple[int, int]) -> str:
+        """The image of a sample, a key of :attr:`positions`."""
+        leaf, index = sample
+        return next(part.files[index][0] for part in self.parts if id(part.dataset) == leaf)
 
     @property
     def metainfo(self) -> dict:

@@ -12,7 +12,8 @@ from mmseg.registry import DATASETS
 
 from ..errors import ConfigError, DataError
 from .files import IMAGE_SUFFIXES
-from .splits import read_id_list
+from .pipelines import refuse_mask_loaders
+from .splits import match_ids, read_id_list
 
 
 @DATASETS.register_module()
@@ -20,10 +21,10 @@ class UnlabeledDataset(BaseSegDataset):
     """Images of any sizes from a folder, a list, or given paths. No mask is ever opened.
 
     Args:
-        img_dir: Folder that is searched for images, with sub-folders. Relative to ``data_root`` if
-            that is given.
-        ann_file: List file with one image a line, relative to ``img_dir``, with or without suffix;
-            the default is every image of the folder.
+        img_dir: Folder that is searched for images, with sub-folders; or several. Relative to
+            ``data_root`` if that is given.
+        ann_file: List file with one image a line, with or without folders and suffix; the default is
+            every image of the folders.
         img_paths: Image paths, instead of a folder.
         data_root: Common root of ``img_dir`` and ``ann_file``.
         metainfo: Classes and palette; a :class:`SemiDataset` passes those of the labelled set.
@@ -36,7 +37,7 @@ class UnlabeledDataset(BaseSegDataset):
 
     def __init__(
         self,
-        img_dir: str | None = None,
+        img_dir: str | Sequence[str] | None = None,
         ann_file: str = "",
         img_paths: Sequence[str] | None = None,
         data_root: str | None = None,
@@ -44,43 +45,51 @@ class UnlabeledDataset(BaseSegDataset):
         pipeline: Sequence = (),
         **kwargs,
     ) -> None:
-        for transform in pipeline:
-            if isinstance(transform, dict) and "LoadAnnotations" in str(transform.get("type")):
-                raise ConfigError(
-                    "the pipeline of an unlabelled source has LoadAnnotations: unlabelled images "
-                    "have no masks, remove that transform"
-                )
         if (img_dir is None) == (img_paths is None):
             raise ConfigError("UnlabeledDataset needs either img_dir or img_paths")
         self._img_paths = None if img_paths is None else list(img_paths)
+        several = isinstance(img_dir, (list, tuple))
+        self._folders = list(img_dir) if several else [] if img_dir is None else [img_dir]
         super().__init__(
             ann_file=ann_file,
             data_root=data_root,
-            data_prefix=dict(img_path=img_dir),
+            data_prefix=dict(img_path=None if several else img_dir),
             metainfo=metainfo,
             pipeline=list(pipeline),
             **kwargs,
         )
+        refuse_mask_loaders(self)
 
     def _join_prefix(self) -> None:
         # The stock method refuses a missing img_path, which is legal here (img_paths).
         if self.ann_file:
             self.ann_file = fileio.join_path(self.data_root, self.ann_file)
+        self._folders = [fileio.join_path(self.data_root, folder) for folder in self._folders]
         if self.data_prefix["img_path"] is not None:
-            self.data_prefix["img_path"] = fileio.join_path(
-                self.data_root, self.data_prefix["img_path"]
-            )
+            (self.data_prefix["img_path"],) = self._folders
 
     def load_data_list(self) -> list[dict]:
         """Collect the image paths, sorted, so that the order never depends on the file system."""
-        paths = self._img_paths if self._img_paths is not None else self._find_images()
+        paths = self._img_paths
+        if paths is None:
+            several, files = len(self._folders) > 1, {}
+            for folder in self._folders:
+                for name in self._find_images(folder):
+                    path = osp.join(folder, name)
+                    files[path if several else name] = path
+            names = list(files)
+            if self.ann_file:
+                folders = ", ".join(f"'{folder}'" for folder in self._folders)
+                where = f"list file '{self.ann_file}' (for images under {folders})"
+                names = match_ids(read_id_list(self.ann_file), names, where)
+            paths = [files[name] for name in names]
         return [
             dict(img_path=path, label_map=None, reduce_zero_label=False, seg_fields=[])
-            for path in sorted(paths)
+            for path in sorted(set(paths))
         ]
 
-    def _find_images(self) -> list[str]:
-        folder = self.data_prefix["img_path"]
+    @staticmethod
+    def _find_images(folder: str) -> list[str]:
         if not fileio.isdir(folder):
             raise DataError(
                 f"the folder of unlabelled images '{folder}' does not exist "
@@ -93,16 +102,4 @@ class UnlabeledDataset(BaseSegDataset):
                 f"the folder of unlabelled images '{folder}' holds no image "
                 f"({', '.join(IMAGE_SUFFIXES)})"
             )
-        if self.ann_file:
-            by_stem = {osp.splitext(name)[0]: name for name in images}
-            by_name = set(images)
-            listed = []
-            for line in read_id_list(self.ann_file):
-                name = line if line in by_name else by_stem.get(line)
-                if name is None:
-                    raise DataError(
-                        f"'{line}' of list file '{self.ann_file}' has no image under '{folder}'"
-                    )
-                listed.append(name)
-            images = listed
-        return [osp.join(folder, name) for name in images]
+        return images

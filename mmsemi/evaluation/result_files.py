@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..datasets.files import relative_ids
 from ..errors import ConfigError, DataError
-from ..utils.files import write_beside
+from ..utils.files import path_below, write_beside
 from .gated_iou_metric import iou_settings
 from .image_level_gate import ImageLevelGate
 from .predictions import label_map
@@ -66,7 +66,8 @@ class ResultFiles(IoUMetric):
 
     Raises:
         ConfigError: An unknown argument; a data set without palette or with more than 256 classes.
-        DataError: There is no score table; two images whose pictures would have one name.
+        DataError: There is no score table; two images whose pictures would have one name; a picture's
+            name leads out of ``out_dir``.
     """
 
     def __init__(self, out_dir: str, gate: dict | None = None, **settings: Any) -> None:
@@ -123,7 +124,7 @@ class ResultFiles(IoUMetric):
                     f"pictures would be '{name}.png': rename one of them"
                 )
         for path, picture in self._pictures.items():
-            target = self.out_dir / f"{names[path]}.png"
+            target = path_below(self.out_dir, f"{names[path]}.png")
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(picture, target)
         self._pictures.clear()

@@ -3,7 +3,9 @@
 
 Decisions:
 
-- The config comes from the checkpoint itself and is read, not executed (``--config`` replaces it).
+- The config comes from the checkpoint itself and is data: literals, types that are registered, no
+  weight files, no imports. A training with modules of its own is exported with ``--config``: a Python
+  file that the user names is code, and imports them. (In a program, importing them first is enough.)
 - Everything about training goes: other networks, optimiser, message hub, random states, hooks,
   pre-trained weight files. What is left loads with ``torch.load(weights_only=True)`` and nothing
   allow-listed, and with mmseg alone if the network is made of stock parts.
@@ -19,7 +21,8 @@ import copy
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,18 +34,19 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, InstallationError
+from ..errors import CheckpointError, ConfigError, InstallationError, user_error
 from ..models.preprocessor import merge_preprocessors
+from ..utils.literals import read_literal_config
 from ..version import __version__
 from .checkpoint import (
     choose_network,
     find_networks,
     load_semi_checkpoint,
     plain_meta,
-    read_stored_config,
     select_weights,
+    stored_config,
 )
-from .config import import_names, import_user_modules, of_network, plain_config
+from .config import KEPT_KEYS, import_names, of_network, plain_config
 
 __all__ = ["CONFIG_FILE", "ONNX_FILE", "WEIGHTS_FILE", "Exported", "export_segmentor"]
 
@@ -95,11 +99,11 @@ def export_segmentor(
         force: Replace an earlier export.
 
     Raises:
-        ConfigError: There is an export already, no such network, or it has no ONNX form.
+        ConfigError: There is an export already, no such network, it has no ONNX form, or the config in
+            the checkpoint has a type that nothing registers.
         CheckpointError: The checkpoint is missing, unreadable, holds pickled code, is not of mmsemi,
             or does not fit its config.
-        InstallationError: ``onnx`` without the packages for it, or a module of ``custom_imports`` is
-            missing.
+        InstallationError: ``onnx`` without the packages for it.
     """
     source, out = Path(checkpoint_path).expanduser(), Path(out_dir).expanduser()
     targets = [out / name for name in (CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE)]
@@ -110,35 +114,33 @@ def export_segmentor(
         write_onnx = import_onnx_writer()
     checkpoint = load_semi_checkpoint(source)
     prefixes = find_networks(checkpoint["state_dict"], source)
-    if config is None:
-        config = read_stored_config(checkpoint, source)
-    semi_model = config.get("model") or {}
-    if "classifier" in semi_model:
-        raise CheckpointError(
-            f"{source} is of {semi_model.get('type')}, and only segmentors are exported: its scores "
-            "leave it through test_evaluator=dict(type='ImageLevelMetric', out_file='scores.npz')"
-        )
-    if "segmentor" not in semi_model:
-        raise CheckpointError(
-            f"the config of {source} has no model.segmentor: it is none of mmsemi's"
-        )
     init_default_scope("mmseg")
-    import_user_modules(config)
-    name = choose_network(net, semi_model, prefixes, source)
-
-    plain, own_parts, notes = plain_config(config, name)
-    state_dict = select_weights(checkpoint["state_dict"], prefixes[name])
-    model = build_plain(plain["model"], state_dict, f"network '{name}' of {source}")
-    meta = plain_meta(checkpoint.get("meta", {}), config)
+    left_out: list[str] = []
+    is_stored = config is None
+    if config is None:
+        config, left_out = stored_config(checkpoint, source)
+    with _one_line(source) if is_stored else nullcontext():
+        semi_model = check_model(config, source)
+        name = choose_network(net, semi_model, prefixes, source)
+        plain, own_parts, notes = plain_config(config, name)
+        state_dict = select_weights(checkpoint["state_dict"], prefixes[name])
+        model = build_plain(plain["model"], state_dict, f"network '{name}' of {source}")
+        meta = plain_meta(checkpoint["meta"], config)
+    notes += [
+        f"{key} is left out, since it names a file: give the training config with --config to keep it"
+        for key in left_out
+        if key.partition(".")[0] in KEPT_KEYS
+    ]
     meta.update(mmsemi_version=__version__, exported_from=source.name, net=name)
     meta["cfg"] = Config(plain).pretty_text
+    read_literal_config(meta["cfg"], f"the exported config of {source}")
 
     imports = import_names(plain)
     result = Exported(name, list(prefixes), targets[0], targets[1], own_parts, imports, notes=notes)
     out.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".export-", dir=out))
     try:
-        header = f"# Network '{name}' of {source.name}, exported by mmsemi {__version__}.\n"
+        header = f"# Network '{name}' of {source.name!r}, exported by mmsemi {__version__}.\n"
         (staging / CONFIG_FILE).write_text(header + meta["cfg"], encoding="utf-8")
         torch.save(dict(meta=meta, state_dict=state_dict), staging / WEIGHTS_FILE)
         if onnx:
@@ -155,6 +157,39 @@ def export_segmentor(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return result
+
+
+def check_model(config: Config | dict, source: Path) -> dict:
+    """The semi-supervised model of a training config.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    semi_model = config.get("model") or {}
+    if "classifier" in semi_model:
+        raise CheckpointError(
+            f"{source} is of {semi_model.get('type')}, and only segmentors are exported: its scores "
+            "leave it through test_evaluator=dict(type='ImageLevelMetric', out_file='scores.npz')"
+        )
+    if "segmentor" not in semi_model:
+        raise CheckpointError(
+            f"the config of {source} has no model.segmentor: it is none of mmsemi's"
+        )
+    return semi_model
+
+
+@contextmanager
+def _one_line(source: Path) -> Iterator[None]:
+    """Say in one line what is wrong with settings that may be wrong in any way."""
+    try:
+        yield
+    except Exception as error:
+        if user_error(error) is not None:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CheckpointError(
+            f"{source}: no network can be built from its config ({reason[:300]})"
+        ) from error
 
 
 def build_plain(config: dict, state_dict: dict[str, Tensor], what: str) -> nn.Module:

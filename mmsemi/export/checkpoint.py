@@ -14,17 +14,28 @@ from ..compat import load_checkpoint_file
 from ..errors import CheckpointError, ConfigError
 from ..models.segmentors import SemiSegmentor
 from ..utils import close_matches
-from ..utils.literals import read_literal_config, to_plain
+from ..utils.data_config import read_stored_config
+from ..utils.literals import to_plain
 
 
 def load_semi_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint with ``weights_only=True`` and check that it is a dictionary of weights."""
+    """Read a checkpoint with ``weights_only=True`` and check that it is a dictionary of weights.
+
+    Raises:
+        CheckpointError: There is none, it is unreadable, or something in it has another type.
+    """
     if not path.is_file():
         known = [str(entry) for entry in path.parent.glob("*.pth")]
         raise CheckpointError(f"there is no checkpoint {path}{close_matches(path, known)}")
     checkpoint = load_checkpoint_file(str(path), map_location="cpu")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         raise CheckpointError(f"{path} is not a checkpoint of mmsemi: it has no 'state_dict'")
+    for key, value in checkpoint["state_dict"].items():
+        if not isinstance(key, str) or type(value) not in (torch.Tensor, torch.nn.Parameter):
+            raise CheckpointError(f"{path}: entry {key!r} of its state_dict is no named tensor")
+    meta = checkpoint.setdefault("meta", {})
+    if not isinstance(meta, dict) or not isinstance(meta.get("dataset_meta") or {}, dict):
+        raise CheckpointError(f"{path}: its 'meta' is no dictionary of notes")
     return checkpoint
 
 
@@ -37,7 +48,7 @@ def find_networks(state_dict: dict[str, Any], path: Path) -> dict[str, str]:
             found[first] = "student."
         elif first == "teacher":
             found[first] = "teacher.module."
-        elif first == "branches" and rest:
+        elif first == "branches" and rest and rest[0].isdecimal():
             found[rest[0]] = f"branches.{rest[0]}."
     if not found:
         is_plain = any(key.startswith("backbone.") for key in state_dict)
@@ -101,9 +112,17 @@ def plain_meta(meta: dict[str, Any], config: dict) -> dict[str, Any]:
     return to_plain({**kept, "dataset_meta": dataset_meta})
 
 
-def read_stored_config(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The training config inside the checkpoint."""
-    text = checkpoint.get("meta", {}).get("cfg")
+def stored_config(checkpoint: dict[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The training config inside the checkpoint, as data.
+
+    Returns:
+        The config, and the names of its settings that are left out since they name files.
+
+    Raises:
+        CheckpointError: There is none.
+        ConfigError: It is none of literals, or has a type that nothing registers.
+    """
+    text = checkpoint["meta"].get("cfg")
     if not isinstance(text, str):
         raise CheckpointError(f"{path} holds no config: give the training config with --config")
-    return read_literal_config(text, f"the config inside {path}")
+    return read_stored_config(text, f"the config inside {path}")

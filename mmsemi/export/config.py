@@ -10,21 +10,19 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import Registry
-from mmengine.utils import import_modules_from_strings
 from mmseg import registry as mmseg_registries
 from mmseg.datasets import BaseSegDataset
 from mmseg.models import SegDataPreProcessor
 from mmseg.registry import DATASETS, MODELS
 
 from ..datasets import ShapesDataset
-from ..errors import InstallationError
 from ..models.preprocessor import SemiSegDataPreProcessor, merge_preprocessors
 from ..utils.literals import to_plain
 
 # Packages of a plain mmseg installation; their types need no import in the config.
 _STOCK_PACKAGES = ("mmseg", "mmengine", "mmcv", "mmpretrain", "torch", "torchvision")
 # Settings of prediction and testing; everything else is about training.
-_KEPT_KEYS = (
+KEPT_KEYS = (
     "default_scope",
     "env_cfg",
     "log_processor",
@@ -36,18 +34,6 @@ _KEPT_KEYS = (
     "test_evaluator",
 )
 _REGISTRIES = [item for item in vars(mmseg_registries).values() if isinstance(item, Registry)]
-
-
-def import_user_modules(config: dict) -> None:
-    """Import what the config's ``custom_imports`` name; the types in it may be registered there."""
-    names = import_names(config)
-    try:
-        import_modules_from_strings(names, allow_failed_imports=False)
-    except ImportError as error:
-        raise InstallationError(
-            f"the training used custom_imports={names}, and one of them cannot be imported "
-            f"({error}): add its folder to PYTHONPATH"
-        ) from None
 
 
 def import_names(config: dict) -> list[str]:
@@ -79,7 +65,7 @@ def plain_config(
         The config, the names of the network's own parts, and notes for the user.
     """
     config = config.to_dict() if isinstance(config, Config) else copy.deepcopy(dict(config))
-    plain = {key: config[key] for key in _KEPT_KEYS if config.get(key) is not None}
+    plain = {key: config[key] for key in KEPT_KEYS if config.get(key) is not None}
     plain.setdefault("default_scope", "mmseg")
     plain["model"] = plain_model(of_network(config["model"], net))
     for part in ("dataloader", "evaluator"):

@@ -8,6 +8,7 @@ from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
 from .segmentors import (
     CPS,
+    AugSeg,
     CutMixMeanTeacher,
     FixMatch,
     MeanTeacher,
@@ -15,9 +16,18 @@ from .segmentors import (
     Supervised,
     UniMatch,
 )
-from .views import ClassMix, CutMix, LabelPaste, MixRecipe, SingleBoxCutMix, StrongPhotometric
+from .views import (
+    ClassMix,
+    CutMix,
+    LabelPaste,
+    MixRecipe,
+    RandomIntensity,
+    SingleBoxCutMix,
+    StrongPhotometric,
+)
 
 __all__ = [
+    "AugSeg",
     "CPS",
     "ClassMix",
     "CutMix",
@@ -34,6 +44,7 @@ __all__ = [
     "MixRecipe",
     "PixelCrossEntropy",
     "ProbOhemCrossEntropy",
+    "RandomIntensity",
     "S4GANDiscriminator",
     "SemiSegDataPreProcessor",
     "SemiSegmentor",

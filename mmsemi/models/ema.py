@@ -38,6 +38,7 @@ class EMATeacher(nn.Module):
         mode: ``'eval'``: running statistics, no dropout; ``'train'``: follows the model's mode.
         when: ``'after'`` the optimiser step, or ``'mid'``, see above: under accumulation that is
             the first iteration behind each step (TorchSemiSeg's mean teacher).
+        copy_steps: The first so many updates are copies (AugSeg); the warm-up counts them, too.
 
     Raises:
         ConfigError: A value is out of its range, or nothing would ever change the teacher's
@@ -53,6 +54,7 @@ class EMATeacher(nn.Module):
         buffers: str = "copy",
         mode: str = "eval",
         when: str = "after",
+        copy_steps: int = 0,
     ) -> None:
         super().__init__()
         choices = dict(
@@ -81,6 +83,7 @@ class EMATeacher(nn.Module):
         self.momentum = momentum
         self.warmup = warmup
         self.warmup_start = warmup_start
+        self.copy_steps = copy_steps
         self.buffers_from = buffers
         self.mode = mode
         self.when = when
@@ -145,9 +148,14 @@ class EMATeacher(nn.Module):
         weight = self.momentum
         if self.warmup:
             weight = max(weight, 1 / (self._num_steps + self.warmup_start + 1))
+        if self._num_steps < self.copy_steps:
+            weight = 1
         self._num_steps += 1
         self.steps.fill_(self._num_steps)
-        self._averaged.lerp(weight)
+        if weight == 1:  # nothing of the teacher is left, not even a NaN
+            self._averaged.copy()
+        else:
+            self._averaged.lerp(weight)
         self._copied.copy()
 
     def _load_from_state_dict(

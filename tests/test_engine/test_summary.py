@@ -35,6 +35,8 @@ def test_data_has_its_sources_and_split(semi_config, val_config):
     assert "4 labeled, 8 unlabeled" in text and "RatioSplit" in text
     assert dataset.split_info["labeled_sha256"][:16] in text
     assert describe_data(DATASETS.build(val_config)) == "3 images"
+    own = SimpleNamespace(source_ranges=dict(labeled=range(2), unlabeled=range(2, 5)))
+    assert describe_data(own) == "2 labeled, 3 unlabeled images"
 
 
 @pytest.mark.parametrize("is_wrapped", [False, True])

@@ -119,6 +119,27 @@ def test_the_warm_up_of_mlmt_counts_from_one():
     assert found == pytest.approx([0.5, 1.0, 1.5])
 
 
+def test_the_warm_up_of_augseg_copies_first():
+    """docs/methods/augseg.md#average-of-the-teacher"""
+    found = run_steps(list(range(14)), start=9.0, momentum=0.1, warmup=True, copy_steps=3)
+    expected = {0: 0, 1: 1, 2: 2, 3: 2.25, 4: 2.6, 5: 3, 9: 4.8, 10: 5.32, 13: 7.14928}
+    assert {step: found[step] for step in expected} == pytest.approx(expected, rel=1e-6)
+    plain = run_steps(list(range(14)), momentum=0.1, warmup=True)
+    assert [plain[10], plain[13]] == pytest.approx([5.05, 6.95245])
+
+
+def test_a_copy_leaves_nothing_of_the_teacher():
+    """Whatever it held: parameters, floating and integer buffers."""
+    student = Net()
+    teacher = EMATeacher(student, 0.1, buffers="ema", copy_steps=1)
+    for value in teacher.module.state_dict().values():
+        value.fill_(float("nan") if value.is_floating_point() else -1)
+    teacher.start(student)
+    teacher.update()
+    for key, value in student.state_dict().items():
+        assert torch.equal(teacher.module.state_dict()[key], value), key
+
+
 def test_the_average_of_mean_teacher():
     """docs/methods/mean_teacher.md#the-teacher-in-each-pass"""
     found = run_steps([0.0] * 3, start=1.0, momentum=0.01)

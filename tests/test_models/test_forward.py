@@ -351,17 +351,12 @@ def test_fixmatch_steps_with_a_binary_head(binary_config, preprocessor_config, l
     recorded = make_recorded("permute")
     labels = recorded.batch.labeled.labels_NHW
     labels[labels == 2] = 0
-    reference, batch = copy.deepcopy(runner.model), recorded.batch
-    expected = fixmatch_step(
+    reference = copy.deepcopy(runner.model)
+    expected = recorded.reference(
+        fixmatch_step,
         with_two_logits(reference.student),
         with_two_logits(reference.teacher.module) if reference.has_teacher else None,
-        batch.labeled.pixels_NCHW,
-        labels,
-        batch.unlabeled.pixels_NCHW,
-        recorded.views,
-        recorded.reference_recipes,
-        batch.unlabeled.valid_NHW,
-        threshold=0.7,
+        settings=reference.settings,
     )
     losses = check_step(runner, recorded, expected, reference)
     assert 0.02 < losses["unsup.mask_ratio"] < 0.98

@@ -6,12 +6,11 @@ from __future__ import annotations
 import os.path as osp
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePosixPath
 
 from ..files import IMAGE_SUFFIXES
-from ..splits import canonical_id, read_id_list
+from ..splits import canonical_id, name_in_line, read_id_list, same_path
 from .findings import Find, Hit
-from .survey import ListFile, Survey
+from .survey import ListFile, Survey, list_folder
 
 # --- Lists ----------------------------------------------------------------------------------------
 
@@ -31,17 +30,36 @@ def lists(test: Callable[[ListFile], bool | Sequence[str]]) -> Find:
 def two_columns(survey: Survey) -> Iterator[Hit]:
     """Lines of several words that mmseg reads as one name, for which there is no image."""
     for one in survey.lists:
-        wide = [(number, line) for number, line in one.lines if len(line.split()) > 1]
-        if one.is_stock and wide:
-            start, end = osp.join(one.part.img_dir, ""), one.part.img_suffix
-            wide = [w for w in wide if survey.is_missing("image", start + w[1].strip() + end)]
-            yield Hit(one.path, [f"line {n}: {' '.join(line.split())}" for n, line in wide])
+        wide = [(n, line) for n, line in _without_image(one, survey) if len(line.split()) > 1]
+        yield Hit(one.path, [f"line {n}: {' '.join(line.split())}" for n, line in wide])
+
+
+def other_names(survey: Survey) -> Iterator[Hit]:
+    """Lines that name an image in another way than mmseg reads them."""
+    for one in survey.lists:
+        without = _without_image(one, survey)
+        files = list_folder(one.part.img_dir, one.part) if without else []
+        known = {canonical_id(file): file.removesuffix(one.part.img_suffix) for file in files}
+        named = [(n, line, known.get(canonical_id(name_in_line(line)))) for n, line in without]
+        examples = [f"line {n}: {line}, which is '{name}'" for n, line, name in named if name]
+        yield Hit(one.path, examples, vars(one.part) if one.part else {})
+
+
+def _without_image(one: ListFile, survey: Survey) -> list[tuple[int, str]]:
+    """Lines that mmseg reads as a name for which there is no image."""
+    if not one.is_stock:
+        return []
+    part = one.part
+    return [
+        (number, name)
+        for number, name in one.lines
+        if survey.is_missing("image", osp.join(part.img_dir, name + part.img_suffix))
+    ]
 
 
 def repeated_lines(one: ListFile) -> list[str]:
     """Names that a list has more than once."""
-    names = [(number, line.split()[0]) for number, line in one.lines]
-    counts, last = Counter(name for _, name in names), {name: number for number, name in names}
+    counts, last = Counter(name for _, name in one.lines), {n: number for number, n in one.lines}
     return [f"line {last[name]}: {name}" for name, count in counts.items() if count > 1]
 
 
@@ -69,16 +87,9 @@ def _in_both(first: str, second: str) -> list[str]:
         names = read_id_list(second)
     except (OSError, ValueError):  # which other rules report
         return []
-    return sorted(n for n in names if any(_same(n, o) for o in by_name.get(canonical_id(n), ())))
-
-
-def _same(first: str, second: str) -> bool:
-    """Whether one path ends in the other."""
-    one, two = (
-        PurePosixPath(p.replace("\\", "/").lstrip("/")).parent.parts for p in (first, second)
+    return sorted(
+        n for n in names if any(same_path(n, o) for o in by_name.get(canonical_id(n), ()))
     )
-    shared = min(len(one), len(two))
-    return shared == 0 or one[-shared:] == two[-shared:]
 
 
 # --- Folders --------------------------------------------------------------------------------------

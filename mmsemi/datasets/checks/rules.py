@@ -9,6 +9,7 @@ from . import image_faults as image
 from . import list_faults as lists
 from . import mask_faults as mask
 from . import place_faults as place
+from . import void_faults as void
 from .findings import Finding, Rule
 from .survey import Survey, is_expanded
 
@@ -27,21 +28,25 @@ _LIST = (
     Rule("list-byte-order-mark", "error", "names",
          "the file starts with a byte order mark, which becomes part of the first name",
          "save it as UTF-8 without BOM",
-         lists.lists(lambda one: (one.text or "").startswith("\ufeff"))),
+         lists.lists(lambda one: one.is_stock and (one.text or "").startswith("\ufeff"))),
     Rule("list-empty", "error", "names", "the list names no image", "write one image a line",
          lists.lists(lambda one: one.text is not None and not one.lines)),
     Rule("list-two-columns", "error", "names",
          "several names in a line: the data set reads them as one name with blanks",
          "keep the first column, without suffix", lists.two_columns),
+    Rule("list-other-names", "error", "names",
+         "the data set reads each line as '{img_dir}/<line>{img_suffix}'",
+         "write the path below that folder without suffix, or correct img_suffix and data_prefix",
+         lists.other_names),
+    Rule("list-blank-line", "error", "names",
+         "the data set reads an empty line as an image without a name",
+         "remove the empty lines", lists.lists(lists.blank_lines)),
     Rule("list-unknown-id", "error", "names",
          "{lists} names images that have neither an image nor a mask",
          "correct the line, or img_suffix and data_prefix if it is every line",
          image.missing_images(without_mask=True)),
     Rule("list-duplicate-line", "warning", "names", "an image is listed more than once",
          "remove the repeated lines", lists.lists(lists.repeated_lines)),
-    Rule("list-blank-line", "warning", "names",
-         "the data set reads an empty line as an image without a name",
-         "remove the empty lines", lists.lists(lists.blank_lines)),
     Rule("list-crlf", "info", "names",
          "the lines end in CR LF: read correctly here, not by every other tool",
          "save it with Unix line ends, e.g. `sed -i 's/\\r$//'`",
@@ -72,6 +77,10 @@ _LIST = (
     Rule("mask-corrupt", "error", "all", "the mask cannot be decoded",
          "copy or download it again, or remove {it}", image.broken("corrupt", "mask")),
 
+    Rule("mask-too-large", "error", "all", "larger than Pillow decodes",
+         "cut image and mask into tiles, or set imdecode_backend='cv2' of LoadAnnotations (for a grey "
+         "mask without palette)", image.broken("too large", "mask")),
+
     # Images
     Rule("images-not-read", "info", "all",
          "the pipeline reads images with a loader of its own: they were not opened",
@@ -80,7 +89,7 @@ _LIST = (
          "the image holds only class indices or the palette's colours",
          "point unlabeled.img_dir at a folder that holds images only",
          image.images(image.looks_like_mask)),
-    Rule("image-turned-by-exif", "warning", "all",
+    Rule("image-turned-by-exif", "warning", "few",
          "the loader turns the image by its EXIF tag and leaves the mask as it is",
          "turn the pixels once and remove the tag, e.g. with `mogrify -auto-orient`",
          image.images(image.turned)),
@@ -113,9 +122,9 @@ _LIST = (
     Rule("mask-value-outside", "error", "all",
          "values {outside} are neither a class (0..{last}) nor void ({ignore})", "{advice}",
          mask.counted(mask.values_outside)),
-    Rule("mask-is-jpeg", "warning", "all",
-         "JPEG changes values at edges, so that indices become other classes",
-         "make the masks again as PNG", mask.masks(lambda one, _: one.file_format == "JPEG")),
+    Rule("mask-is-jpeg", "warning", "few",
+         "JPEG changes values at edges, so that pixels become other classes without a trace",
+         "make the masks again as PNG", mask.jpeg_masks),
     Rule("mask-all-void", "warning", "all", "no pixel has a label",
          "label the image, or leave it out (its image may go to the unlabelled ones)",
          mask.counted(lambda one: one.void == one.total)),
@@ -126,6 +135,14 @@ _LIST = (
          "check ignore_index={ignore} and reduce_zero_label", mask.high_void_share),
 
     # Classes
+    Rule("void-value-differs", "error", "names",
+         "decode_head.ignore_index={home} is the value of pixels without a label, others differ: {others}",
+         "make them agree, or change decode_head.ignore_index", void.contradictions),
+    Rule("one-class-and-void", "error", "few",
+         "the masks hold {found} and {ignore} alone, and {ignore} is void (ignored): '{missing}' is never "
+         "trained",
+         "{ignore} is void here; did you mean class {meant}? Save it as {meant}, or choose another "
+         "ignore_index (data set and decode head) and map {ignore}", mask.one_class_and_void),
     Rule("classes-differ-from-model", "error", "names",
          "the data set has {data} classes, decode_head.num_classes is {model}",
          "make metainfo.classes and decode_head.num_classes agree", mask.other_classes),

@@ -16,6 +16,7 @@ from mmseg.datasets import BaseSegDataset
 
 from ..files import resolve_files
 from ..sources import Item, Part, Source
+from ..splits import parse_id_list
 from .scan import Facts, ImageFacts, MaskFacts
 
 # What is known of files: ('image' or 'mask', path) -> facts.
@@ -105,7 +106,7 @@ class ListFile:
         problem: Why it cannot be read, '' if it can.
         data: Its bytes.
         text: Its text; None if it is none.
-        lines: Number and text of each line that names something.
+        lines: Number of each line that names something, and the name as its reader takes it.
         blank: Numbers of the others.
         is_stock: Its reader takes a whole line as one name, as mmseg's does.
     """
@@ -120,11 +121,12 @@ class ListFile:
             self.problem = error.strerror or type(error).__name__
         except UnicodeDecodeError:
             pass
-        lines = list(enumerate((self.text or "").removeprefix("\ufeff").splitlines(), 1))
-        self.lines = [(number, line) for number, line in lines if line.strip()]
-        self.blank = [number for number, line in lines if not line.strip()]
         load = getattr(type(part.dataset), "load_data_list", None) if part else None
         self.is_stock = load is BaseSegDataset.load_data_list
+        text = (self.text or "").removeprefix("\ufeff")
+        lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+        self.blank = [number for number, line in lines if not line]
+        self.lines = [one for one in lines if one[1]] if self.is_stock else parse_id_list(text)
 
 
 @dataclass
@@ -138,6 +140,7 @@ class Survey:
         hidden_masks: Masks whose images the split leaves unlabelled.
         split: Config of the split.
         num_classes: Of the decode head, None if it is not known.
+        void: Settings of the model and of metrics that hold the value of pixels without a label.
     """
 
     sources: Sequence[Source]
@@ -146,6 +149,7 @@ class Survey:
     hidden_masks: Sequence[str] = ()
     split: Mapping = field(default_factory=dict)
     num_classes: int | None = None
+    void: Sequence[tuple[str, int]] = ()
 
     def __post_init__(self) -> None:
         self.sources = [source for source in self.sources if len(source)]
@@ -261,13 +265,13 @@ class Survey:
         (With a list, other files in the folder are the rule, as in PASCAL VOC.)
         """
         return [
-            (name, part, *(_list_folder(folder, part) for folder in (part.img_dir, part.mask_dir)))
+            (name, part, *(list_folder(folder, part) for folder in (part.img_dir, part.mask_dir)))
             for name, part in self.parts
             if part.img_dir and part.mask_dir and not part.list_file
         ]
 
 
-def _list_folder(folder: str, part: Part) -> list[str]:
+def list_folder(folder: str, part: Part) -> list[str]:
     """All files below a folder, as sorted names relative to it."""
     storage = dict(backend_args=part.backend_args)
     if not fileio.isdir(folder, **storage):

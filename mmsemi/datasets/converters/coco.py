@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...errors import DataError
+from ...utils.files import path_below
 from ..coco import COCO81Dataset
 from .common import (
     IGNORE,
@@ -148,7 +149,8 @@ class Annotations:
         for stem in sorted(self.sizes):
             number, height, width = self.sizes[stem]
             regions = self.by_image.get(number, [])
-            yield Job(images / f"{stem}.jpg", masks / f"{stem}.png", height, width, regions)
+            mask = path_below(masks, f"{stem}.png")
+            yield Job(images / f"{stem}.jpg", mask, height, width, regions)
 
 
 def annotation_file(root: Path, part: str) -> Path:

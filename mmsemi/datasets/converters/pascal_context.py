@@ -17,6 +17,7 @@ from mmseg.datasets import PascalContextDataset
 from scipy.io import loadmat
 
 from ...errors import DataError
+from ...utils.files import path_below
 from ..splits import read_id_list
 from .common import (
     IdList,
@@ -137,7 +138,7 @@ def convert(
             Job(
                 mats / f"{name}.mat",
                 root / "JPEGImages" / f"{name}.jpg",
-                root / "SegmentationClassContext" / f"{name}.png",
+                path_below(root / "SegmentationClassContext", f"{name}.png"),
             )
             for name in ids
         ]

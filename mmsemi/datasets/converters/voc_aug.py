@@ -16,6 +16,7 @@ from mmseg.datasets import PascalVOCDataset
 from scipy.io import loadmat
 
 from ...errors import DataError
+from ...utils.files import path_below
 from ..splits import read_id_list
 from .common import (
     IdList,
@@ -133,7 +134,10 @@ def convert(
     has_official = list_stems(official, ".png", "")
     need_all({*train, *val}, has_official, f"{{}} official masks are missing in '{official}'")
     sources.update({name: official / f"{name}.png" for name in (*train, *val)})
-    jobs = [Job(sources[name], images / f"{name}.jpg", out / f"{name}.png") for name in wanted]
+    jobs = [
+        Job(sources[name], images / f"{name}.jpg", path_below(out, f"{name}.png"))
+        for name in wanted
+    ]
     try:
         convert_masks(convert_one, jobs, nproc, out)
     except TargetDiffersError as error:

@@ -13,7 +13,10 @@ from .ids import (
     check_split,
     ids_sha256,
     match_ids,
+    name_in_line,
+    parse_id_list,
     read_id_list,
+    same_path,
 )
 from .list_split import ListSplit
 from .protocols import MASTERS, PROTOCOLS, SplitProtocol, get_protocol
@@ -35,5 +38,8 @@ __all__ = [
     "get_protocol",
     "ids_sha256",
     "match_ids",
+    "name_in_line",
+    "parse_id_list",
     "read_id_list",
+    "same_path",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,9 @@ from ...utils import close_matches
 from ..files import IMAGE_SUFFIXES
 
 Ids = Sequence[str]
+_FIRST_COLUMN = re.compile(
+    rf"(.+?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))\s*[\s,;]\s*\S", re.IGNORECASE
+)
 LabeledUnlabeled = tuple[list[str], list[str]]
 
 
@@ -39,8 +43,37 @@ def ids_sha256(ids: Ids, order: bool = False) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def name_in_line(line: str) -> str:
+    """The image that a line of a list names: its first column.
+
+    A column ends at a tab, or at a blank or comma behind the suffix of a picture; any other blank
+    belongs to the name. Without suffixes a line has two columns where both name the same image.
+
+    >>> [name_in_line(line) for line in ('case (1)', 'a/case (1).png b/case (1).png', '1 1')]
+    ['case (1)', 'a/case (1).png', '1']
+    """
+    line = line.split("\t")[0].strip()
+    column = _FIRST_COLUMN.match(line)
+    if column:
+        return column[1]
+    words = line.split(" ")
+    first, second = (
+        " ".join(half) for half in (words[: len(words) // 2], words[len(words) // 2 :])
+    )
+    return first if canonical_id(first) == canonical_id(second) else line
+
+
+def parse_id_list(text: str) -> list[tuple[int, str]]:
+    """Line number and name of every image that the text of a list file names.
+
+    Lines end in LF or CRLF; a byte order mark, empty lines and blanks around a name are no part of it.
+    """
+    lines = enumerate(text.removeprefix("\ufeff").splitlines(), 1)
+    return [(number, name_in_line(line.strip())) for number, line in lines if line.strip()]
+
+
 def read_id_list(path: str | os.PathLike) -> list[str]:
-    """First words of the lines of a list file; LF or CRLF, with or without a byte order mark.
+    """The images that a list file names; see :func:`name_in_line` and :func:`parse_id_list`.
 
     Raises:
         DataError: It does not exist, is no text, holds no line, or the same image twice.
@@ -49,45 +82,61 @@ def read_id_list(path: str | os.PathLike) -> list[str]:
     if not path.is_file():
         raise DataError(f"list file '{path}' does not exist")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise DataError(f"list file '{path}' is no UTF-8 text with one image a line") from None
     names: dict[str, None] = {}
-    for line in text.splitlines():
-        if not line.strip():
-            continue
-        name = line.split()[0]
+    for number, name in parse_id_list(text):
         if name in names:
-            blank = "" if line.split() == [name] else " (a name ends at the first blank)"
-            raise DataError(f"list file '{path}' names '{name}' twice{blank}")
+            raise DataError(f"list file '{path}' names '{name}' twice (again in line {number})")
         names[name] = None
     if not names:
         raise DataError(f"list file '{path}' is empty")
     return list(names)
 
 
+def same_path(first: str, second: str) -> bool:
+    """Whether two names may mean one image: one path, without suffix, ends in the other."""
+    one, two = (
+        PurePosixPath(without_suffix(p.replace("\\", "/").lstrip("/"))).parent.parts
+        for p in (first, second)
+    )
+    shared = min(len(one), len(two))
+    is_end = shared == 0 or one[-shared:] == two[-shared:]
+    return is_end and canonical_id(first) == canonical_id(second)
+
+
 def match_ids(lines: Ids, ids: Ids, source: str) -> list[str]:
-    """Find each line of a list among a data set's ids, by canonical id and then by path ending.
+    """Find each line of a list among a data set's ids, or among the paths of files.
+
+    They are compared by canonical id; where that is not unique, by folders and suffix. A line may have
+    more folders than the id, as an absolute path has, or fewer.
 
     Raises:
-        DataError: A line matches no image, or several.
+        DataError: A line matches no image, or several, or two lines match the same one.
     """
     by_name: dict[str, list[str]] = {}
     for item in ids:
         by_name.setdefault(canonical_id(item), []).append(item)
-    found = []
+    line_of: dict[str, str] = {}
     for line in lines:
-        candidates = by_name.get(canonical_id(line), [])
-        if len(candidates) > 1:
-            tail = PurePosixPath(without_suffix(line.replace("\\", "/").lstrip("/"))).parts
-            candidates = [c for c in candidates if PurePosixPath(c).parts[-len(tail) :] == tail]
-        if len(candidates) != 1:
-            problem = "matches several images" if candidates else "is not in the data set"
+        found = by_name.get(canonical_id(line), [])
+        if len(found) > 1:
+            found = [item for item in found if same_path(line, item)]
+        for test in (without_suffix, str):  # an equal path goes before one that only ends so
+            if len(found) > 1:
+                found = [item for item in found if test(item) == test(line)] or found
+        if len(found) != 1:
+            problem = "matches several images" if found else "is not in the data set"
             raise DataError(
                 f"'{line}' of {source} {problem}{close_matches(canonical_id(line), by_name)}"
             )
-        found.append(candidates[0])
-    return found
+        if found[0] in line_of:
+            raise DataError(
+                f"'{line_of[found[0]]}' and '{line}' of {source} are both the image '{found[0]}'"
+            )
+        line_of[found[0]] = line
+    return list(line_of)
 
 
 def check_split(labeled: Ids, unlabeled: Ids, name: str, allow_overlap: bool = False) -> None:

@@ -8,8 +8,66 @@ import numpy as np
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
+from PIL.Image import DecompressionBombError
 
-from ...errors import DataError
+from ...errors import ConfigError, DataError
+
+
+def check_values(
+    labels: np.ndarray, num_classes: int | None, ignore_index: int, described: str
+) -> None:
+    """Refuse labels that are neither a class nor void.
+
+    Args:
+        labels: Integers of any shape.
+        num_classes: Classes are 0..num_classes-1; None skips the check.
+        ignore_index: Value of pixels without a label.
+        described: What holds the labels.
+
+    Raises:
+        DataError: There is such a label.
+    """
+    if num_classes is None:
+        return
+    if labels.dtype == np.uint8:
+        illegal = np.ones(256, dtype=bool)
+        illegal[:num_classes] = False
+        if 0 <= ignore_index < 256:
+            illegal[ignore_index] = False
+        outside = illegal[labels]
+    else:
+        outside = ((labels < 0) | (labels >= num_classes)) & (labels != ignore_index)
+    if outside.any():
+        values = np.unique(labels[outside]).tolist()
+        raise DataError(
+            f"{described} has the value{'s' * (len(values) > 1)} {', '.join(map(str, values[:8]))}, "
+            f"but the data set has {num_classes} classes (0..{num_classes - 1}, {ignore_index} = "
+            "ignore): correct the classes in metainfo, map the values, or set reduce_zero_label (a "
+            "palette or grey PNG must store class indices, not colours)"
+        )
+
+
+def check_labels(
+    labels_1HW: np.ndarray, size_hw: tuple[int, int], num_classes: int | None, ignore_index: int
+) -> None:
+    """Refuse labels that a pipeline hands out and no loss can mean, whatever loaded them.
+
+    Args:
+        labels_1HW: Labels as they are packed.
+        size_hw: Size of their image.
+        num_classes: See :func:`check_values`.
+        ignore_index: See :func:`check_values`.
+
+    Raises:
+        DataError: They are no integers, of another size, or of a value that is no class.
+    """
+    if labels_1HW.dtype.kind not in "biu" or labels_1HW.shape != (1, *size_hw):
+        raise DataError(
+            f"its pipeline gives labels of {labels_1HW.dtype} {labels_1HW.shape} for an image of "
+            f"{size_hw[0]}x{size_hw[1]}: they must be whole numbers (1, H, W)"
+        )
+    described = "its mask, as the pipeline gives it (seg_pad_val of the transforms included),"
+    check_values(labels_1HW, num_classes, ignore_index, described)
 
 
 @TRANSFORMS.register_module()
@@ -34,20 +92,39 @@ class LoadCheckedAnnotations(LoadAnnotations):
     def __init__(self, num_classes: int | None = None, ignore_index: int = 255, **kwargs) -> None:
         super().__init__(**kwargs)
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        if num_classes is not None:
-            self._illegal = np.ones(256, dtype=bool)
-            self._illegal[:num_classes] = False
-            self._illegal[ignore_index] = False
+
+    @classmethod
+    def in_place_of(
+        cls, loader: LoadAnnotations, num_classes: int | None, ignore_index: int
+    ) -> LoadCheckedAnnotations:
+        """The same loader with the checks; it keeps every setting."""
+        checked = cls(num_classes, ignore_index)
+        vars(checked).update(vars(loader))
+        return checked
+
+    def _decode(self, path: str) -> np.ndarray:
+        data = fileio.get(path, backend_args=self.backend_args)
+        try:
+            raw = mmcv.imfrombytes(data, flag="unchanged", backend=self.imdecode_backend)
+        except DecompressionBombError as error:
+            raise DataError(
+                f"mask '{path}' is too large: {error}; cut image and mask into tiles, or set "
+                "imdecode_backend='cv2' of LoadAnnotations (for a grey mask without palette)"
+            ) from None
+        except Exception as error:  # decoders raise many types for broken data
+            raise DataError(f"mask '{path}' cannot be decoded: {error}") from error
+        if raw is None:
+            raise DataError(f"mask '{path}' cannot be decoded")
+        return raw
 
     def _load_seg_map(self, results: dict) -> None:
         path = results["seg_map_path"]
-        raw = mmcv.imfrombytes(
-            fileio.get(path, backend_args=self.backend_args),
-            flag="unchanged",
-            backend=self.imdecode_backend,
-        )
-        if raw is None:
-            raise DataError(f"mask '{path}' cannot be decoded")
+        if self.reduce_zero_label not in (None, results["reduce_zero_label"]):
+            raise ConfigError(
+                f"LoadAnnotations has reduce_zero_label={self.reduce_zero_label}, its data set "
+                f"reduce_zero_label={results['reduce_zero_label']}: set it in the data set alone"
+            )
+        raw = self._decode(path)
         if raw.squeeze().ndim != 2:
             raise DataError(
                 f"mask '{path}' is a colour picture of shape {raw.shape}: masks must hold one class "
@@ -68,19 +145,16 @@ class LoadCheckedAnnotations(LoadAnnotations):
         # Not img_shape: stock test pipelines load the mask after they resized the image.
         image_hw = tuple(results.get("ori_shape", results["img_shape"])[:2])
         if mask.shape != image_hw:
+            turned = mask.shape == image_hw[::-1]
+            why = (
+                " (turned by an EXIF tag, which masks do not have? turn the pixels)"
+                if turned
+                else ""
+            )
             raise DataError(
                 f"mask '{path}' is {mask.shape[1]}x{mask.shape[0]} pixels, its image "
-                f"'{results.get('img_path')}' is "
-                f"{image_hw[1]}x{image_hw[0]}"
+                f"'{results.get('img_path')}' is {image_hw[1]}x{image_hw[0]}{why}"
             )
-        if self.num_classes is not None and self._illegal[mask].any():
-            values = np.unique(mask[self._illegal[mask]]).tolist()
-            raise DataError(
-                f"mask '{path}' has the value{'s' * (len(values) > 1)} "
-                f"{', '.join(map(str, values[:8]))}, but the data set has {self.num_classes} "
-                f"classes (0..{self.num_classes - 1}, {self.ignore_index} = ignore): correct the "
-                "classes in metainfo, map the values, or set reduce_zero_label (a palette or grey "
-                "PNG must store class indices, not colours)"
-            )
+        check_values(mask, self.num_classes, self.ignore_index, f"mask '{path}'")
         results["gt_seg_map"] = mask
         results["seg_fields"].append("gt_seg_map")

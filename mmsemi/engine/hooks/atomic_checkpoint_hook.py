@@ -1,8 +1,11 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Checkpoints that a kill at any moment cannot damage.
+"""Checkpoints that a kill at any moment cannot damage, and that damage no other run.
 
 Order of a save: write ``iter_N.pth.tmp``, flush it to disk, rename it, point ``last_checkpoint`` to
 it, and only then remove the checkpoint that is no longer kept. Best checkpoints do the same.
+
+A checkpoint says where the files of its run lay. The run that resumes from it may be another one, or in
+another folder, so those names stand for the files of these names in its own folder: only these go.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections import deque
+from fnmatch import fnmatch
 from glob import escape, glob
 from typing import Any
 
@@ -43,6 +47,13 @@ def _replace(temporary: str, final: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _seen_from(folder: str, path: str) -> str:
+    """A path for a pointer in ``folder``: relative if it lies in there, so that both can be moved."""
+    if osp.dirname(osp.abspath(path)) == osp.abspath(folder):
+        return osp.basename(path)
+    return path
 
 
 def _check_counting(loop: BaseLoop, by_epoch: bool) -> None:
@@ -87,12 +98,22 @@ class AtomicCheckpointHook(CheckpointHook):
         _check_counting(runner.train_loop, self.by_epoch)
         if self.interval is None:
             self.interval = runner.val_interval
+        # What the stock hook removes by these is a file of this run, whatever the checkpoint says.
+        hub = runner.message_hub
+        kept = hub.get_info("keep_ckpt_ids", None)
+        if kept is not None:
+            hub.update_info("keep_ckpt_ids", [step for step in kept if type(step) is int])
         super().before_train(runner)
+        for indicator in self.key_indicators if self.save_best else ():
+            if self._get_best(indicator) is not None:
+                own = self._own_file(self._get_best(indicator), "best_*.pth")
+                self._set_best_path(runner, indicator, own)
         self._compare_split(runner)
         # What a validation within this training measures was trained on this split.
         runner.message_hub.update_info(SPLIT_KEY, _split_info(runner))
         # Stock: forgotten at resume, and with it the duty to store a new best score at once.
-        self.last_ckpt = runner.message_hub.get_info("last_ckpt", None)
+        last = hub.get_info("last_ckpt", None)
+        self.last_ckpt = None if last is None else self._own_file(last, "*.pth")
         self._remove_outdated_best(runner)
         if not (self._is_local() and is_main_process()):
             return
@@ -101,6 +122,11 @@ class AtomicCheckpointHook(CheckpointHook):
             if osp.isfile(path):
                 os.remove(path)
                 runner.logger.info(f"{path} was left by an interrupted save and is removed")
+
+    def _own_file(self, path: object, pattern: str) -> str | None:
+        """The file of this name in the run's own folder, None for a name of another kind."""
+        name = str(path).replace("\\", "/").rsplit("/", 1)[-1]
+        return self.file_backend.join_path(self.out_dir, name) if fnmatch(name, pattern) else None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Note in ``meta['split']`` which images were trained on: name, counts and hashes."""
@@ -146,12 +172,9 @@ class AtomicCheckpointHook(CheckpointHook):
     def _remove(self, runner, path: str, what: str) -> None:
         if not is_main_process():
             return
-        if self.file_backend.isfile(path):
-            self.file_backend.remove(path)
-        elif self.file_backend.isdir(path):
-            self.file_backend.rmtree(path)
-        else:
+        if not self.file_backend.isfile(path):
             return
+        self.file_backend.remove(path)
         runner.logger.info(f"the {what} {path} is removed")
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
@@ -190,7 +213,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             pointer = osp.join(runner.work_dir, "last_checkpoint")
             with open(pointer + _SUFFIX, "w") as file:
-                file.write(str(path))
+                file.write(_seen_from(runner.work_dir, str(path)))
             _replace(pointer + _SUFFIX, pointer)
 
     def save_interrupted(self, runner) -> None:
@@ -225,8 +248,9 @@ class AtomicCheckpointHook(CheckpointHook):
         """Former best checkpoints; a run that was killed before leaves it to the resumed one."""
         names = runner.message_hub.get_info(_OUTDATED_BEST, [])
         for name in names:
-            path = self.file_backend.join_path(self.out_dir, name)
-            self._remove(runner, path, "previous best checkpoint")
+            path = self._own_file(name, "best_*.pth")
+            if path is not None:
+                self._remove(runner, path, "previous best checkpoint")
         if names:
             runner.message_hub.update_info(_OUTDATED_BEST, [])
 
@@ -237,11 +261,15 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _set_best(self, runner, indicator: str, path: str, score: float) -> None:
         suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
+        self._set_best_path(runner, indicator, path)
+        runner.message_hub.update_info(f"best_score{suffix}", score)
+
+    def _set_best_path(self, runner, indicator: str, path: str | None) -> None:
+        suffix = "" if len(self.key_indicators) == 1 else f"_{indicator}"
         if suffix:
             self.best_ckpt_path_dict[indicator] = path
         else:
             self.best_ckpt_path = path
-        runner.message_hub.update_info(f"best_score{suffix}", score)
         runner.message_hub.update_info(f"best_ckpt{suffix}", path)
 
     def _best_score(self, runner, indicator: str, rule: str) -> float:

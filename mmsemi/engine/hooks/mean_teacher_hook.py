@@ -63,7 +63,8 @@ class MeanTeacherHook(Hook):
             teacher.copy_student(model.student)
         teacher.start(model.student)
         handling = {"copy": "copied", "ema": "EMA", "keep": "its own"}[teacher.buffers_from]
-        warmup = ", warm-up" if teacher.warmup else ""
+        warmup = f", a copy for {teacher.copy_steps} steps" if teacher.copy_steps else ""
+        warmup += ", warm-up" if teacher.warmup else ""
         timing = ", between the forwards" if teacher.when == "mid" else ""
         runner.logger.info(
             f"teacher: params EMA {1 - teacher.momentum:g}{warmup}{timing}, buffers {handling}, "

@@ -311,7 +311,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     def _train(self) -> None:
         runner = self.runner
         val_dataset = runner.val_loop and runner.val_loop.dataloader.dataset
-        check_at_start(self.dataloader.dataset, val_dataset)
+        metrics = runner.val_loop.evaluator.metrics if runner.val_loop else ()
+        check_at_start(self.dataloader.dataset, val_dataset, runner.model, metrics)
         if val_dataset is not None:
             insert_mask_checks(val_dataset)
             shield_workers(runner.val_loop.dataloader)

@@ -46,6 +46,7 @@ def cross_entropy(
     labels_NHW: Tensor,
     ignore_index: int = 255,
     weight_NHW: Tensor | None = None,
+    over_all: bool = False,
 ) -> Tensor:
     """Mean cross-entropy over the pixels that are not ignored.
 
@@ -56,6 +57,7 @@ def cross_entropy(
         weight_NHW: Optional weight per pixel (float or bool). It scales the pixel's loss and
             leaves the divisor, the number of valid pixels, as it is: a 0/1 confidence mask thus
             gives the FixMatch form of the mean.
+        over_all: The divisor counts ignored pixels, too (AugSeg).
 
     Returns:
         0-d tensor; 0 with a graph when every pixel is ignored.
@@ -63,7 +65,7 @@ def cross_entropy(
     losses_NHW, valid_NHW = _pixel_losses(logits_NCHW, labels_NHW, ignore_index)
     if weight_NHW is not None:
         losses_NHW = losses_NHW * weight_NHW.to(losses_NHW.dtype)
-    return losses_NHW.sum() / valid_NHW.sum().clamp(min=1)
+    return losses_NHW.sum() / (valid_NHW.numel() if over_all else valid_NHW.sum().clamp(min=1))
 
 
 def confident_cross_entropy(
@@ -72,6 +74,7 @@ def confident_cross_entropy(
     threshold: float,
     ignore_index: int = 255,
     num_views: int = 1,
+    over_all: bool = False,
 ) -> Tensor:
     """Cross-entropy to confident pseudo-labels, mean over ALL valid pixels of a view (FixMatch).
 
@@ -83,10 +86,11 @@ def confident_cross_entropy(
         threshold: tau; pixels with a confidence of at least it count.
         ignore_index: Label of pixels that do not count.
         num_views: Each view has a mean of its own; returned is the mean of these.
+        over_all: See :func:`cross_entropy`.
     """
     confident = pseudo.confidence_NHW >= threshold
     parts = zip(*(t.chunk(num_views) for t in (logits_NCHW, pseudo.label_NHW, confident)))
-    losses = [cross_entropy(*part[:2], ignore_index, weight_NHW=part[2]) for part in parts]
+    losses = [cross_entropy(*part[:2], ignore_index, part[2], over_all) for part in parts]
     return losses[0] if num_views == 1 else torch.stack(losses).mean()
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .advsemiseg import AdvSemiSeg
+from .augseg import AugSeg
 from .base import SemiSegmentor
 from .cps import CPS
 from .cutmix_mean_teacher import CutMixMeanTeacher
@@ -13,6 +14,7 @@ __all__ = [
     "CPS",
     "S4GAN",
     "AdvSemiSeg",
+    "AugSeg",
     "CutMixMeanTeacher",
     "FixMatch",
     "MeanTeacher",

@@ -77,6 +77,11 @@ class MeanTeacherSettings(MixSettings):
         choices=("mid", "after"),
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.confidence_threshold is None:
+            self.refuse_unused("confidence_mode", reason="without confidence_threshold")
+
 
 @MODELS.register_module()
 class MeanTeacher(SemiSegmentor):

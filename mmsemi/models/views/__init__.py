@@ -6,8 +6,9 @@ Decisions:
 * Every random number comes from the CPU ``torch.Generator`` of the batch (None: torch's global CPU
   generator), so the same seed gives the same views on CPU and GPU and there is no state to store.
   Parameters travel to the device in one copy; nothing is read back.
-* Every image of a batch has its own parameters. An operation runs on the whole batch and
-  ``torch.where`` keeps the images that it was not drawn for: shapes never depend on the draw.
+* Every image of a batch has its own parameters. Shapes never depend on the draw: an operation runs
+  on the whole batch and ``torch.where`` keeps the images that it was not drawn for, or the host,
+  which has drawn, runs it on single images.
 * The number of random numbers drawn depends on the batch size only, so that changing one
   probability or range leaves all other draws as they were.
 """
@@ -19,6 +20,7 @@ from .cutmix import CutMix, SingleBoxCutMix
 from .label_paste import LabelPaste
 from .mixing import MixRecipe, PairedMix, Paste
 from .photometric import StrongPhotometric
+from .random_intensity import RandomIntensity
 
 __all__ = [
     "ClassMix",
@@ -27,6 +29,7 @@ __all__ = [
     "MixRecipe",
     "PairedMix",
     "Paste",
+    "RandomIntensity",
     "SingleBoxCutMix",
     "StrongPhotometric",
 ]

@@ -77,7 +77,7 @@ class LabelPaste(PairedMix):
             if len(beta) != 2 or min(beta) <= 0:
                 raise ConfigError(f"LabelPaste: {name}={beta} must be two numbers above 0")
         self.paste_prob = paste_prob
-        self.uses_certainty = paste_prob is None
+        self.uses_labels = self.uses_certainty = paste_prob is None
         self.paste_beta, self.mix_beta = tuple(paste_beta), tuple(mix_beta)
 
     def draw(
@@ -115,7 +115,7 @@ class LabelPaste(PairedMix):
         num: int, size_hw: tuple[int, int], beta: Sequence[float], generator: Generator | None
     ) -> BoolTensor:
         """Masks (num, 1, H, W) of one box each, all of one area; centres not in the first eighth."""
-        seed = torch.randint(2**63 - 1, (1,), generator=generator).item()
+        (seed,) = torch.randint(2**63 - 1, (1,), generator=generator).tolist()
         numbers = np.random.default_rng(seed)
         lam = numbers.beta(*beta)
         centres = [numbers.integers(side // 8, side, num) for side in size_hw]

@@ -94,14 +94,16 @@ class MixRecipe:
         batch: SemiBatch,
         pasted: PseudoLabels | None = None,
         ignore_index: int = 255,
+        ignore_padding: bool = True,
     ) -> PseudoLabels:
         """Labels and confidences of the mixed images; true labels have confidence 1.
 
         Args:
             pseudo: Of all unlabelled images.
-            batch: Its images say what is padding, and gets ``ignore_index``.
+            batch: Its images say what is padding.
             pasted: Pseudo-labels of pasted pixels, where they are others.
             ignore_index: Label of pixels that do not count.
+            ignore_padding: Padding gets it; if not, only that of labelled images has it.
         """
         pasted = pasted or pseudo
         true, true_valid, sure = batch.labeled.labels_NHW, batch.labeled.valid_NHW, None
@@ -109,8 +111,10 @@ class MixRecipe:
             sure = torch.ones_like(true, dtype=pseudo.confidence_NHW.dtype)
         confidence = self.apply(pseudo.confidence_NHW, pasted.confidence_NHW, sure)
         label = self.apply(pseudo.label_NHW, pasted.label_NHW, true)
-        valid = self.apply(batch.unlabeled.valid_NHW, labeled=true_valid)
-        return PseudoLabels(torch.where(valid, label, ignore_index), confidence)
+        if ignore_padding:
+            valid = self.apply(batch.unlabeled.valid_NHW, labeled=true_valid)
+            label = torch.where(valid, label, ignore_index)
+        return PseudoLabels(label, confidence)
 
 
 class PairedMix:

@@ -32,7 +32,7 @@ def test_windows_lists(tmp_path):
     with pytest.raises(DataError, match="l.txt'"):
         ListSplit(str(path))(IDS)
     path.write_text("my image 1\nmy image 2\n")
-    with pytest.raises(DataError, match="l.txt'.*'my'"):
+    with pytest.raises(DataError, match="'my image 1'.*l.txt'"):
         ListSplit(str(path))(IDS)
 
 

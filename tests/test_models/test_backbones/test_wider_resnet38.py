@@ -41,7 +41,7 @@ def published() -> nn.Module:
 
 
 def test_the_published_size(published):
-    """137.10 million, the trunk 105.06, in section 4 of s4gan_mlmt.md."""
+    """docs/methods/s4gan.md#networks"""
     trunk, head = published.backbone, published.decode_head
     assert num_parameters(trunk) == 105_062_720
     assert num_parameters(head) == 32_041_216

@@ -72,16 +72,7 @@ def test_the_step_is_the_reference_step(segmentor_config, preprocessor_config, s
     recorded, reference = make_recorded(pairing), copy.deepcopy(runner.model)
     kinds = [type(net.backbone).__name__ for net in reference.branches]
     assert kinds == ["ResNet", "MixVisionTransformer"]
-    labeled, unlabeled = recorded.batch.labeled, recorded.batch.unlabeled
-    expected = cps_step(
-        list(reference.branches),
-        labeled.pixels_NCHW,
-        labeled.labels_NHW,
-        unlabeled.pixels_NCHW,
-        recorded.views[0],
-        recorded.reference_recipes[0],
-        unlabeled.valid_NHW,
-    )
+    expected = recorded.reference(cps_step, reference.branches, settings=reference.settings)
     losses = check_step(runner, recorded, expected, reference)
     assert "sup.1.aux.loss_ce" in losses and "sup.0.aux.loss_ce" not in losses
 
