@@ -52,6 +52,10 @@ class InstallationError(UserError, ImportError):
     """A package that is missing, or does not fit the others."""
 
 
+class MachineError(UserError, RuntimeError):
+    """What this machine cannot give: memory, disk, a port, a GPU, a process that lives."""
+
+
 def close_matches(name: object, legal: Iterable[object]) -> str:
     """``'; did you mean ...?'`` for the legal names that resemble ``name``, else an empty string."""
     found = difflib.get_close_matches(str(name), [str(item) for item in legal], n=3, cutoff=0.5)
@@ -62,9 +66,11 @@ def user_error(error: BaseException) -> UserError | None:
     """The user's mistake behind an exception, None if there is none.
 
     Searched is the chain of causes, outermost first: for a :class:`UserError`, for one that torch
-    raised again with the traceback of a loader worker as its text, and for an entry of the config
-    that a registry could not build.
+    raised again with the traceback of a loader worker as its text, for an entry of the config that
+    a registry could not build, and for a failure of the stack that is known.
     """
+    from .known_failures import known_failure  # which raises the types above
+
     for link in _chain(error):
         text = str(link)
         if "Original Traceback" in text:
@@ -77,6 +83,9 @@ def user_error(error: BaseException) -> UserError | None:
         found = _unbuildable_entry(link)
         if found is not None:
             return ConfigError(found)
+        failure = known_failure(link)
+        if failure is not None:
+            return failure
     return None
 
 

@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -57,8 +58,9 @@ def run_stock_tool(name: str) -> None:
         if user_error(error) is not None and work_dir is not None and os.path.isdir(work_dir):
             rank = os.environ.get("RANK", "0")
             path = Path(work_dir, f"traceback{'' if rank == '0' else f'_rank{rank}'}.txt")
-            path.write_text(traceback.format_exc(), encoding="utf-8")
-            print(f"The full traceback is in {path}.", file=sys.stderr)
+            with suppress(OSError):  # a full disk may be what went wrong
+                path.write_text(traceback.format_exc(), encoding="utf-8")
+                print(f"The full traceback is in {path}.", file=sys.stderr)
         raise
 
 

@@ -90,9 +90,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
 
     Raises:
         ConfigError: The length is missing, given twice or no positive whole number, a scheduler counts
-            epochs, as does a checkpoint hook, data set and decode head differ in their number of
-            classes, ``batch_size`` is not what the sampler's counts add up to, or another run that
-            lives uses the work dir.
+            epochs, data set and decode head differ in their number of classes, ``batch_size`` is
+            not what the sampler's counts add up to, or another run that lives uses the work dir.
         Interrupted: A signal has ended the run.
     """
 
@@ -155,11 +154,6 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         for hook in runner.hooks:
             if getattr(hook, "interval", 0) is None:
                 hook.interval = self.val_interval
-            if isinstance(hook, CheckpointHook) and hook.by_epoch:
-                raise ConfigError(
-                    "default_hooks.checkpoint.by_epoch=True, but the run counts iterations and would "
-                    "have no checkpoint before its end: set by_epoch=False"
-                )
         fill_base_batch_size(runner.auto_scale_lr, getattr(self.sampler, "num_per_source", {}))
         crop_size = getattr(self.dataloader.dataset, "crop_size", None)
         preprocessor = getattr(model, "data_preprocessor", None)

@@ -8,29 +8,36 @@ Decisions:
   is written once, beside it.
 - The main optimiser takes whatever no part claims, so a method can gain a head without an edit
   here, and a parameter is never left out silently.
-- mmengine's ``DefaultOptimWrapperConstructor`` builds every member, on a view of the model that
-  holds only that member's parameters: ``paramwise_cfg`` means what it means everywhere.
+- mmengine's ``DefaultOptimWrapperConstructor``, or the one named, builds every member, on a view of
+  the model that holds only that member's parameters: ``paramwise_cfg`` means what it means everywhere.
 """
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from torch import nn
 
 from ...errors import ConfigError
 from ...utils import check_keys, close_matches
 from .joint_optim_wrapper import JointOptimWrapper
+from .parameter_names import parameter_view
 
 #: The main optimiser's name in logs, checkpoints and ``param_scheduler``.
 MAIN = "segmentor"
-_PART_DEFAULTS: dict[str, Any] = dict(optimizer=None, paramwise_cfg=None, clip_grad=None)
+_PART_DEFAULTS: dict[str, Any] = dict(
+    optimizer=None,
+    paramwise_cfg=None,
+    clip_grad=None,
+    constructor="DefaultOptimWrapperConstructor",
+)
+#: The main optimiser's constructor; ``constructor`` at the top is this module's.
+_MAIN_CONSTRUCTOR = "segmentor_constructor"
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -49,7 +56,9 @@ class JointOptimWrapperConstructor:
 
     A key that is no argument of the wrapper type names a part: an attribute of the model that is a
     module. A part has its own ``optimizer``, ``paramwise_cfg`` and ``clip_grad``; the ones at the
-    top are the segmentor's alone, which owns every parameter that no part claims. Parameters
+    top are the segmentor's alone, which owns every parameter that no part claims. A part's
+    ``constructor``, and ``segmentor_constructor`` at the top, name another constructor of its
+    optimiser, e.g. ``'LearningRateDecayOptimizerConstructor'``. Parameters
     without gradient, such as a teacher's, belong to nobody. In logs and in ``param_scheduler`` the
     main optimiser is called ``segmentor``, a part by its own name.
 
@@ -74,6 +83,7 @@ class JointOptimWrapperConstructor:
             optimizer=optimizer,
             paramwise_cfg=paramwise_cfg,
             clip_grad=self.settings.pop("clip_grad", None),
+            constructor=config.pop(_MAIN_CONSTRUCTOR, _PART_DEFAULTS["constructor"]),
         )
         self.parts: dict[str, dict] = {}
         for name, part in config.items():
@@ -81,7 +91,7 @@ class JointOptimWrapperConstructor:
             if not isinstance(part, dict):
                 raise ConfigError(
                     f"unknown key '{name}' in optim_wrapper of type {self.settings['type']}"
-                    f"{close_matches(name, arguments)} (known: {', '.join(arguments)}; a part of "
+                    f"{close_matches(name, [*arguments, _MAIN_CONSTRUCTOR])} (known: {', '.join(arguments)}; a part of "
                     "the model is a dict with an optimizer)"
                 )
             if name == MAIN:
@@ -117,8 +127,8 @@ class JointOptimWrapperConstructor:
                         f"{type(model).__name__} share parameters, which both would step"
                     )
             views[name] = nn.Module()  # so that the part's name is in the parameters' names
-            views[name].add_module(name, _view(module, lambda p: p.requires_grad))
-        rest = _view(model, lambda p: p.requires_grad and id(p) not in owners)
+            views[name].add_module(name, parameter_view(module, lambda p: p.requires_grad))
+        rest = parameter_view(model, lambda p: p.requires_grad and id(p) not in owners)
         members = {
             name: self._build(name, view, part)
             for name, view, part in [
@@ -142,7 +152,14 @@ class JointOptimWrapperConstructor:
         config = copy.deepcopy(
             {**self.settings, "optimizer": part["optimizer"], "clip_grad": part["clip_grad"]}
         )
-        return DefaultOptimWrapperConstructor(config, copy.deepcopy(part["paramwise_cfg"]))(view)
+        constructor = OPTIM_WRAPPER_CONSTRUCTORS.build(
+            dict(
+                type=part["constructor"],
+                optim_wrapper_cfg=config,
+                paramwise_cfg=copy.deepcopy(part["paramwise_cfg"]),
+            )
+        )
+        return constructor(view)
 
 
 def _wrapper_arguments(kind: str | type) -> list[str]:
@@ -175,30 +192,6 @@ def _find_part(model: nn.Module, name: str) -> nn.Module:
             f"{close_matches(name, children)} (parts: {', '.join(children) or 'none'})"
         )
     return module
-
-
-def _view(module: nn.Module, keep: Callable[[nn.Parameter], bool]) -> nn.Module:
-    """The same module tree (types and names too) with only some of its parameters.
-
-    Tensors are shared, so an optimiser built on the view steps the model. ``copy.copy`` will not
-    do: modules with parametrisations, such as spectral norm, refuse it.
-    """
-    seen: dict[int, nn.Module] = {}
-
-    def reduced(original: nn.Module) -> nn.Module:
-        if id(original) not in seen:
-            view = seen[id(original)] = type(original).__new__(type(original))
-            view.__dict__.update(original.__dict__)
-            view.__dict__["_parameters"] = {
-                name: p for name, p in original._parameters.items() if p is not None and keep(p)
-            }
-            view.__dict__["_modules"] = {
-                name: child if child is None else reduced(child)
-                for name, child in original._modules.items()
-            }
-        return seen[id(original)]
-
-    return reduced(module)
 
 
 def _count(wrapper: OptimWrapper) -> int:
