@@ -27,6 +27,8 @@ METHODS = ("cps", "mean_teacher", "fixmatch", "unimatch", "advsemiseg", "s4gan",
 ITERS, INTERVAL = 20, 5
 #: Ends of the names of what a clock wrote.
 _CLOCK = ("time", "memory")
+#: What a checkpoint says of when and where a run was; the version ends in the hash of the current commit.
+_SURROUNDINGS = ("time", "cfg", "experiment_name", "mmengine_version", "eta")
 
 
 def warm_up() -> None:
@@ -253,14 +255,14 @@ def _comparable(path: Path) -> dict:
     from mmsemi.compat import load_checkpoint_file
 
     checkpoint = load_checkpoint_file(str(path))
-    for key in ("time", "cfg", "experiment_name", "mmengine_version"):
+    for key in _SURROUNDINGS:
         checkpoint["meta"].pop(key, None)
     hub = checkpoint["message_hub"]
     logs = {k: v for k, v in hub["log_scalars"].items() if not k.endswith(_CLOCK)}
     info = {
         key: value.replace(str(path.parent), "WORK") if isinstance(value, str) else value
         for key, value in hub["runtime_info"].items()
-        if key not in ("cfg", "experiment_name", "eta")
+        if key not in _SURROUNDINGS
     }
     checkpoint["message_hub"] = dict(log_scalars=logs, runtime_info=info)
     return checkpoint

@@ -115,7 +115,8 @@ class Part:
         has_plain_images: Images are ordinary picture files, by the pipeline's loader.
         has_plain_masks: Masks are ordinary picture files of indices, by the pipeline's loader.
         mask_backend: How masks are decoded.
-        turns_images: Images are turned by their EXIF tag when they are loaded.
+        color_type: How images are decoded, by the pipeline's loader; ``'unchanged'`` keeps bit depth,
+            transparency and orientation.
         crop_hw: The crop, where no transform before it brings images to a fixed size.
     """
 
@@ -145,7 +146,7 @@ class Part:
         others = [name for name in names if name.startswith("Load") and "Image" in name]
         self.has_plain_images = "LoadImageFromFile" in others or not others
         loader = next((step for step in steps if isinstance(step, LoadImageFromFile)), None)
-        self.turns_images = getattr(loader, "color_type", "color") in ("color", "grayscale")
+        self.color_type = getattr(loader, "color_type", "color")
         self.crop_hw = _find_crop(steps)
 
     @cached_property

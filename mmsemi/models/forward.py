@@ -100,6 +100,36 @@ def gives_per_pixel_logits(head: type) -> bool:
     return issubclass(head, BaseDecodeHead) and head.loss in stock
 
 
+def check_losses(net: nn.Module, compares_classes: bool) -> None:
+    """Refuse losses that train other outputs than those that the method reads.
+
+    Args:
+        net: A segmentor.
+        compares_classes: Whether the method compares softmax probabilities of its logits.
+
+    Raises:
+        ConfigError: One output channel is trained with a softmax, or several of a network whose
+            softmax is compared with nothing but sigmoids (``use_sigmoid``), which do not sum to one.
+    """
+    for stage in decode_stages(net):
+        losses = stage.loss_decode
+        losses = list(losses) if isinstance(losses, nn.ModuleList) else [losses]
+        sigmoids = [getattr(loss, "use_sigmoid", None) for loss in losses]
+        names = ", ".join(type(loss).__name__ for loss in losses)
+        if stage.out_channels == 1 and False in sigmoids:
+            raise ConfigError(
+                f"decode_head.out_channels=1 is a sigmoid, but loss_decode ({names}) has "
+                "use_sigmoid=False: set loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True), "
+                f"or out_channels={stage.num_classes}"
+            )
+        if compares_classes and stage.out_channels > 1 and all(sigmoids):
+            raise ConfigError(
+                f"loss_decode ({names}) has use_sigmoid=True with out_channels={stage.out_channels}: "
+                "the method compares softmax probabilities, which it does not train: use a softmax "
+                "loss such as PixelCrossEntropy, or beside it, or out_channels=1 for two classes"
+            )
+
+
 def _logits(head: nn.Module, output: Any) -> Tensor:
     """The logits that the head predicts with, where it returns further maps in training."""
     if not isinstance(output, (tuple, list)):

@@ -99,7 +99,7 @@ def looks_like_mask(image: ImageFacts, item: Item, source: Source) -> bool:
 
 def turned(image: ImageFacts, item: Item, _: Source) -> str:
     """How a loader turns an image, and not its mask, by its EXIF tag."""
-    if not item.mask_path or not item.part.turns_images:
+    if not item.mask_path or item.part.color_type not in ("color", "grayscale"):
         return ""
     return _ORIENTED[(image.orientation - 1) % 8] if image.orientation != 1 else ""
 

@@ -247,7 +247,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def _remove_outdated_best(self, runner) -> None:
         """Former best checkpoints; a run that was killed before leaves it to the resumed one."""
         names = runner.message_hub.get_info(_OUTDATED_BEST, [])
-        for name in names:
+        for name in names if isinstance(names, list) else ():
             path = self._own_file(name, "best_*.pth")
             if path is not None:
                 self._remove(runner, path, "previous best checkpoint")

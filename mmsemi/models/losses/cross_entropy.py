@@ -159,6 +159,8 @@ class PixelCrossEntropy(nn.Module):
         loss_name: Key in the loss dict; it must contain 'loss' to be back-propagated.
     """
 
+    use_sigmoid = False  # as mmseg's losses tell it
+
     def __init__(self, loss_weight: float = 1.0, loss_name: str = "loss_ce") -> None:
         super().__init__()
         self.loss_weight = loss_weight
@@ -195,6 +197,8 @@ class ProbOhemCrossEntropy(nn.Module):
     Raises:
         ValueError: ``thresh`` outside [0, 1] or negative ``min_kept``.
     """
+
+    use_sigmoid = False  # as mmseg's losses tell it
 
     def __init__(
         self,

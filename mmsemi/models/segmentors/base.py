@@ -13,7 +13,7 @@ Decisions:
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.config import ConfigDict
@@ -24,7 +24,13 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...structures import Images, PseudoLabels, SemiBatch, Shown
-from ..forward import Outputs, check_per_pixel_logits, pseudo_labels, supervised_losses
+from ..forward import (
+    Outputs,
+    check_losses,
+    check_per_pixel_logits,
+    pseudo_labels,
+    supervised_losses,
+)
 from ..losses import sigmoid_rampup
 from ..preprocessor import merge_preprocessors
 from ..semi_model import Losses
@@ -47,9 +53,11 @@ class SemiSegmentor(PredictingSegmentor):
 
     Raises:
         ConfigError: A setting is unknown or wrong, ``predict_on`` names no network, or the segmentor
-            gives no per-pixel logits.
+            gives no per-pixel logits or trains others than the method reads.
     """
 
+    #: Whether the method compares softmax probabilities, or only trains on labels.
+    compares_classes: ClassVar[bool] = True
     #: Set by PseudoLabelVisHook for an iteration that it shows, and filled by :meth:`show`.
     wants_to_show = False
     shown: Shown | None = None
@@ -77,6 +85,8 @@ class SemiSegmentor(PredictingSegmentor):
         if test_cfg is not None:
             segmentor.test_cfg = test_cfg
         self._set_up(segmentor, settings)
+        for net in self.networks():
+            check_losses(net, self.compares_classes)
         mix = getattr(self.settings, "mix", None)
         self.mix: PairedMix | None = MODELS.build(mix) if mix else None
 

@@ -11,6 +11,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from ..forward import two_class_logits
 from ..semi_model import SemiModel
 
 
@@ -89,6 +90,7 @@ class PredictingSegmentor(SemiModel, BaseSegmentor):
 
 
 def mean_logits(logits: list[Tensor]) -> Tensor:
-    """Logits (N, C, H, W) whose softmax is the mean of the given logits' softmax."""
-    stacked = torch.stack([one.float().log_softmax(1) for one in logits])
-    return stacked.logsumexp(0) - torch.log(torch.tensor(float(len(logits))))
+    """Logits (N, C, H, W) whose softmax (for one channel: sigmoid) is the mean of the given ones'."""
+    stacked = torch.stack([two_class_logits(one.float()).log_softmax(1) for one in logits])
+    mean = stacked.logsumexp(0) - torch.log(torch.tensor(float(len(logits))))
+    return mean if logits[0].shape[1] > 1 else mean[:, 1:] - mean[:, :1]

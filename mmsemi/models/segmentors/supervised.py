@@ -28,6 +28,7 @@ class Supervised(SemiSegmentor):
 
     Settings = SupervisedSettings
     needs_unlabeled = False
+    compares_classes = False
 
     def loss(self, batch: SemiBatch) -> Losses:
         """The student's own losses on the labelled images."""

@@ -245,6 +245,27 @@ def test_without_a_pointer_the_newest_checkpoint_is_taken(toy, tmp_path, newest)
     assert any(newest in line and "last_checkpoint" in line for line in runner.log.lines)
 
 
+def test_a_run_that_began_with_load_from_goes_on_from_its_own_checkpoint(toy, tmp_path) -> None:
+    toy.runner(tmp_path / "first", max_iters=4, save_interval=4).train()
+    given = str(tmp_path / "first" / "iter_4.pth")
+    for weights_only in (False, True):
+        folder = tmp_path / f"tuned_{weights_only}"
+        settings = dict(load_from=given, save_interval=2)
+        first = toy.runner(folder, max_iters=2, resume=not weights_only, **settings)
+        if not weights_only:  # resumed in another folder
+            first = toy.runner(folder, max_iters=6, resume=True, **settings)
+        first.train()
+        assert min(first.recorder.losses) == (0 if weights_only else 4)
+        again = toy.runner(folder, max_iters=8, resume=True, **settings)
+        again.train()
+        assert min(again.recorder.losses) == (2 if weights_only else 6)
+        assert any("load_from" in line and str(folder) in line for line in again.log.lines)
+    # Named in the run's own folder, an earlier one is meant.
+    earlier = toy.runner(folder, max_iters=8, resume=True, load_from=str(folder / "iter_4.pth"))
+    earlier.train()
+    assert min(earlier.recorder.losses) == 4
+
+
 def test_a_folder_without_checkpoints_starts_a_run(toy, tmp_path) -> None:
     assert newest_checkpoint(str(tmp_path)) is None
     runner = toy.runner(tmp_path, max_iters=2, resume=True)
