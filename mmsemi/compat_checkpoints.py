@@ -168,9 +168,11 @@ def explain_load_error(name: str, error: Exception) -> str:
             "with tensors, numbers and strings only (a class of your own can be allowed with "
             "torch.serialization.add_safe_globals)"
         )
+    inner = re.search(r"WeightsUnpickler error: (.*)", text)
+    reason = inner[1] if inner else f"{type(error).__name__}: {first_line}"
     return (
         f"{name}: not a readable checkpoint, probably cut off or not written by torch.save "
-        f"({first_line[:200]})"
+        f"({reason[:200]})"
     )
 
 

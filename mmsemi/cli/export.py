@@ -20,7 +20,11 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint of a training with mmsemi")
     parser.add_argument("out_dir", help="folder for config.py, weights.pth and net.onnx")
     parser.add_argument("--net", help="student, teacher, 0 or 1; default: predict_on of the config")
-    parser.add_argument("--config", help="training config; default: the one in the checkpoint")
+    parser.add_argument(
+        "--config",
+        help="training config, a Python file that may import modules of your own; default: the one in "
+        "the checkpoint, which is data and imports nothing",
+    )
     parser.add_argument("--onnx", action="store_true", help="also write and check net.onnx")
     parser.add_argument(
         "--shape", nargs=2, type=int, metavar=("H", "W"), help="ONNX input; default: training crop"

@@ -261,9 +261,7 @@ def test_small_parts(make_config):
     config = make_config("CPS")
     set_crop(config, 16)
     assert config.model.data_preprocessor.size == (16, 16)
-    for source in ("labeled", "unlabeled"):
-        crops = [t for t in config.train_dataloader.dataset[source].pipeline if "Crop" in t["type"]]
-        assert [crop["crop_size"] for crop in crops] == [(16, 16)]
+    assert config.train_dataloader.dataset.crop_size == (16, 16)
 
 
 def test_command_line(tmp_path, capsys, make_config):

@@ -287,3 +287,27 @@ def test_the_split_stays_with_the_weights(make_run, tmp_path):
     torch.save(checkpoint, path)
     export_segmentor(path, tmp_path / "out")
     assert torch.load(tmp_path / "out" / "weights.pth", weights_only=True)["meta"]["split"] == split
+
+
+def test_modules_of_the_user_come_by_the_config_that_they_name(make_run, tmp_path, monkeypatch):
+    (tmp_path / "my_parts.py").write_text(
+        "from mmseg.models import FCNHead\n"
+        "from mmseg.registry import MODELS\n\n\n"
+        "@MODELS.register_module()\n"
+        "class MyOwnHead(FCNHead):\n"
+        "    pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path, config = make_run()
+    config.custom_imports.imports.append("my_parts")
+    config.model.segmentor.decode_head.type = "MyOwnHead"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["meta"]["cfg"] = config.pretty_text
+    torch.save(checkpoint, path)
+    config.dump(tmp_path / "semi.py")
+    with pytest.raises(ConfigError, match=r"decode_head\.type='MyOwnHead'.*--config"):
+        export_segmentor(path, tmp_path / "out")
+    result = export_segmentor(
+        path, tmp_path / "out", config=Config.fromfile(tmp_path / "semi.py"), net=0
+    )
+    assert result.own_parts == ["MyOwnHead"] and "my_parts" in result.imports

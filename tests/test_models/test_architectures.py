@@ -36,6 +36,7 @@ def resnet(**kwargs) -> dict:
         contract_dilation=True,
         norm_cfg=BN,
         init_cfg=None,
+        zero_init_residual=False,  # nothing in front of a zero gets a gradient
         **kwargs,
     )
 

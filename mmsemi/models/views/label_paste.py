@@ -77,7 +77,7 @@ class LabelPaste(PairedMix):
             if len(beta) != 2 or min(beta) <= 0:
                 raise ConfigError(f"LabelPaste: {name}={beta} must be two numbers above 0")
         self.paste_prob = paste_prob
-        self.uses_labels = self.uses_certainty = paste_prob is None
+        self.uses_certainty = paste_prob is None
         self.paste_beta, self.mix_beta = tuple(paste_beta), tuple(mix_beta)
 
     def draw(
