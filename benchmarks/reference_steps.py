@@ -15,6 +15,7 @@ from unittest.mock import patch
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from reference.advsemiseg import advsemiseg_step
+from reference.augseg import Exchange, augseg_step
 from reference.blocks import Recipe
 from reference.cps import cps_step
 from reference.cutmix_mean_teacher import cutmix_mean_teacher_step
@@ -176,6 +177,18 @@ def _fixmatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     return fixmatch_step(*given, **_settings(fixmatch_step, method))
 
 
+def _augseg(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    (view,), (recipe,), (weak, valid) = draws.views, _recipes(draws), _weak(batch)
+    exchange = None
+    if recipe is not None:
+        (mix, partner), (shown, _) = recipe.pastes
+        labeled = torch.zeros_like(shown)
+        labeled[partner] = shown  # what the second box shows of the first one; it was decided
+        exchange = Exchange(partner, labeled, mix, weak.new_full((len(weak),), 2.0))
+    given = (method.student, method.teacher.module, *_labeled(batch), weak, view, exchange, valid)
+    return augseg_step(*given, **_settings(augseg_step, method))
+
+
 def _unimatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     weak, valid = _weak(batch)
     given = (method.student, *_labeled(batch), weak, draws.views, _recipes(draws), valid)
@@ -220,6 +233,7 @@ STEPS: dict[str, Callable[[nn.Module, Any, Draws], Losses]] = dict(
     CutMixMeanTeacher=_mean_teacher,
     FixMatch=_fixmatch,
     UniMatch=_unimatch,
+    AugSeg=_augseg,
     AdvSemiSeg=_advsemiseg,
     S4GAN=_s4gan,
     MLMTClassifier=_mlmt,
@@ -249,7 +263,10 @@ def why_no_reference(method: nn.Module, wrapper: OptimWrapper | OptimWrapperDict
         return f"no reference step for {name}, step times only (known: {', '.join(STEPS)})"
     heads = [getattr(net, "decode_head", None) for net in method.networks()]
     for is_so, what in (
-        (mix is not None and mix.pastes_labels, f"{type(mix).__name__}, which pastes labels"),
+        (
+            mix is not None and mix.pastes_labels != (name == "AugSeg"),
+            f"{type(mix).__name__}, which pastes {'no ' * (name == 'AugSeg')}labels",
+        ),
         (any(isinstance(head, nn.ModuleList) for head in heads), "a cascade of decode heads"),
         (any(getattr(head, "out_channels", 2) == 1 for head in heads), "one output channel"),
         (

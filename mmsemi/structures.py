@@ -19,10 +19,13 @@ class Images:
 
     Attributes:
         pixels_NCHW: Normalised float images; for unlabelled ones the weak view.
-        rgb_NCHW: The same before normalisation, values in [0, 255], which strong views start from.
+        rgb_NCHW: The same before normalisation, which strong views start from: uint8, or float32
+            where an image of the batch is no 8-bit one.
         valid_NHW: False on padding.
         samples: mmseg's samples, with file names and, if there is a mask, ``gt_sem_seg``.
         labels_NHW: Class indices, the ignored value on padding; None without masks.
+        range_N2: Darkest and brightest value of each image, which are 0 and 1 to strong views; None
+            where it is [0, 255] for all.
     """
 
     pixels_NCHW: Tensor
@@ -30,6 +33,7 @@ class Images:
     valid_NHW: BoolTensor
     samples: list[SegDataSample]
     labels_NHW: LongTensor | None = None
+    range_N2: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pixels_NCHW)

@@ -16,7 +16,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
 from torch import nn
 
-from mmsemi import compat, compat_checkpoints
+from mmsemi import compat, compat_checkpoints, compat_configs
 from mmsemi.errors import CheckpointError, InstallationError
 
 needs_lite = pytest.mark.skipif(
@@ -353,3 +353,18 @@ def test_nothing_in_the_package_loads_unsafely():
         assert "weights_only=False)" not in text, path
         assert "import pickle" not in text or path.name in reads_pickles, path
         assert "pickle.load(" not in text and "pickle.loads(" not in text, path
+
+
+def test_a_config_is_formatted_once(monkeypatch):
+    from mmengine.config import config as module
+
+    calls = []
+    monkeypatch.setattr(
+        module, "FormatCode", lambda text, **_: (calls.append(text), (text, True))[1]
+    )
+    compat_configs.format_once()
+    config = Config(dict(a=1, b=dict(type="x")))
+    texts = {config.pretty_text for _ in range(20)}
+    assert len(texts) == len(calls) == 1
+    config.a = 2  # another config has another text
+    assert "a=2" in config.pretty_text.replace(" ", "") and len(calls) == 2

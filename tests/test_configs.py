@@ -173,7 +173,11 @@ def test_a_run_has_what_the_config_leaves_out(max_iters, tmp_path):
 
 
 FAMILIES = dict(
-    fixmatch="_unimatch", unimatch="_unimatch", advsemiseg="_advsemiseg", s4gan="_s4gan"
+    fixmatch="_unimatch",
+    unimatch="_unimatch",
+    augseg="_augseg",
+    advsemiseg="_advsemiseg",
+    s4gan="_s4gan",
 )
 
 

@@ -173,6 +173,66 @@ def test_unimatch_protocol():
     assert read("unimatch/voc_92").train_cfg.max_iters == 104_880
 
 
+# ---------------------------------------------------------------- AugSeg
+
+# Images, epochs, GPUs, images of each source a GPU, crop, lr of the backbone, factor of the head, weight
+# decay, tau, weight of the new value in the average.
+AUGSEG = {
+    "voc": (10582, 80, 2, 8, 513, 0.001, 10, 1e-4, 0.95, 0.001),
+    "cityscapes": (2975, 240, 4, 4, 800, 0.01, 1, 5e-4, -0.1, 0.004),
+}
+AUGSEG_LABELS = {x: y for x, y in UNIMATCH_LABELS.items() if x.startswith(("voc", "cityscapes"))}
+# Iterations of an epoch, from the logs.
+AUGSEG_EPOCHS = {
+    **{"voc_92": 655, "voc_183": 650, "voc_366": 638, "voc_732": 615, "voc_1464": 569},
+    **{"voc_1-16": 620, "voc_1-8": 578, "voc_1-4": 496},
+    **{f"cityscapes_1-{r}": n for r, n in zip(RATIOS, (174, 162, 139, 93))},
+}
+
+
+def test_augseg_protocol():
+    def check(name: str, config: Config):
+        stem = name.split("/")[1].removesuffix("_augseg")
+        labels, count = AUGSEG_LABELS[stem]
+        data = stem.split("_")[0]
+        images, epochs, gpus, per_gpu, crop, lr, factor, decay, tau, momentum = AUGSEG[data]
+        per_epoch = AUGSEG_EPOCHS[stem]
+        if per_epoch != math.floor(math.ceil((images - count) / gpus) / per_gpu):
+            yield "the logs count otherwise"
+        unlabeled = 0 if name.startswith("supervised") else per_gpu
+        multiplied = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
+        expected = dict(
+            batch=(per_gpu, unlabeled, 0), total=gpus * (per_gpu + unlabeled),
+            iterations=epochs * per_epoch, validations_each=per_epoch * (1 if data == "voc" else 10),
+            optimizer=sgd(lr * factor, decay), paramwise=multiplied if factor == 10 else {},
+            schedule=POLY, labels=labels, labeled=count, pool="rest", crop=(crop, crop),
+        )  # fmt: skip
+        yield from differing(settings_of(config), expected)
+        if unlabeled:
+            model = on_meta(config.model)
+            wanted = dict(threshold=tau, unsup_weight=1.0, momentum=momentum, copy_steps=per_epoch,
+                          rampup_iters=0, ignore_padding=False)  # fmt: skip
+            yield from differing(vars(model.settings), wanted)
+            mix, strong = model.mix, model.strong
+            if (mix.paste_prob, mix.paste_beta, mix.mix_beta) != (None, (8, 2), (4, 4)):
+                yield f"mix is {vars(mix)}"
+            if (strong.num_ops, strong.random_num, len(strong.operations)) != (3, True, 11):
+                yield f"strong is {vars(strong)}"
+        head, test = config.model.segmentor.decode_head, config.model.segmentor.test_cfg
+        if data == "cityscapes":
+            ohem = dict(type="ProbOhemCrossEntropy", thresh=0.7, min_kept=100_000)
+            window = dict(mode="slide", crop_size=(800, 800), stride=(533, 533))
+            yield from differing(
+                dict(loss=head.loss_decode, test=test), dict(loss=ohem, test=window)
+            )
+        elif (head.loss_decode.type, test.mode) != ("PixelCrossEntropy", "whole"):
+            yield "another loss or test"
+
+    names = [f"supervised/{stem}_augseg" for stem in AUGSEG_LABELS]
+    check_all([*names, *(f"augseg/{stem}" for stem in AUGSEG_LABELS)], check)
+    assert AUGSEG_EPOCHS.keys() == AUGSEG_LABELS.keys()
+
+
 # ---------------------------------------------------------------- ours, and all
 
 
@@ -211,12 +271,14 @@ def test_each_method_has_exactly_its_files():
     baselines = {f"{stem}_{folder}" for folder, stems in published.items() for stem in stems
                  if not stem.endswith(("_legacy-lr", "_adversarial"))}  # fmt: skip
     expected = {
-        "supervised": {*ours, *CPS_LENGTHS, *(f"{x}_unimatch" for x in UNIMATCH_LABELS), *baselines},
+        "supervised": {*ours, *CPS_LENGTHS, *(f"{x}_unimatch" for x in UNIMATCH_LABELS),
+                       *(f"{x}_augseg" for x in AUGSEG_LABELS), *baselines},
         "cps": {*ours, *CPS_LENGTHS},
         "mean_teacher": {*ours, *ratios},
         "cutmix_mean_teacher": {*ours, *ratios},
         "fixmatch": {*ours, *UNIMATCH_LABELS},
         "unimatch": {*ours, *UNIMATCH_LABELS},
+        "augseg": {*ours, *AUGSEG_LABELS},
         "advsemiseg": {*gans, *plateau, *published["advsemiseg"], "shapes_1-8_adversarial",
                        "voc_published_checkpoint"},
         "s4gan": {*gans, *published["s4gan"], *(f"{stem}_fused" for stem in FUSED)},
@@ -230,8 +292,8 @@ def test_each_method_has_exactly_its_files():
         assert found[folder] == stems, folder
 
 
-# The main number of each header: CPS, then re-runs in its paper; UniMatch's README and logs; AdvSemiSeg and
-# s4GAN as marked there.
+# The main number of each header: CPS, then re-runs in its paper; UniMatch's README and logs; AugSeg's logs, R101,
+# best teacher epoch; AdvSemiSeg and s4GAN as marked there.
 MIOU = {
     "cps/voc_1-": dict(zip(RATIOS, (68.21, 73.20, 74.24, 75.91))),
     "cps/cityscapes_1-": dict(zip(RATIOS, (69.79, 74.39, 76.85, 78.64))),
@@ -246,6 +308,9 @@ MIOU = {
     "unimatch/voc_1-": {16: 77.0, 8: 77.4, 4: 77.4},
     "unimatch/cityscapes_1-": dict(zip(RATIOS, (76.6, 77.9, 79.2, 79.5))),
     "unimatch/coco_1-": {512: 31.9, 256: 38.9, 128: 44.4, 64: 48.2, 32: 49.8},
+    "augseg/voc_": {92: 71.09, 183: 75.45, 366: 78.66, 732: 80.33, 1464: 81.36},
+    "augseg/voc_1-": {16: 77.01, 8: 77.31, 4: 78.82},
+    "augseg/cityscapes_1-": dict(zip(RATIOS, (75.22, 77.82, 79.56, 80.43))),
     "advsemiseg/voc_": {"1-8": 69.5, "1-4": 72.1, "1-2": 73.8, "full": 74.9, "1-8_adversarial": 67.6,
                         "published_checkpoint": 68.8},
     "advsemiseg/cityscapes_": {"1-8": 58.8, "1-4": 62.3, "1-2": 65.7, "full": 67.7},

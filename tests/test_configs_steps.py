@@ -68,7 +68,7 @@ def test_training_pipelines_run(files):
     check_all(
         ["advsemiseg/voc_1-8", "advsemiseg/cityscapes_1-8", "advsemiseg/shapes_1-8",
          "advsemiseg/camvid_1-8", "s4gan/voc_1-8", "s4gan/context_1-8", "s4gan/cityscapes_1-8",
-         "unimatch/voc_92", "cps/voc_1-8", "mlmt/voc_1-8", "mlmt/shapes_1-8"],
+         "unimatch/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "cps/voc_1-8", "mlmt/voc_1-8", "mlmt/shapes_1-8"],
         check,
     )  # fmt: skip
 
@@ -88,6 +88,37 @@ def test_augmentations():
     built = TRANSFORMS.build(blur)
     assert (built.prob, built.magnitude_range) == (0.5, (0.0, 1.0))
     assert [resize.scale[1] * ratio for ratio in resize.ratio_range] == [252.5, 1010.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "scale", "expected"),
+    [
+        ("augseg/voc_92", (375, 500), (731, 731), (548, 731)),
+        ("augseg/voc_92", (500, 375), (250, 250), (250, 188)),
+        ("augseg/cityscapes_1-8", (1024, 2048), (1497, 748), (748, 1497)),
+    ],
+)
+def test_sizes_of_augseg(name, size, scale, expected):
+    """docs/methods/augseg.md#sizes: height and width of an image, before and after."""
+    resize = TRANSFORMS.build(dict(pipelines(read(name)))["unlabeled"][1])
+    image = np.zeros((*size, 3), np.uint8)
+    resize._random_scale = lambda: scale
+    assert resize(dict(img=image, img_shape=size))["img"].shape[:2] == expected
+
+
+def test_long_sides_of_augseg():
+    """Of VOC every whole number from 250 to 1,000; of Cityscapes 0.5 to 2 times the image."""
+    np.random.seed(0)
+    resize = TRANSFORMS.build(dict(pipelines(read("augseg/voc_92")))["unlabeled"][1])
+    drawn = [resize._random_scale() for _ in range(30_000)]
+    assert all(width == height for width, height in drawn)
+    counts = np.bincount([width for width, _ in drawn])
+    assert len(counts) == 1001 and (counts[250:] > 0).all() and not counts[:250].any()
+    assert counts[250:].max() < 80 and counts[[250, 1000]].min() > 15, "40 on average"
+    resize = TRANSFORMS.build(dict(pipelines(read("augseg/cityscapes_1-8")))["unlabeled"][1])
+    drawn = [resize._random_scale() for _ in range(3_000)]
+    assert min(drawn) >= (1024, 512) and max(drawn) < (4096, 2048)
+    assert all(abs(width - 2 * height) <= 1 for width, height in drawn)
 
 
 def test_labels_of_a_classifier(files):
@@ -163,6 +194,18 @@ def test_the_net_of_unimatch_has_the_published_size(name, total):
     assert count == total - (23_631_808 - 23_527_264)
 
 
+@pytest.mark.parametrize("name", ["voc_92", "cityscapes_1-8"])
+def test_the_net_of_augseg_is_that_of_unimatch_with_multi_grid(name):
+    """The published one has 48 weights more, a bias in front of a norm, which takes it out again."""
+    ours, other = (
+        on_meta(load(f"{folder}/{name}").model).student for folder in ("augseg", "unimatch")
+    )
+    assert [block.conv2.dilation[0] for block in ours.backbone.layer4] == [2, 4, 8]
+    assert [block.conv2.stride[0] for block in ours.backbone.layer4] == [1, 1, 1]
+    sizes = [{key: p.shape for key, p in net.named_parameters()} for net in (ours, other)]
+    assert sizes[0] == sizes[1]
+
+
 def test_the_net_of_mlmt():
     model = on_meta(load("mlmt/voc_1-8").model)
     # torchvision's ResNet-101 has 44,549,160 parameters, 2,049,000 of them in its last layer.
@@ -178,6 +221,8 @@ GROUPS = {
     "cps/voc_1-8": (0.0025, 0.0025, 4e-4, 0.0),
     "unimatch/voc_92": (0.001, 0.01, 1e-4, 1e-4),
     "fixmatch/cityscapes_1-8": (0.005, 0.005, 1e-4, 1e-4),
+    "augseg/voc_92": (0.001, 0.01, 1e-4, 1e-4),
+    "augseg/cityscapes_1-8": (0.01, 0.01, 5e-4, 5e-4),
     "mlmt/voc_1-8": (0.03, 0.03, 1e-5, 1e-5),
 }
 
@@ -231,6 +276,21 @@ def test_optimiser_groups_with_a_discriminator(name, backbone, shortcut, stem):
             assert owner[id(parameter)]["weight_decay"] == decay, key
 
 
+def test_learning_rates_of_augseg():
+    """docs/methods/augseg.md#learning-rate"""
+    config = load("augseg/voc_92")
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.001)
+    (schedule,) = complete_schedulers(config.param_scheduler, config.train_cfg.max_iters)
+    scheduler = PARAM_SCHEDULERS.build(dict(schedule, optimizer=optimizer))
+    found = []
+    for _ in range(config.train_cfg.max_iters):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    expected = {0: 0.001, 1: 9.99982824e-4, 26200: 5.35886731e-4, 52399: 5.65720403e-8}
+    assert {step: found[step] for step in expected} == pytest.approx(expected, rel=1e-5)
+
+
 def test_learning_rates_of_mlmt():
     """A cosine over 100 epochs; known answers where an epoch starts (docs/methods/mlmt.md)."""
     for name, each in {"voc_1-8": 83, "voc_1-20": 34, "voc_1-50": 14}.items():
@@ -270,7 +330,7 @@ def shrunk(name: str) -> tuple[Config, nn.Module]:
 @pytest.mark.parametrize(
     "name",
     [*(f"{folder}/voc_1-8" for folder in ("mean_teacher", "cutmix_mean_teacher", "fixmatch", "unimatch", "cps")),
-     "cps/voc_92", "advsemiseg/voc_1-8", "advsemiseg/voc_full", "s4gan/voc_1-8", "s4gan/voc_full",
+     "cps/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "advsemiseg/voc_1-8", "advsemiseg/voc_full", "s4gan/voc_1-8", "s4gan/voc_full",
      "s4gan/context_1-8", "s4gan/cityscapes_1-8"],
 )  # fmt: skip
 def test_a_published_config_trains_one_step(name):

@@ -89,6 +89,9 @@ def build_sources(
     for source in found.sources.values():
         if source.dataset is not None:
             insert_mask_checks(source.dataset)
+            for leaf in leaves(source.dataset):
+                # It would draw from all its images, also those without a label: SemiDataset draws.
+                leaf.max_refetch = 0
     if crop_size is not None and not taken and not found.errors:
         found.errors["crop_size"] = ConfigError(
             f"{_KEY}.crop_size={crop_size} is used by no transform: each one that crops sets a "

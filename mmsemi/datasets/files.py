@@ -11,6 +11,8 @@ from ..errors import ConfigError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+
 # Below this, asking for each file is quicker than listing a folder that may be huge.
 _FEW = 64
 

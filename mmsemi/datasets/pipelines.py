@@ -128,7 +128,7 @@ def weak_pipeline(labeled: dict, sample: Mapping | None = None) -> list[dict]:
     with seeded(0):
         pipeline = [_without_mask(step, probe) for step in copy.deepcopy(labeled["pipeline"])]
     pipeline = [step for step in pipeline if step is not None]
-    if probe.was_run and "img" not in probe:
+    if probe.failure is not None and probe.failure.args == ("img",):
         raise ConfigError(
             f"nothing in the pipeline of the labelled data set {name} loads '{sample['img_path']}': if "
             f"the data set does so itself, {advice}"
@@ -158,14 +158,14 @@ class _MasklessSample(dict):
     """A sample of a labelled data set as an unlabelled one would be, to see what asks for more.
 
     Attributes:
-        was_run: A transform was tried on it.
+        failure: The first error of a transform that is not about the mask.
     """
 
     def __init__(self, labeled: Mapping) -> None:
         kept = dict(reduce_zero_label=False, label_map=None, seg_fields=[])
         super().__init__({k: kept.get(k, labeled[k]) for k in (*kept, "img_path") if k in labeled})
         self.absent = set(labeled) - set(self) - {"sample_idx"}
-        self.was_run = False
+        self.failure: Exception | None = None
 
     def __missing__(self, key: str) -> Any:
         raise (_NeedsMask if key in self.absent or key.startswith("gt_") else KeyError)(key)
@@ -202,7 +202,6 @@ def _works(step: Any, probe: _MasklessSample) -> bool:
     """Whether a transform does not ask for a mask; any other failure is none of this."""
     if "img_path" not in probe:
         return True
-    probe.was_run = True
     try:
         step = TRANSFORMS.build(copy.deepcopy(step)) if isinstance(step, dict) else step
         made = step(probe)
@@ -210,8 +209,8 @@ def _works(step: Any, probe: _MasklessSample) -> bool:
             probe.update(made)
     except _NeedsMask:
         return False
-    except Exception:  # of the image, or of a setting: loading shows it, with the file
-        probe.setdefault("img", None)
+    except Exception as error:  # of the image, or of a setting: loading shows it, with the file
+        probe.failure = probe.failure or error
     return True
 
 

@@ -13,6 +13,7 @@ Decisions:
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.logging import print_log
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
@@ -191,8 +193,17 @@ class MultiSourceSampler(Sampler):
 
     def state_dict(self) -> dict:
         """What a resumed run needs besides its iteration number."""
-        return dict(seed=self.seed)
+        return dict(seed=self.seed, num_per_source=dict(self.num_per_source))
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over the seed of the interrupted run."""
+        """Take over the seed of the interrupted run; other counts stay those of the config."""
+        counts = state.get("num_per_source", self.num_per_source)
+        if counts != self.num_per_source:
+            print_log(
+                f"sampler.num_per_source={self.num_per_source}, the checkpoint was written with "
+                f"{counts}: the run goes on with the counts of the config, at another place of the "
+                "sources' order",
+                "current",
+                logging.WARNING,
+            )
         self.seed = int(state["seed"])

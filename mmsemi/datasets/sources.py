@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations as MaskLoader
+from mmcv.transforms import LoadImageFromFile
 from mmengine.dataset import BaseDataset
 from mmseg.datasets.transforms import LoadAnnotations, RandomCrop
 from torch.utils.data import ConcatDataset, Dataset
@@ -114,6 +115,8 @@ class Part:
         has_plain_images: Images are ordinary picture files, by the pipeline's loader.
         has_plain_masks: Masks are ordinary picture files of indices, by the pipeline's loader.
         mask_backend: How masks are decoded.
+        color_type: How images are decoded, by the pipeline's loader; ``'unchanged'`` keeps bit depth,
+            transparency and orientation.
         crop_hw: The crop, where no transform before it brings images to a fixed size.
     """
 
@@ -142,6 +145,8 @@ class Part:
         self.mask_backend = getattr(masks, "imdecode_backend", "pillow")
         others = [name for name in names if name.startswith("Load") and "Image" in name]
         self.has_plain_images = "LoadImageFromFile" in others or not others
+        loader = next((step for step in steps if isinstance(step, LoadImageFromFile)), None)
+        self.color_type = getattr(loader, "color_type", "color")
         self.crop_hw = _find_crop(steps)
 
     @cached_property
@@ -234,7 +239,13 @@ class Source:
 
     def load(self, position: int) -> dict | None:
         """A sample, by the data set itself, so that wrappers and overridden methods keep their meaning."""
-        return self.dataset[self.indices[position]]
+        try:
+            return self.dataset[self.indices[position]]
+        except Exception as error:
+            # What a stock data set, which may not draw another one, says of a pipeline without result.
+            if "Cannot find valid image" in str(error):
+                return None
+            raise
 
     @cached_property
     def positions(self) -> dict[tuple[int, int], list[int]]:

@@ -72,11 +72,11 @@ class UnlabeledDataset(BaseSegDataset):
         """Collect the image paths, sorted, so that the order never depends on the file system."""
         paths = self._img_paths
         if paths is None:
-            files = {}
+            several, files = len(self._folders) > 1, {}
             for folder in self._folders:
                 for name in self._find_images(folder):
                     path = osp.join(folder, name)
-                    files[path if name in files else name] = path
+                    files[path if several else name] = path
             names = list(files)
             if self.ann_file:
                 folders = ", ".join(f"'{folder}'" for folder in self._folders)

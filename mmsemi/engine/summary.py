@@ -49,8 +49,11 @@ def _networks(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def describe_data(dataset: Dataset) -> str:
     """The images of each source, and the split with the hash of its labelled ones."""
-    ranges, split = (getattr(dataset, name, None) for name in ("source_ranges", "split_info"))
-    if ranges is None or split is None:
+    ranges = getattr(dataset, "source_ranges", None)
+    if ranges is None:
         return f"{len(dataset)} images"
     counts = ", ".join(f"{len(span)} {name}" for name, span in ranges.items())
+    split = getattr(dataset, "split_info", None)
+    if split is None:  # a data set of the user's own
+        return f"{counts} images"
     return f"{counts} images; split {split['name']}, labelled sha256 {split['labeled_sha256'][:16]}"

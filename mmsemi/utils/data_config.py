@@ -13,6 +13,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -49,7 +50,7 @@ _FILE_VALUE = re.compile(
 )
 #: Places of a data set, which say nothing to anyone but its reader.
 _DATA_KEYS = frozenset(("data_root", "ann_file", "data_prefix", "img_path", "seg_map_path"))
-_MAX_VALUES = 1_000_000
+_MAX_VALUES, _MAX_DEPTH = 1_000_000, 100
 
 
 def read_stored_config(text: str, where: str) -> tuple[dict[str, Any], list[str]]:
@@ -107,18 +108,24 @@ def check_type(name: Any, where: str) -> None:
 
 def _entries(config: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
     """Dotted name, key and value of every entry at any depth, a list's with the list's key."""
-    pending = [("", None, config)]
-    for count, (name, key, value) in enumerate(iter(pending.pop, None)):
-        if count > _MAX_VALUES:
-            raise ConfigError(f"{where} has more than {_MAX_VALUES} values")
+    pending: list[tuple[str, Any, Any, int]] = [("", None, config, 0)]
+    count = 0
+    while pending:
+        name, key, value, depth = pending.pop()
+        count += 1
+        if count > _MAX_VALUES or depth > _MAX_DEPTH:
+            raise ConfigError(
+                f"{where} has more than {_MAX_VALUES} values, or more than {_MAX_DEPTH} in each other"
+            )
         if key is not None:
             yield name, key, value
         if isinstance(value, dict):
-            pending += [(f"{name}.{k}".lstrip("."), k, item) for k, item in value.items()]
+            items = [(f"{name}.{k}".lstrip("."), k, item) for k, item in value.items()]
         elif isinstance(value, (list, tuple, set)):
-            pending += [(f"{name}.{i}", key, item) for i, item in enumerate(value)]
-        if not pending:
-            return
+            items = [(f"{name}.{i}", key, item) for i, item in enumerate(value)]
+        else:
+            continue
+        pending += [(*item, depth + 1) for item in items]
 
 
 def _registries() -> list[Registry]:
@@ -137,10 +144,8 @@ def _scopes() -> set[str]:
 def _is_registered(name: str) -> bool:
     scope, _, rest = name.partition(".")
     if scope in MODULE2PACKAGE and scope not in _scopes():
-        try:
-            import_module(f"{scope}.registry")  # of an OpenMMLab package, if it is installed
-        except ImportError:
-            return False
+        with suppress(ImportError):  # an OpenMMLab package that is not installed
+            import_module(f"{scope}.registry")
     registries = _registries()
     if not rest:
         return any(name in registry.module_dict for registry in registries)

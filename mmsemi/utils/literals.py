@@ -35,9 +35,9 @@ def read_literal_config(text: str, where: str) -> dict[str, Any]:
             if not isinstance(target, ast.Name):
                 raise ValueError(f"line {statement.lineno} does not assign to a name")
             values[target.id] = _read(statement.value)
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise ConfigError(
-            f"{where} is not a config as mmengine writes it ({error}); nothing of it was executed"
+            f"{where} is not a config as mmengine writes it ({str(error) or type(error).__name__}); nothing of it was executed"
         ) from None
     return values
 

@@ -83,6 +83,15 @@ def reconstruct(kind: type, shape: Any, code: Any) -> PlainArray:
     return np.ndarray.__new__(PlainArray, (0,), np.int8)
 
 
+def from_buffer(data: bytes, dtype: Any, shape: Any, order: Any, axes: Any = None) -> PlainArray:
+    """Stands in for numpy's ``_frombuffer``, by which protocol 5 writes arrays."""
+    if type(data) not in (bytes, bytearray) or order not in ("C", "F") or axes is not None:
+        raise pickle.UnpicklingError("it holds an array that is none of plain numbers")
+    array = reconstruct(PlainArray, (0,), "b")
+    array.__setstate__((1, shape, dtype, order == "F", bytes(data)))
+    return array
+
+
 def make_scalar(dtype: PlainDtype, data: bytes | str) -> np.generic:
     """Stands in for numpy's ``scalar``: one number from its bytes."""
     if isinstance(data, str):
@@ -105,6 +114,7 @@ STAND_INS: dict[str, Callable] = {
     "numpy.dtype": PlainDtype,
     **{f"numpy.{core}.multiarray._reconstruct": reconstruct for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": make_scalar for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": from_buffer for core in ("core", "_core")},
 }
 
 

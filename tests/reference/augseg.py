@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import forward_together, predict, supervised_loss
+from .blocks import forward, forward_together, predict, supervised_loss
 
 
 class Exchange(NamedTuple):
@@ -72,6 +72,7 @@ def augseg_step(
     *,
     threshold: float = 0.95,
     unsup_weight: float = 1.0,
+    labeled_forward: str = "strong",
     ignore_padding: bool = False,
 ) -> dict[str, Tensor]:
     """One iteration; afterwards the teacher is averaged, its buffers too.
@@ -87,6 +88,8 @@ def augseg_step(
         valid: Where ``weak`` is no padding.
         threshold: tau, the least confidence of a label that counts.
         unsup_weight: Weight of the unsupervised loss.
+        labeled_forward: Whether the labelled images share the forward of the 'strong' views, as
+            released, or are 'alone'.
         ignore_padding: Leave padding out of the loss and of its divisor.
     """
     probabilities = predict(teacher, weak).softmax(1)
@@ -100,7 +103,10 @@ def augseg_step(
         sure = torch.ones_like(labels, dtype=confidence.dtype)
         confidence = exchange_boxes(exchange, is_unsure, confidence, sure)
 
-    on_labeled, (_, logits) = forward_together(student, labeled, strong)
+    if labeled_forward == "strong":
+        on_labeled, (_, logits) = forward_together(student, labeled, strong)
+    else:
+        on_labeled, (_, logits) = forward(student, labeled), forward(student, strong)
     pixels = F.cross_entropy(logits, label, ignore_index=255, reduction="none")
     divisor = (label != 255).sum().clamp(min=1) if ignore_padding else label.numel()
     loss = (pixels * (confidence >= threshold)).sum() / divisor

@@ -60,6 +60,7 @@ def make_config(segmentor_config, preprocessor_config, semi_config):
 # A threshold that about half of the pixels pass.
 FIXMATCH = dict(threshold=0.36, strong=STRONG)
 UNIMATCH = dict(threshold=0.36, strong=STRONG)
+AUGSEG = dict(threshold=0.36, strong=dict(type="RandomIntensity"))
 STUDENT = dict(FIXMATCH, labels_from="student")
 STEPS = [
     ("Supervised", {}),
@@ -74,6 +75,8 @@ STEPS = [
     ("FixMatch", dict(FIXMATCH, mix=HALVES, num_views=2, labeled_forward="strong")),
     ("FixMatch", dict(STUDENT, mix=PERMUTE)),
     ("FixMatch", dict(STUDENT, mix=HALVES, labeled_forward="weak", pasted_mode="train")),
+    ("AugSeg", dict(AUGSEG, mix=dict(type="LabelPaste", paste_prob=1))),
+    ("AugSeg", dict(AUGSEG, labeled_forward="alone", ignore_padding=True)),
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE)),
     ("UniMatch", dict(UNIMATCH, mix=HALVES, joint_decoder=True)),
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE, labeled_forward="alone")),

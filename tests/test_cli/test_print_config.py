@@ -49,10 +49,11 @@ def test_each_value_has_the_file_that_set_it(chain, capsys):
 
 
 @pytest.mark.parametrize("name", ["chain", "unimatch/voc_92"])
-def test_what_is_printed_is_the_same_config(chain, capsys, name):
+def test_what_is_printed_is_the_same_config(chain, capsys, tmp_path, name):
     name = "leaf.py" if name == "chain" else name
     main([name])
-    printed = Config.fromstring(capsys.readouterr().out, ".py")
+    (tmp_path / "printed.py").write_text(capsys.readouterr().out)
+    printed = Config.fromfile(tmp_path / "printed.py")
     assert printed.to_dict() == Config.fromfile(find_config(name)).to_dict()
 
 

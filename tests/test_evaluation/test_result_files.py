@@ -215,3 +215,19 @@ def test_two_processes(gloo_pool, tmp_path) -> None:
     assert found == {"a/1.png": 0, "b/1.png": 1, "c/2.png": 2}
     assert (tmp_path / "result.txt").read_text().count("IU 1.00") == 3
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a", "b", "c", "result.txt"]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("set/a/1.png", "set/a/../../../1.png"),
+        ("set/a/1.png", "set/a/..\\..\\1.png"),
+        ("/set/a/1.png", "/set/a/../../1.png"),
+    ],
+)
+def test_no_picture_leaves_the_folder(predict, tmp_path, paths) -> None:
+    out = tmp_path / "a/b/c"
+    with pytest.raises(DataError, match="leads out"):
+        write(out, [predict(torch.zeros(2, 2, dtype=torch.long), path=path) for path in paths])
+    outside = [path for path in tmp_path.rglob("*.png") if out not in path.parents]
+    assert not outside and not Path("1.png").exists()

@@ -94,5 +94,5 @@ def test_the_published_config_trains_on_a_small_folder(voc_folder):
 @pytest.mark.slow
 def test_the_published_split_refuses_the_small_folder(voc_folder):
     done = run(voc_folder, *OPTIONS[3:])
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "split 'cps_voc_1of8' is defined on the 10582 images of PASCAL VOC 2012" in done.stderr

@@ -25,6 +25,7 @@ from .findings import Finding, Hit
 from .rules import RULES, judge
 from .scan import Task, scan_files
 from .survey import Survey
+from .void_faults import void_of_config
 
 
 @dataclass
@@ -124,6 +125,7 @@ def _collect(config: Mapping) -> Check:
         hidden_masks=train_dataset.hidden_masks() if isinstance(train_dataset, SemiDataset) else (),
         split=(datasets["train"] or {}).get("split") or {},
         num_classes=head_classes(config.get("model")),
+        void=void_of_config(config.get("model") or {}),
     )
     return Check(survey, findings, train_dataset)
 

@@ -97,8 +97,10 @@ def looks_like_mask(image: ImageFacts, item: Item, source: Source) -> bool:
     return all(tuple(value) in known for value in values)
 
 
-def turned(image: ImageFacts, *_) -> str:
-    """How a loader turns an image by its EXIF tag."""
+def turned(image: ImageFacts, item: Item, _: Source) -> str:
+    """How a loader turns an image, and not its mask, by its EXIF tag."""
+    if not item.mask_path or item.part.color_type not in ("color", "grayscale"):
+        return ""
     return _ORIENTED[(image.orientation - 1) % 8] if image.orientation != 1 else ""
 
 

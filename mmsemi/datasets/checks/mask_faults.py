@@ -7,6 +7,7 @@ import os
 import os.path as osp
 from collections.abc import Callable, Iterator, Sequence
 
+from ..files import JPEG_SUFFIXES
 from ..sources import Item, Source
 from .findings import Find, Hit
 from .image_faults import with_note
@@ -93,6 +94,19 @@ def _advise_colour(source: Source, masks: list[MaskFacts]) -> str:
     return "replace each colour by its class index and save a single-channel or palette PNG"
 
 
+def jpeg_masks(survey: Survey) -> Iterator[Hit]:
+    """Masks in JPEG, by their name or, of those that were read, their content."""
+    for source in survey.sources:
+        read = {mask.path for _, mask in survey.read_masks(source) if mask.file_format == "JPEG"}
+        bad = [
+            item.mask_path
+            for item in source.items
+            if item.part.has_plain_masks
+            and (item.mask_path in read or item.mask_path.lower().endswith(JPEG_SUFFIXES))
+        ]
+        yield Hit(source.name, bad)
+
+
 # --- Values ---------------------------------------------------------------------------------------
 
 
@@ -146,7 +160,7 @@ def high_void_share(survey: Survey) -> Iterator[Hit]:
         yield Hit(source.name, values=values, count=count)
 
 
-# --- Classes --------------------------------------------------------------------------------------
+# --- Classes ---------------------------------------------------------------------------------------
 
 
 def other_classes(survey: Survey) -> Iterator[Hit]:
@@ -156,6 +170,11 @@ def other_classes(survey: Survey) -> Iterator[Hit]:
         differs = data and model and data != model
         if differs and source.name != "unlabeled":  # which has the labelled source's classes
             yield Hit(source.name, values=dict(data=data, model=model), count=1)
+
+
+def with_masks(survey: Survey) -> list[Source]:
+    """Sources whose masks are opened."""
+    return [source for source in survey.sources if source.masks]
 
 
 def _with_masks(survey: Survey, role: str) -> list[Source]:
@@ -185,6 +204,18 @@ def never_labelled(survey: Survey) -> Iterator[Hit]:
     ]
     read = sum(len(survey.stats[source.name].masks) for source in same)
     yield Hit(train[0].name, absent, dict(read=read, total=sum(map(len, same))))
+
+
+def one_class_and_void(survey: Survey) -> Iterator[Hit]:
+    """Training masks with one class and void alone, as where the object is stored as the void value."""
+    for source in _with_masks(survey, "train")[:1]:
+        stats, classes = survey.stats[source.name], source.classes
+        absent = _absent(survey, [source])
+        if stats.void and 0 < len(absent) == len(classes) - 1 and not stats.outside:
+            found = next(i for i, name in enumerate(classes) if name not in absent)
+            values = dict(found=found, ignore=source.ignore_index)
+            values |= dict(missing=", ".join(absent[:3]), meant=classes.index(absent[0]))
+            yield Hit(source.name, [m.path for m in stats.masks if m.void], values)
 
 
 def not_in_val(survey: Survey) -> Iterator[Hit]:

@@ -9,6 +9,7 @@ from . import image_faults as image
 from . import list_faults as lists
 from . import mask_faults as mask
 from . import place_faults as place
+from . import void_faults as void
 from .findings import Finding, Rule
 from .survey import Survey, is_expanded
 
@@ -76,6 +77,10 @@ _LIST = (
     Rule("mask-corrupt", "error", "all", "the mask cannot be decoded",
          "copy or download it again, or remove {it}", image.broken("corrupt", "mask")),
 
+    Rule("mask-too-large", "error", "all", "larger than Pillow decodes",
+         "cut image and mask into tiles, or set imdecode_backend='cv2' of LoadAnnotations (for a grey "
+         "mask without palette)", image.broken("too large", "mask")),
+
     # Images
     Rule("images-not-read", "info", "all",
          "the pipeline reads images with a loader of its own: they were not opened",
@@ -84,18 +89,19 @@ _LIST = (
          "the image holds only class indices or the palette's colours",
          "point unlabeled.img_dir at a folder that holds images only",
          image.images(image.looks_like_mask)),
-    Rule("image-turned-by-exif", "warning", "all",
+    Rule("image-turned-by-exif", "warning", "few",
          "the loader turns the image by its EXIF tag and leaves the mask as it is",
          "turn the pixels once and remove the tag, e.g. with `mogrify -auto-orient`",
          image.images(image.turned)),
     Rule("image-16-bit", "warning", "all",
          "more than 8 bits a channel: the loader keeps the upper 8",
-         "convert the images to 8 bit with a scaling of your choice",
-         image.images(lambda one, *_: one.bits > 8)),
+         "set LoadImageFromFile.color_type='unchanged', or convert the images to 8 bit",
+         image.images(lambda one, item, _: one.bits > 8 and item.part.color_type != "unchanged")),
     Rule("image-alpha", "warning", "all",
          "the image has a transparency channel, which the loader drops",
          "blend it with a background and save it as RGB",
-         image.images(lambda one, *_: one.has_alpha and one.mode)),
+         image.images(lambda one, item, _: item.part.color_type != "unchanged"
+                      and one.has_alpha and one.mode)),
     Rule("image-tiny", "warning", "all",
          "less than half of the training crop {crop} in one direction: mostly padding",
          "remove these images, or lower crop_size", image.smaller_than_crop(0, 0.5)),
@@ -117,9 +123,9 @@ _LIST = (
     Rule("mask-value-outside", "error", "all",
          "values {outside} are neither a class (0..{last}) nor void ({ignore})", "{advice}",
          mask.counted(mask.values_outside)),
-    Rule("mask-is-jpeg", "warning", "all",
-         "JPEG changes values at edges, so that indices become other classes",
-         "make the masks again as PNG", mask.masks(lambda one, _: one.file_format == "JPEG")),
+    Rule("mask-is-jpeg", "warning", "few",
+         "JPEG changes values at edges, so that pixels become other classes without a trace",
+         "make the masks again as PNG", mask.jpeg_masks),
     Rule("mask-all-void", "warning", "all", "no pixel has a label",
          "label the image, or leave it out (its image may go to the unlabelled ones)",
          mask.counted(lambda one: one.void == one.total)),
@@ -130,6 +136,14 @@ _LIST = (
          "check ignore_index={ignore} and reduce_zero_label", mask.high_void_share),
 
     # Classes
+    Rule("void-value-differs", "error", "names",
+         "decode_head.ignore_index={home} is the value of pixels without a label, others differ: {others}",
+         "make them agree, or change decode_head.ignore_index", void.contradictions),
+    Rule("one-class-and-void", "error", "few",
+         "the masks hold {found} and {ignore} alone, and {ignore} is void (ignored): '{missing}' is never "
+         "trained",
+         "{ignore} is void here; did you mean class {meant}? Save it as {meant}, or choose another "
+         "ignore_index (data set and decode head) and map {ignore}", mask.one_class_and_void),
     Rule("classes-differ-from-model", "error", "names",
          "the data set has {data} classes, decode_head.num_classes is {model}",
          "make metainfo.classes and decode_head.num_classes agree", mask.other_classes),

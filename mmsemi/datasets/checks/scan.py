@@ -29,6 +29,8 @@ _CHUNK = 32
 # More distinct values than this are no picture of labels.
 _FEW = 64
 _EXIF_ORIENTATION = 0x0112
+# Above this, Pillow refuses a picture, and the stock loader of masks with it.
+_MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 
 
 @dataclass
@@ -37,7 +39,8 @@ class Facts:
 
     Attributes:
         path: The file.
-        problem: '' or one of 'missing', 'empty', 'unreadable', 'corrupt'; nothing else is known then.
+        problem: '' or one of 'missing', 'empty', 'unreadable', 'corrupt', 'too large' (a mask, for
+            the decoder of training); nothing else is known then.
         reason: The decoder's words about the problem.
         width: Columns as they are stored.
         height: Rows as they are stored.
@@ -137,8 +140,11 @@ def _decode(facts: Facts, data: bytes) -> np.ndarray | None:
     """Pixels of a picture; fills in the facts that all pictures have."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
             facts.width, facts.height = picture.size
+            if isinstance(facts, MaskFacts) and facts.width * facts.height > _MAX_PIXELS:
+                facts.problem, facts.reason = "too large", f"{facts.width}x{facts.height}"
+                return None
+            picture.load()
             facts.mode, facts.file_format = picture.mode, picture.format or ""
             if isinstance(facts, ImageFacts):
                 facts.orientation = int(picture.getexif().get(_EXIF_ORIENTATION, 1))
@@ -183,6 +189,19 @@ def scan_image(path: str, backend_args: dict | None = None) -> ImageFacts:
     if pixels is not None:
         # A grid of pixels tells a photo from a picture of labels, at no cost.
         facts.few_values = _distinct(pixels[::8, ::8])
+    return facts
+
+
+def scan_orientation(path: str) -> ImageFacts:
+    """Read the header of a local image file alone; never raises for a bad file."""
+    facts = ImageFacts(path)
+    try:
+        with Image.open(path) as picture:
+            facts.width, facts.height = picture.size
+            facts.mode, facts.file_format = picture.mode, picture.format or ""
+            facts.orientation = int(picture.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception as error:  # which loading it shows
+        facts.problem, facts.reason = "corrupt", str(error)
     return facts
 
 

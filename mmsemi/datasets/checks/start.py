@@ -6,18 +6,23 @@ from __future__ import annotations
 import logging
 import os.path as osp
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
+from torch import nn
 from torch.utils.data import Dataset
 
 from ...errors import DataError
+from ..files import JPEG_SUFFIXES
 from ..semi_dataset import SemiDataset
 from ..sources import Source, leaves, unwrap
+from .findings import Finding
 from .rules import judge
-from .scan import content_hash, scan_mask
+from .scan import content_hash, scan_mask, scan_orientation
 from .survey import Found, Survey
+from .void_faults import void_of_metrics, void_of_model
 
 # Masks that the search for missing classes reads at most; it stops at once when none is missing.
 MAX_MASKS = 2000
@@ -25,19 +30,27 @@ _MISSING = ("image-missing", "mask-missing", "list-unknown-id")
 _LEVELS = dict(warning=logging.WARNING, info=logging.INFO)
 
 
-def check_at_start(train_dataset: Dataset, val_dataset: Dataset | None = None) -> None:
+def check_at_start(
+    train_dataset: Dataset,
+    val_dataset: Dataset | None = None,
+    model: nn.Module | None = None,
+    metrics: Iterable[object] = (),
+) -> None:
     """Refuse data that a training must not start with, and log what is most likely not meant.
 
     Names of files are compared, and almost none is opened: labelled masks until each class was seen
-    (in the main process), and images that share name and size with a validation image.
+    and headers of labelled JPEG images (in the main process), and images that share name and size
+    with a validation image.
 
     Args:
         train_dataset: Checked if it is a :class:`~mmsemi.datasets.SemiDataset`.
         val_dataset: A stock data set, if the run validates.
+        model: What is trained, if its value of pixels without a label is to be compared.
+        metrics: Of the validation.
 
     Raises:
-        DataError: A rule finds an error; the message is the first one's. ``max_unreadable`` of the
-            training set allows missing files.
+        DataError: A rule finds an error; the message is the first one's, in every process.
+            ``max_unreadable`` of the training set allows missing files.
     """
     train = unwrap(train_dataset)
     if not isinstance(train, SemiDataset):
@@ -45,10 +58,11 @@ def check_at_start(train_dataset: Dataset, val_dataset: Dataset | None = None) -
     sources = list(train.sources.values())
     if val_dataset is not None and _lists_images(val_dataset):
         sources.append(Source.of_stock("val", val_dataset))
-    survey = Survey(sources, hidden_masks=train.hidden_masks())
+    void = [] if model is None else [*void_of_model(model), *void_of_metrics(metrics)]
+    survey = Survey(sources, hidden_masks=train.hidden_masks(), void=void)
     survey.contents = hash_namesakes(survey)
     if is_main_process():
-        survey.found = read_until_all_classes(survey)
+        survey.found = {**read_until_all_classes(survey), **read_orientations(survey)}
 
     findings = judge(survey, ("names", "few"))
     missing = [one for one in findings if one.code in _MISSING and one.source in train.sources]
@@ -56,16 +70,24 @@ def check_at_start(train_dataset: Dataset, val_dataset: Dataset | None = None) -
         for one in missing:
             one.severity = "warning"
     errors = [one for one in findings if one.severity == "error"]
-    if errors:
-        allowed = (
-            f" (train_dataloader.dataset.max_unreadable={train.max_unreadable} skips so many)"
-            if errors[0] in missing
-            else ""
-        )
-        more = f"; {len(errors) - 1} more: mmsemi check-dataset" if len(errors) > 1 else ""
-        raise DataError(f"{errors[0].line}{allowed}{more}")
+    message = [_first(errors, missing, train.max_unreadable) if errors else None]
+    own = message[0]
+    broadcast_object_list(message)  # the main process has read more
+    if message[0] or own:
+        raise DataError(message[0] or own)
     for one in findings:
         print_log(one.line, "current", _LEVELS[one.severity])
+
+
+def _first(errors: list[Finding], missing: list[Finding], max_unreadable: int) -> str:
+    """The first error, and how many more there are."""
+    allowed = (
+        f" (train_dataloader.dataset.max_unreadable={max_unreadable} skips so many)"
+        if errors[0] in missing
+        else ""
+    )
+    more = f"; {len(errors) - 1} more: mmsemi check-dataset" if len(errors) > 1 else ""
+    return f"{errors[0].line}{allowed}{more}"
 
 
 def _lists_images(dataset: Dataset) -> bool:
@@ -110,4 +132,20 @@ def read_until_all_classes(survey: Survey) -> Found:
             mask = scan_mask(item.mask_path, item.part.backend_args)
             found["mask", item.mask_path] = mask
             absent -= {int(item.part.label_table[v]) for v in mask.histogram if 0 <= v < 256}
+    return found
+
+
+def read_orientations(survey: Survey) -> Found:
+    """Headers of labelled images in formats of cameras, at most :data:`MAX_MASKS` of a source."""
+    found: dict = {}
+    for source in survey.sources:
+        items = [
+            item.img_path
+            for item in source.items
+            if item.mask_path
+            and item.part.is_local
+            and item.img_path.lower().endswith((*JPEG_SUFFIXES, ".tif", ".tiff"))
+        ]
+        for path in items[:: max(1, -(-len(items) // MAX_MASKS))]:
+            found["image", path] = scan_orientation(path)
     return found

@@ -140,6 +140,7 @@ class Survey:
         hidden_masks: Masks whose images the split leaves unlabelled.
         split: Config of the split.
         num_classes: Of the decode head, None if it is not known.
+        void: Settings of the model and of metrics that hold the value of pixels without a label.
     """
 
     sources: Sequence[Source]
@@ -148,6 +149,7 @@ class Survey:
     hidden_masks: Sequence[str] = ()
     split: Mapping = field(default_factory=dict)
     num_classes: int | None = None
+    void: Sequence[tuple[str, int]] = ()
 
     def __post_init__(self) -> None:
         self.sources = [source for source in self.sources if len(source)]

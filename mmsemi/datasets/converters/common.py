@@ -24,6 +24,8 @@ from ..splits import MASTERS, ids_sha256, read_id_list
 
 IGNORE = 255
 Palette = Sequence[Sequence[int]]
+#: What Pillow raises for files that it cannot read, broken PNG chunks and too large pictures included.
+_UNREADABLE = (OSError, SyntaxError, Image.DecompressionBombError)
 
 
 class TargetDiffersError(DataError):
@@ -75,7 +77,7 @@ def read_mask(path: Path) -> np.ndarray:
                     f"'{path}' is a picture of mode {image.mode}: a mask has one 8-bit index a pixel"
                 )
             return np.array(image, dtype=np.uint8)
-    except (OSError, SyntaxError) as error:  # what Pillow raises for broken PNG chunks
+    except _UNREADABLE as error:
         raise DataError(f"mask '{path}' cannot be read: {error}") from None
 
 
@@ -108,7 +110,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except OSError as error:
+    except _UNREADABLE as error:
         raise DataError(f"image '{path}' cannot be read: {error}") from None
 
 

@@ -34,7 +34,8 @@ def read_permutation(path: str | os.PathLike) -> list[int]:
     elif isinstance(content, np.ndarray) and content.ndim == 1 and content.dtype.kind in "iu":
         found = content.tolist()
     else:
-        raise DataError(f"the pickle '{path}' holds no list of whole numbers")
+        kind = getattr(content, "dtype", type(content).__name__)
+        raise DataError(f"the pickle '{path}' holds no list of whole numbers, but {kind}")
     digest = hashlib.sha256(",".join(map(str, found)).encode()).hexdigest()
     if digest in REFUSED_PERMUTATIONS:
         raise DataError(f"the pickle '{path}' is {REFUSED_PERMUTATIONS[digest]}")

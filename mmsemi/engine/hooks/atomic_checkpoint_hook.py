@@ -21,7 +21,7 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import HardDiskBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import BaseLoop, EpochBasedTrainLoop
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg.registry import HOOKS
 
 from ...datasets.sources import unwrap
@@ -56,8 +56,8 @@ def _seen_from(folder: str, path: str) -> str:
     return path
 
 
-def _refuse_endless_epochs(loop: BaseLoop) -> None:
-    """An epoch of a sampler that never ends has neither a validation nor a checkpoint."""
+def _check_counting(loop: BaseLoop, by_epoch: bool) -> None:
+    """Refuse a run that would reach neither the end of an epoch nor, before its own end, a checkpoint."""
     loader = loop.dataloader
     sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
     endless = isinstance(sampler, InfiniteSampler) or getattr(sampler, "epoch_length", 0) is None
@@ -67,6 +67,11 @@ def _refuse_endless_epochs(loop: BaseLoop) -> None:
             f"'{type(sampler).__name__}' never ends an epoch: use train_cfg="
             f"dict(type='SemiIterBasedTrainLoop', epochs={loop.max_epochs}), which counts passes over "
             "a source, and checkpoint.by_epoch=False"
+        )
+    if isinstance(loop, IterBasedTrainLoop) and by_epoch:
+        raise ConfigError(
+            "default_hooks.checkpoint.by_epoch=True, but the run counts iterations and would have no "
+            "checkpoint before its end: set by_epoch=False"
         )
 
 
@@ -90,7 +95,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
-        _refuse_endless_epochs(runner.train_loop)
+        _check_counting(runner.train_loop, self.by_epoch)
         if self.interval is None:
             self.interval = runner.val_interval
         # What the stock hook removes by these is a file of this run, whatever the checkpoint says.
@@ -241,11 +246,13 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _remove_outdated_best(self, runner) -> None:
         """Former best checkpoints; a run that was killed before leaves it to the resumed one."""
-        for name in runner.message_hub.get_info(_OUTDATED_BEST, ()):
+        names = runner.message_hub.get_info(_OUTDATED_BEST, [])
+        for name in names if isinstance(names, list) else ():
             path = self._own_file(name, "best_*.pth")
             if path is not None:
                 self._remove(runner, path, "previous best checkpoint")
-        runner.message_hub.pop_info(_OUTDATED_BEST, None)
+        if names:
+            runner.message_hub.update_info(_OUTDATED_BEST, [])
 
     def _get_best(self, indicator: str) -> str | None:
         if len(self.key_indicators) == 1:

@@ -55,9 +55,10 @@ def newest_checkpoint(work_dir: str) -> str | None:
 class ResumeHook(Hook):
     """Compares checkpoint and config when a run resumes; the training loop registers it.
 
-    Without ``last_checkpoint`` in the work dir the newest checkpoint there is taken. A schedule or a
+    A run goes on from its work dir: not from ``load_from``, unless that lies there or the work dir has
+    no checkpoint, and from the newest one if ``last_checkpoint`` is missing. A schedule or a
     hyperparameter of an optimiser that the config has changed takes effect, as if the whole run had
-    had it. Both are said in the log.
+    had it. All of it is said in the log.
 
     Raises:
         CheckpointError: The checkpoint has no optimiser, another one, or only a part of the weights.
@@ -72,18 +73,24 @@ class ResumeHook(Hook):
         self._stored: dict[str, list[dict]] | None = None
 
     def before_run(self, runner) -> None:
-        """Find the checkpoint if its pointer is lost."""
-        pointer = osp.join(runner.work_dir, "last_checkpoint")
+        """Find the checkpoint where stock mmengine takes another one, or none."""
         # A loop that is still a config: no training, but a validation or test.
-        if not runner._resume or runner._load_from or not isinstance(runner._train_loop, BaseLoop):
+        if not runner._resume or not isinstance(runner._train_loop, BaseLoop):
             return
-        found = [None if osp.exists(pointer) else newest_checkpoint(runner.work_dir)]
-        broadcast_object_list(found)
-        if found[0] is not None:
-            runner._load_from = found[0]
-            runner.logger.warning(
-                f"{pointer} is missing: the run resumes from the newest checkpoint, {found[0]}"
-            )
+        given = runner._load_from
+        if given and osp.dirname(osp.abspath(given)) == osp.abspath(runner.work_dir):
+            return
+        own = find_latest_checkpoint(runner.work_dir)
+        reason = f"not from load_from='{given}', with which it began"
+        if own is None:
+            found = [newest_checkpoint(runner.work_dir)]
+            broadcast_object_list(found)
+            own, reason = found[0], "the newest one, since 'last_checkpoint' is missing"
+        elif not given:
+            return
+        if own is not None:
+            runner._load_from = own
+            runner.logger.warning(f"the run resumes from {own}, {reason}")
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse a checkpoint that the run cannot go on from; keep what belongs to its config."""
@@ -111,6 +118,12 @@ class ResumeHook(Hook):
         if not isinstance(runner.optim_wrapper, OptimWrapperDict):
             _check_optimizer(name, optimizer, runner.optim_wrapper)
         self._stored = schedulers if isinstance(schedulers, dict) else {"": schedulers}
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Leave out the functions that some schedulers (OneCycleLR) hold: no checkpoint may have any."""
+        states = checkpoint.get("param_schedulers", [])
+        for part in states.values() if isinstance(states, dict) else [states]:
+            part[:] = [{k: v for k, v in state.items() if not callable(v)} for state in part]
 
     def before_train(self, runner) -> None:
         """Let what the config has changed take effect."""
@@ -145,7 +158,7 @@ def _without_parameters(group: dict) -> dict:
 
 
 def _settings(state: dict) -> dict:
-    return {key: value for key, value in state.items() if key not in _POSITION}
+    return {k: v for k, v in state.items() if k not in _POSITION and not callable(v)}
 
 
 def _changes(old: list[dict], new: list[dict]) -> str:

@@ -91,9 +91,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
 
     Raises:
         ConfigError: The length is missing, given twice or no positive whole number, a scheduler counts
-            epochs, as does a checkpoint hook, data set and decode head differ in their number of
-            classes, ``batch_size`` is not what the sampler's counts add up to, or another run that
-            lives uses the work dir.
+            epochs, data set and decode head differ in their number of classes, ``batch_size`` is
+            not what the sampler's counts add up to, or another run that lives uses the work dir.
         Interrupted: A signal has ended the run.
     """
 
@@ -157,11 +156,6 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         for hook in runner.hooks:
             if getattr(hook, "interval", 0) is None:
                 hook.interval = self.val_interval
-            if isinstance(hook, CheckpointHook) and hook.by_epoch:
-                raise ConfigError(
-                    "default_hooks.checkpoint.by_epoch=True, but the run counts iterations and would "
-                    "have no checkpoint before its end: set by_epoch=False"
-                )
         fill_base_batch_size(runner.auto_scale_lr, getattr(self.sampler, "num_per_source", {}))
         crop_size = getattr(self.dataloader.dataset, "crop_size", None)
         preprocessor = getattr(model, "data_preprocessor", None)
@@ -319,7 +313,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     def _train(self) -> None:
         runner = self.runner
         val_dataset = runner.val_loop and runner.val_loop.dataloader.dataset
-        check_at_start(self.dataloader.dataset, val_dataset)
+        metrics = runner.val_loop.evaluator.metrics if runner.val_loop else ()
+        check_at_start(self.dataloader.dataset, val_dataset, runner.model, metrics)
         if val_dataset is not None:
             insert_mask_checks(val_dataset)
             shield_workers(runner.val_loop.dataloader)

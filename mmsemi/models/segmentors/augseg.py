@@ -52,6 +52,12 @@ class AugSegSettings(MixSettings):
         "iterations over which `unsup_weight` grows as exp(-5 (1 - t/T)^2); published: none",
         low=0,
     )
+    labeled_forward: str = setting(
+        "strong",
+        "the labelled images share the forward, and thereby the batch-norm statistics, of the strong "
+        "views, as released; `'alone'`: they have a forward of their own",
+        choices=("strong", "alone"),
+    )
     ignore_padding: bool = setting(
         False, "leave padded borders out of the unsupervised loss and its divisor"
     )
@@ -106,8 +112,11 @@ class AugSeg(SemiSegmentor):
         target = recipe.apply_labels(
             pseudo, batch, ignore_index=self.ignore_index, ignore_padding=cfg.ignore_padding
         )
-        both = forward(student, torch.cat([x.pixels_NCHW, strong]))
-        labeled, unlabeled = both.split([len(x), len(strong)])
+        if cfg.labeled_forward == "strong":
+            both = forward(student, torch.cat([x.pixels_NCHW, strong]))
+            labeled, unlabeled = both.split([len(x), len(strong)])
+        else:
+            labeled, unlabeled = forward(student, x.pixels_NCHW), forward(student, strong)
 
         losses = self.supervised("sup", student, labeled, x)
         unsupervised = confident_cross_entropy(

@@ -1,7 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """Photometric operations on a batch of images, with parameters per image.
 
-Each function takes images (N, 3, H, W), RGB in [0, 1], one parameter per image (N,) and optionally
+Each function takes images (N, C, H, W) in [0, 1] (RGB; brightness, contrast and blur any channels), one parameter per image (N,) and optionally
 a bool (N,) that says which images it is applied to; all on one device. At equal parameters it
 equals torchvision's functional.
 
@@ -29,7 +29,12 @@ _BLUR_BLOCK = 16
 
 
 def _luma(x: Tensor) -> Tensor:
-    """ITU-R 601 luma of (N, 3, ...), (N, 1, ...), with torchvision's rounding of the weights."""
+    """ITU-R 601 luma of (N, 3, ...), (N, 1, ...), with torchvision's rounding of the weights.
+
+    The luma of other than three channels is their mean.
+    """
+    if x.shape[1] != 3:
+        return x.mean(dim=1, keepdim=True)
     red, green, blue = x.unbind(dim=1)
     return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114).unsqueeze(1)
 
@@ -278,18 +283,24 @@ class StrongPhotometric:
         """Return the strong view of a batch.
 
         Args:
-            x: (N, 3, H, W) float RGB in [0, 1], on any device.
+            x: (N, C, H, W) float in [0, 1], on any device; RGB if C is 3.
             generator: CPU generator.
 
         Returns:
             Same shape, dtype and range.
+
+        Raises:
+            ConfigError: The images are not RGB, and an operation is drawn that is defined by colours.
         """
-        if not x.is_floating_point() or x.ndim != 4 or x.shape[1] != 3:
+        if not x.is_floating_point() or x.ndim != 4:
             raise ValueError(
-                "StrongPhotometric takes float (N, 3, H, W) in [0, 1], got "
+                "StrongPhotometric takes float (N, C, H, W) in [0, 1], got "
                 f"{x.dtype} {tuple(x.shape)}"
             )
         order = torch.randperm(4, generator=generator).tolist()
+        if x.shape[1] != 3:
+            self._refuse_colour(x.shape[1])
+            order = [i for i in order if i < 2]  # brightness, contrast
         uniforms = torch.rand(8, len(x), generator=generator)
         low, high = self.ranges[:, :1], self.ranges[:, 1:]
         parameters = low + (high - low) * uniforms[:5]
@@ -300,6 +311,22 @@ class StrongPhotometric:
         on_device = torch.cat([parameters, drawn]).to(x.device, non_blocking=True)
         return self._whole_batch(x, on_device[:5], on_device[5:].bool(), order, 2 * radius + 1)
 
+    def _refuse_colour(self, channels: int) -> None:
+        p_jitter, p_gray, _ = self.probabilities
+        saturation, hue = (self.ranges[i].tolist() for i in (2, 3))
+        used = dict(
+            saturation=p_jitter > 0 and saturation != [1, 1],
+            hue=p_jitter > 0 and hue != [0, 0],
+            grayscale=p_gray > 0,
+        )
+        named = ", ".join(name for name, is_used in used.items() if is_used)
+        if named:
+            raise ConfigError(
+                f"StrongPhotometric: {named} is defined for RGB, the images have {channels} channels: "
+                "set jitter=(brightness, contrast, 0, 0) and p_gray=0 (brightness, contrast and blur "
+                "take any channels)"
+            )
+
     @staticmethod
     def _whole_batch(
         x: Tensor, parameters_5N: Tensor, drawn_3N: Tensor, order: list[int], kernel_size: int
@@ -307,7 +334,8 @@ class StrongPhotometric:
         apply_jitter, apply_gray, apply_blur = drawn_3N
         for i in order:
             x = _of_batch(_JITTER[i], x, parameters_5N[i], apply_jitter)
-        x = to_grayscale(x, apply_gray)
+        if x.shape[1] == 3:
+            x = to_grayscale(x, apply_gray)
         return gaussian_blur(x, parameters_5N[4], kernel_size, apply_blur)
 
     @staticmethod

@@ -238,8 +238,16 @@ class RandomIntensity:
 
         Returns:
             Same shape and dtype, whole multiples of 1/255.
+
+        Raises:
+            ConfigError: The images are not RGB.
         """
-        if not x.is_floating_point() or x.ndim != 4 or x.shape[1] != 3:
+        if x.ndim == 4 and x.shape[1] != 3:
+            raise ConfigError(
+                f"RandomIntensity is defined for RGB, the images have {x.shape[1]} channels: use "
+                "strong=dict(type='StrongPhotometric', jitter=(0.5, 0.5, 0, 0), p_gray=0)"
+            )
+        if not x.is_floating_point() or x.ndim != 4:
             raise ValueError(
                 f"RandomIntensity takes float (N, 3, H, W) in [0, 1], got {x.dtype} {tuple(x.shape)}"
             )

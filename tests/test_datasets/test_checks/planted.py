@@ -97,6 +97,12 @@ def most_labels_are_void(root, config):
         write_mask(root / f"masks/train/train_{number:02d}.png", values=(0, 1, 2, *[255] * 5))
 
 
+@fault("error", "one-class-and-void", "'left, right' is never trained", 8)
+def objects_are_stored_as_void(root, config):
+    for number in range(8):
+        write_mask(root / f"masks/train/train_{number:02d}.png", values=(0, 255))
+
+
 @fault("warning", "mask-without-image", "masks/train/lonely.png")
 def a_mask_has_no_image(root, config):
     write_mask(root / "masks/train/lonely.png")
@@ -234,11 +240,18 @@ def a_list_names_an_image_twice(root, config):
         file.write("train_02\n")
 
 
-@fault("warning", "list-blank-line", "line 9")
+@fault("error", "list-blank-line", "line 9")
 def a_list_has_an_empty_line(root, config):
     use_lists(config, root)
     with open(root / "train.txt", "a") as file:
         file.write("\n")
+
+
+@fault("error", "list-other-names", "line 3: train_02.png, which is 'train_02'")
+def a_list_has_a_suffix(root, config):
+    use_lists(config, root)
+    text = (root / "train.txt").read_text()
+    (root / "train.txt").write_text(text.replace("train_02", "train_02.png"))
 
 
 @fault("info", "list-crlf", "train.txt")
@@ -344,6 +357,8 @@ RELATED = {
     "a_list_has_an_empty_line": {"list-unknown-id"},
     "a_list_has_a_byte_order_mark": {"list-unknown-id"},
     "a_list_has_two_columns": {"list-unknown-id"},
+    "a_list_has_a_suffix": {"list-unknown-id"},
+    "objects_are_stored_as_void": {"class-never-labelled"},
     "most_labels_are_void": set(),
     "an_image_has_16_bits": {"image-grey"},
     "an_image_is_turned_sideways_by_its_tag": {"image-turned-by-exif"},

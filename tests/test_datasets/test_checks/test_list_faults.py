@@ -70,3 +70,27 @@ def test_a_data_set_that_reads_two_columns_may_have_them(root):
     lines = [f"{root}/images/train/{n}.png {root}/masks/train/{n}.png\n" for n in names]
     (root / "train.txt").write_text("\n".join(lines))
     assert codes(root, type="TwoColumns") == set()
+
+
+@pytest.mark.parametrize(
+    "form", ["{name}.png", "images/train/{name}", "{root}/images/train/{name}.png"]
+)
+def test_lines_that_mmseg_reads_otherwise_are_named(root, form):
+    """Suffixes, folders and absolute paths, which the data set's own settings add once more."""
+    lines = [form.format(name=name, root=root) for name in (root / "train.txt").read_text().split()]
+    (root / "train.txt").write_text("\n".join(lines))
+    assert "list-other-names" in codes(root)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("\ufeff{names}", "list-byte-order-mark"),
+        ("{names}\n\n", "list-blank-line"),
+        ("{names} 1", "list-two-columns"),
+    ],
+)
+def test_lists_of_stock_data_sets_are_read_as_mmseg_does(root, content, code):
+    names = "\n".join((root / "train.txt").read_text().split())
+    (root / "train.txt").write_text(content.format(names=names), encoding="utf-8")
+    assert code in codes(root)

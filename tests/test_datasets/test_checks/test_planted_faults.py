@@ -50,7 +50,7 @@ def test_every_rule_has_a_fault():
     planted = {code for _, _, code, _, _ in FAULTS.values()}
     # A training batch is the command's matter; the others have tests of their own.
     others = "batch-cannot-be-made val-image-in-test duplicate-file hidden-masks-read"
-    others += " list-missing list-not-text list-empty"
+    others += " list-missing list-not-text list-empty mask-too-large void-value-differs"
     assert set(RULES) == planted | set(others.split())
 
 

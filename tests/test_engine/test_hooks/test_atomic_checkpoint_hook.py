@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmengine.runner import find_latest_checkpoint
 
 from mmsemi.errors import ConfigError
@@ -45,6 +47,8 @@ def test_files_and_pointer_of_an_undisturbed_run(toy, tmp_path) -> None:
 def test_same_files_as_the_stock_hook(toy, tmp_path) -> None:
     """Over three resumed legs with a best checkpoint: only the order of events differs."""
     found = {}
+    # A leg begins with the validation that its checkpoint was written before.
+    scripts = {4: [3, 2], 8: [2, 5, 4], 12: [4, 6, 1]}
     for hook_type in ("AtomicCheckpointHook", "CheckpointHook"):
         work_dir = tmp_path / hook_type
         for end in (4, 8, 12):
@@ -53,7 +57,7 @@ def test_same_files_as_the_stock_hook(toy, tmp_path) -> None:
                 max_iters=end,
                 save_interval=2,
                 val_interval=2,
-                val_evaluator=dict(type=toy.Metric, script={4: [3, 2], 8: [5, 4], 12: [6, 1]}[end]),
+                val_evaluator=dict(type=toy.Metric, script=list(scripts[end])),
                 val_cfg=dict(also=[]),
                 checkpoint=dict(type=hook_type, max_keep_ckpts=2, save_best="mIoU", rule="greater"),
                 resume=end > 4,
@@ -161,6 +165,71 @@ def test_the_old_best_stays_until_the_new_one_is_safe(toy, tmp_path, monkeypatch
     assert names(tmp_path) == ["best_mIoU_iter_4.pth", "iter_2.pth", "iter_4.pth"]
     info = load(tmp_path / "iter_4.pth")["message_hub"]["runtime_info"]
     assert info["best_score"] == 2 and info["best_ckpt"].endswith("best_mIoU_iter_4.pth")
+
+
+def test_a_former_best_goes_even_if_the_kill_came_before_its_removal(
+    toy, tmp_path, monkeypatch
+) -> None:
+    settings = dict(
+        max_iters=4,
+        save_interval=2,
+        val_interval=2,
+        val_cfg=dict(also=[]),
+        checkpoint=dict(save_best="mIoU", rule="greater"),
+    )
+    real_remove = LocalBackend.remove
+
+    def remove(self, path) -> None:
+        if "best" in str(path):
+            raise Killed
+        real_remove(self, path)
+
+    metric = dict(type=toy.Metric, script=[1, 2])
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalBackend, "remove", remove)
+        with pytest.raises(Killed):
+            toy.runner(tmp_path, val_evaluator=metric, **settings).train()
+    both = ["best_mIoU_iter_2.pth", "best_mIoU_iter_4.pth"]
+    assert names(tmp_path) == [*both, "iter_2.pth", "iter_4.pth"]
+    # The validation of iteration 4 is in the checkpoint and not repeated: the script is at its end.
+    toy.runner(tmp_path, resume=True, val_evaluator=metric, **settings).train()
+    assert names(tmp_path) == [*both[1:], "iter_2.pth", "iter_4.pth"]
+
+
+@pytest.mark.parametrize("best_at", [2, 4, 6])
+def test_a_validation_that_a_kill_cut_off_is_made_up_for(toy, tmp_path, best_at) -> None:
+    """Whatever it finds: files, best score and records are those of an undisturbed run."""
+
+    class KillAt(Hook):
+        def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            if runner.iter == 4:
+                raise Killed
+
+    class Scripted(toy.Metric):
+        def compute_metrics(self, results: list) -> dict:
+            iteration = MessageHub.get_current_instance().get_info("iter") + 1
+            return dict(mIoU=10.0 - abs(iteration - best_at))
+
+    settings = dict(
+        max_iters=6,
+        save_interval=2,
+        val_interval=2,
+        val_cfg=dict(also=[]),
+        val_evaluator=dict(type=Scripted),
+        checkpoint=dict(save_best="mIoU", rule="greater", max_keep_ckpts=2),
+    )
+    straight = toy.runner(tmp_path / "a", **settings)
+    straight.train()
+    with pytest.raises(Killed):
+        toy.runner(tmp_path / "b", hooks=(KillAt(),), **settings).train()
+    resumed = toy.runner(tmp_path / "b", resume=True, **settings)
+    resumed.train()
+    assert names(tmp_path / "b") == names(tmp_path / "a")
+    assert f"best_mIoU_iter_{best_at}.pth" in names(tmp_path / "b")
+    expected, found = (
+        run.message_hub.get_scalar("val/mIoU").data[0].tolist() for run in (straight, resumed)
+    )
+    assert expected == found and len(found) == 3
 
 
 def test_full_disk_leaves_no_rest(toy, tmp_path, monkeypatch) -> None:

@@ -58,7 +58,8 @@ def test_a_checkpoint_holds_the_states_of_the_moment(toy, tmp_path) -> None:
     stored = torch.load(tmp_path / "iter_2.pth", weights_only=True)["random_states"]
     assert len(stored["ranks"]) == 1
     assert torch.equal(stored["ranks"][0]["torch"], look.state)
-    assert stored["sampler"] == {"seed": 3}
+    counts = dict(labeled=2, unlabeled=2)
+    assert stored["sampler"] == dict(seed=3, num_per_source=counts)
 
 
 def test_a_checkpoint_written_in_a_validation_holds_the_states_before_it(toy, tmp_path) -> None:

@@ -190,7 +190,7 @@ def test_required_hooks_are_registered_once(toy, tmp_path) -> None:
 
 
 def test_data_is_checked_before_training(toy, tmp_path, monkeypatch) -> None:
-    def refuse(train_dataset, val_dataset) -> None:
+    def refuse(train_dataset, val_dataset, *_) -> None:
         raise DataError(f"{len(train_dataset)} and {len(val_dataset)} overlap")
 
     monkeypatch.setattr("mmsemi.engine.loops.semi_train_loop.check_at_start", refuse)

@@ -182,8 +182,11 @@ def test_the_step_is_the_reference_step(step, epoch, weight, offset):
 
 def test_a_teacher_in_eval_mode(step):
     """It never sees the labelled images."""
-    runner = step(60, teacher_mode="eval", buffers="copy")
-    check(runner, record(), TARGET, 1)
+    runner, calls = step(60, teacher_mode="eval", buffers="copy"), []
+    runner.model.teacher.module.register_forward_pre_hook(lambda _, args: calls.append(args))
+    total(record().loss(runner.model)).backward()
+    assert [len(x) for (x,) in calls] == [4]
+    check(step(60, teacher_mode="eval", buffers="copy"), record(), TARGET, 1)
 
 
 def test_the_consistency_alone_trains_through_the_strong_view(step):
@@ -392,6 +395,7 @@ def test_training_and_test_write_the_scores(tmp_path, semi_config, val_config, m
         config.update({f"{part}_dataloader": loader, f"{part}_evaluator": metric})
     config.update(val_cfg=dict(type="TeacherStudentValLoop"), test_cfg=dict(type="TestLoop"))
     config["default_hooks"]["checkpoint"]["save_best"] = "mAP"
+    config["train_cfg"]["val_interval"] = 2
 
     runner = build_runner(config)
     runner.train()

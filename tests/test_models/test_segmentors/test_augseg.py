@@ -93,7 +93,13 @@ def make_exchange(mixed: bool = True) -> RecordedExchange:
 
 @pytest.mark.parametrize("mixed", [True, False])
 @pytest.mark.parametrize(
-    "settings", [{}, dict(ignore_padding=True, unsup_weight=0.7), dict(threshold=-0.1)]
+    "settings",
+    [
+        {},
+        dict(ignore_padding=True, unsup_weight=0.7),
+        dict(threshold=-0.1),
+        dict(labeled_forward="alone"),
+    ],
 )
 def test_the_step_is_the_reference_step(build, settings, mixed):
     """Some images are surer than their draw, and some are not."""
@@ -112,6 +118,7 @@ def test_the_step_is_the_reference_step(build, settings, mixed):
         batch.unlabeled.valid_NHW,
         threshold=cfg.threshold,
         unsup_weight=cfg.unsup_weight,
+        labeled_forward=cfg.labeled_forward,
         ignore_padding=cfg.ignore_padding,
     )
     losses = check_step(runner, recorded, expected, reference)
@@ -190,10 +197,11 @@ def test_the_average_follows_the_published_schedule(build):
 # --- What touches what ----------------------------------------------------------------------------
 
 
-def test_one_forward_of_the_student_in_train_mode(build):
-    runner = build()
+@pytest.mark.parametrize(("labeled_forward", "passes"), [("strong", 1), ("alone", 2)])
+def test_forwards_in_train_mode(build, labeled_forward, passes):
+    runner = build(labeled_forward=labeled_forward)
     make_exchange().loss(runner.model)
-    assert runner.model.student.backbone.bn1.num_batches_tracked == 1
+    assert runner.model.student.backbone.bn1.num_batches_tracked == passes
     assert all(module.training for module in runner.model.student.modules())
 
 
@@ -292,6 +300,7 @@ def test_the_reference_knows_the_confidence():
         dict(unsup_weight=-1.0),
         dict(momentum=0),
         dict(momentum=2.0),
+        dict(labeled_forward="weak"),
         dict(copy_steps=-1),
         dict(copy_steps=0.5),
         dict(ignore_padding=1),

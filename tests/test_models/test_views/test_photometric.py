@@ -276,5 +276,5 @@ def test_bad_arguments_are_refused(arguments):
 
 
 def test_integer_images_are_refused():
-    with pytest.raises(ValueError, match=r"float \(N, 3, H, W\)"):
+    with pytest.raises(ValueError, match=r"float \(N, C, H, W\)"):
         StrongPhotometric()(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
