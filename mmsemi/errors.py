@@ -56,9 +56,10 @@ class MachineError(UserError, RuntimeError):
     """What this machine cannot give: memory, disk, a port, a GPU, a process that lives."""
 
 
-def close_matches(name: object, legal: Iterable[object]) -> str:
+def close_matches(name: object, legal: Iterable[object], cutoff: float = 0.5) -> str:
     """``'; did you mean ...?'`` for the legal names that resemble ``name``, else an empty string."""
-    found = difflib.get_close_matches(str(name), [str(item) for item in legal], n=3, cutoff=0.5)
+    names = [str(item) for item in legal]
+    found = difflib.get_close_matches(str(name), names, n=3, cutoff=cutoff)
     return f"; did you mean {' or '.join(repr(match) for match in found)}?" if found else ""
 
 

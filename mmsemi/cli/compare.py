@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -85,6 +86,25 @@ def max_iters(config: Config) -> int:
     return int(length)
 
 
+def check_evaluation(config: Config) -> None:
+    """Refuse a config whose fused evaluation its training does not log: its plain one is another number.
+
+    Raises:
+        ConfigError: ``GatedIoUMetric`` is in ``test_evaluator`` alone.
+    """
+
+    def is_fused(evaluator: Any) -> bool:
+        metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator or {}]
+        return any("GatedIoUMetric" in str(metric.get("type")) for metric in metrics)
+
+    if is_fused(config.get("test_evaluator")) and not is_fused(config.get("val_evaluator")):
+        raise ConfigError(
+            f"{config.filename} is fused with image-level scores in its test only, so the log of its "
+            "training has no fused evaluation: set val_evaluator = test_evaluator and give --metric "
+            "fused/mIoU, or compare the config without _fused"
+        )
+
+
 def plan_runs(args: argparse.Namespace) -> list[Run]:
     """All runs of a command line.
 
@@ -95,6 +115,7 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
     runs, names = [], {}
     for name in dict.fromkeys(args.configs):
         config = read_config(name, options)
+        check_evaluation(config)
         text = json.dumps(config.to_dict(), sort_keys=True, default=str)
         path = Path(config.filename)
         folder = Path(args.out) / f"{path.parent.name}_{path.stem}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from ..checkpoint_converters.published import PUBLISHED, find_source
 from ..errors import ConfigError
 
 
@@ -55,7 +56,13 @@ def build_parser() -> argparse.ArgumentParser:
     for name, add_arguments in CONVERTERS.items():
         text = add_arguments.__doc__
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("source", type=Path, help="the published checkpoint, as downloaded")
+        names = [key for key, entry in PUBLISHED.items() if entry.converter == name]
+        command.add_argument(
+            "source",
+            type=Path,
+            help="the published checkpoint, as downloaded"
+            + (f", or the name of one that is looked up: {', '.join(names)}" if names else ""),
+        )
         command.add_argument("out", type=Path, help="the plain mmseg checkpoint to write")
         command.add_argument("--force", action="store_true", help="replace the file if it exists")
         add_arguments(command)
@@ -68,4 +75,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name, is_forced = settings.pop("name"), settings.pop("force")
     if settings["out"].exists() and not is_forced:
         raise ConfigError(f"'{settings['out']}' exists; add --force to replace it")
+    settings["source"] = find_source(settings["source"], name)
     import_module(f"mmsemi.checkpoint_converters.{name}").convert(**settings)

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..export import ONNX_FILE, export_segmentor
+from ..export import ONNX_FILE, REQUIREMENTS_FILE, export_segmentor
 from ..utils.config_files import read_config
 
 
@@ -18,7 +18,9 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         "checkpoint."
     )
     parser.add_argument("checkpoint", help="checkpoint of a training with mmsemi")
-    parser.add_argument("out_dir", help="folder for config.py, weights.pth and net.onnx")
+    parser.add_argument(
+        "out_dir", help="folder for config.py, weights.pth, requirements.txt and net.onnx"
+    )
     parser.add_argument("--net", help="student, teacher, 0 or 1; default: predict_on of the config")
     parser.add_argument(
         "--config",
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         needs = f"imports {imports}, the network has {parts}"
     print(f"{result.config}: {needs}")
     print(f"{result.weights}: weights and classes, nothing else")
+    needed = ", ".join(line.partition("  #")[0] for line in result.needs)
+    print(f"{Path(args.out_dir) / REQUIREMENTS_FILE}: where it is loaded it needs {needed}")
     if result.onnx:
         print(f"{Path(args.out_dir) / ONNX_FILE}: {result.onnx}")
     for note in result.notes:

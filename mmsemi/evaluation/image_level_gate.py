@@ -50,7 +50,8 @@ class ImageLevelGate:
     """Which classes may occur in an image, by a classifier's scores.
 
     Args:
-        scores: Path of a :class:`ScoreTable`, relative to the working directory.
+        scores: Path of a :class:`ScoreTable`, relative to the working directory; of a folder, such as
+            the classifier's work dir, its ``scores.npz``.
         threshold: A class is kept where its score is at least this.
         background: Name or index of the class that is never gated off, ``None`` for no such class.
             The default is the class 'background' of data sets that have one.
@@ -74,15 +75,17 @@ class ImageLevelGate:
             raise ConfigError(f"gate.threshold={threshold!r} must be a number from 0 to 1")
         if missing not in ("error", "keep"):
             raise ConfigError(f"gate.missing={missing!r} is none of 'error', 'keep'")
-        self.path, self.threshold = scores, threshold
         self.background, self.missing, self.check_split = background, missing, check_split
-        if not Path(scores).expanduser().exists():
+        path = Path(scores).expanduser()
+        path = path / "scores.npz" if path.is_dir() else path
+        self.path, self.threshold = str(path), threshold
+        if not path.exists():
             raise DataError(
-                f"there is no score table '{scores}': make it with `mmsemi test mlmt/<config> "
+                f"there is no score table '{path}': make it with `mmsemi test mlmt/<config> "
                 "<checkpoint>`, whose ImageLevelMetric writes its out_file, and name that file in "
-                "gate.scores"
+                "gate.scores (--cfg-options test_evaluator.1.gate.scores=FILE)"
             )
-        self.table = ScoreTable.load(scores)
+        self.table = ScoreTable.load(path)
         self._classes: tuple[str, ...] = ()
         self._split: Mapping | None = None
         self._background: int | None = None

@@ -11,6 +11,8 @@ Decisions:
   allow-listed, and with mmseg alone if the network is made of stock parts.
 - Own losses become mmseg's cross-entropy: a plain segmentor builds them, but prediction does not
   use them.
+- What the network needs where it is loaded is read off its modules and written beside it; that a
+  stock one needs no mmsemi is checked, not assumed.
 - The exported network is built from the exported config and the weights are loaded strictly before
   a file appears; files appear complete (written aside, then renamed) or not at all.
 """
@@ -47,10 +49,19 @@ from .checkpoint import (
     stored_config,
 )
 from .config import KEPT_KEYS, import_names, of_network, plain_config
+from .requirements import packages_of, requirements
 
-__all__ = ["CONFIG_FILE", "ONNX_FILE", "WEIGHTS_FILE", "Exported", "export_segmentor"]
+__all__ = [
+    "CONFIG_FILE",
+    "ONNX_FILE",
+    "REQUIREMENTS_FILE",
+    "WEIGHTS_FILE",
+    "Exported",
+    "export_segmentor",
+]
 
 CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE = "config.py", "weights.pth", "net.onnx"
+REQUIREMENTS_FILE = "requirements.txt"
 
 
 @dataclass
@@ -64,6 +75,7 @@ class Exported:
         weights: Path of the plain checkpoint.
         own_parts: Registered types in the network that mmseg does not have.
         imports: Modules that the plain config imports.
+        needs: Lines of ``requirements.txt``: what must be installed to load the network.
         onnx: What the ONNX file can do, or ``None`` if it was not asked for.
         notes: Further lines for the user.
     """
@@ -74,6 +86,7 @@ class Exported:
     weights: Path
     own_parts: list[str]
     imports: list[str]
+    needs: list[str]
     onnx: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -106,7 +119,7 @@ def export_segmentor(
         InstallationError: ``onnx`` without the packages for it.
     """
     source, out = Path(checkpoint_path).expanduser(), Path(out_dir).expanduser()
-    targets = [out / name for name in (CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE)]
+    targets = [out / n for n in (CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, REQUIREMENTS_FILE)]
     present = [str(path) for path in targets if path.exists()]
     if present and not force:
         raise ConfigError(f"already there: {', '.join(present)}; add --force to replace it")
@@ -135,14 +148,25 @@ def export_segmentor(
     meta["cfg"] = Config(plain).pretty_text
     read_literal_config(meta["cfg"], f"the exported config of {source}")
 
-    imports = import_names(plain)
-    result = Exported(name, list(prefixes), targets[0], targets[1], own_parts, imports, notes=notes)
+    imports, packages = import_names(plain), packages_of(model)
+    if "mmsemi" in packages and not own_parts:
+        raise ConfigError(
+            f"network '{name}' of {source} has modules of mmsemi that its config does not name, so it "
+            "would not load without mmsemi: register them under names of their own"
+        )
+    if own_parts:
+        packages += [module.partition(".")[0] for module in imports]
+    needs = requirements(packages)
+    result = Exported(
+        name, list(prefixes), targets[0], targets[1], own_parts, imports, needs, notes=notes
+    )
     out.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".export-", dir=out))
     try:
         header = f"# Network '{name}' of {source.name!r}, exported by mmsemi {__version__}.\n"
         (staging / CONFIG_FILE).write_text(header + meta["cfg"], encoding="utf-8")
         torch.save(dict(meta=meta, state_dict=state_dict), staging / WEIGHTS_FILE)
+        (staging / REQUIREMENTS_FILE).write_text(header + "\n".join(needs) + "\n", encoding="utf-8")
         if onnx:
             shape = shape or natural_shape(of_network(semi_model, name))
             preprocessor = plain["model"].get("data_preprocessor") or {}

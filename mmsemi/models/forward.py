@@ -165,6 +165,11 @@ def two_class_logits(logits_NCHW: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(logits_NCHW), logits_NCHW], 1)
 
 
+def one_channel_logits(logits_NCHW: Tensor) -> Tensor:
+    """The inverse of :func:`two_class_logits` for any two logits: their difference."""
+    return logits_NCHW[:, 1:] - logits_NCHW[:, :1]
+
+
 def _resize(logits_NCHW: Tensor, size_hw: Sequence[int], align_corners: bool) -> Tensor:
     return F.interpolate(logits_NCHW, tuple(size_hw), mode="bilinear", align_corners=align_corners)
 

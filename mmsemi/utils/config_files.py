@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,26 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
 from ..errors import ConfigError, close_matches, user_error
+from .config_keys import READABLE, check_config_keys, places
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# Keys that are read from the config beside the arguments of mmengine's Runner.
-_EXTRA_KEYS = frozenset(
-    (
-        "activation_checkpointing",
-        "compile",
-        "detect_anomalous_params",
-        "find_unused_parameters",
-        "model_wrapper_cfg",
-        "runner_type",
-        "strategy",
-        "sync_bn",
-        "tta_model",
-        "tta_pipeline",
-    )
-)
 
 
 def find_config(config: str) -> str:
@@ -104,10 +88,12 @@ def read_config(name: str, options: Mapping[str, Any] | None = None) -> Config:
     """Find a config, load it and set the ``--cfg-options``.
 
     Raises:
-        ConfigError: There is no such config, it cannot be loaded, or an option cannot be set.
+        ConfigError: There is no such config, it cannot be loaded, an option cannot be set, or a
+            setting is one that nothing reads.
     """
     config = load_config(find_config(name))
     set_options(config, options or {})
+    check_config_keys(config)
     return config
 
 
@@ -117,16 +103,22 @@ def set_options(config: Config, options: Mapping[str, Any]) -> None:
     Deeper new keys get a note only: adding one is legal (``model.backbone.with_cp=True``).
 
     Raises:
-        ConfigError: Neither the config nor the runner reads the first part of a key, or the key
-            leads through something that is no dictionary.
+        ConfigError: Neither the config nor the runner reads the first part of a key, it is a variable
+            whose value other settings have already got, or the key leads through something that is
+            no dictionary.
     """
-    readable = set(inspect.signature(Runner.__init__).parameters) - {"self"} | _EXTRA_KEYS
     for key, value in options.items():
         first = key.split(".")[0]
-        if first not in config and first not in readable:
+        if first not in config and first not in READABLE:
             raise ConfigError(
                 f"--cfg-options {key}: {config.filename} has no '{first}'"
-                f"{close_matches(first, readable | set(config))}"
+                f"{close_matches(first, READABLE | set(config))}"
+            )
+        users = places(config, first) if first in config and first not in READABLE else []
+        if users:
+            raise ConfigError(
+                f"--cfg-options {key}: '{first}' is a variable of {config.filename} that nothing reads "
+                f"any more: set what it stands for, {', '.join(users[:3])}"
             )
         _note_similar_key(key, config)
         try:

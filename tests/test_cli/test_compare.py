@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from mmsemi.cli import compare
 from mmsemi.cli.compare import Run, explain_failure, format_table, main
@@ -100,6 +101,17 @@ def test_a_run_with_other_settings_is_not_taken_for_this_one(tmp_path, monkeypat
         main(base)
     assert main([*base, "--report-only"]) == 0
     assert "other settings than today's" in capsys.readouterr().err
+
+
+def test_a_fused_config_without_fused_evaluation_is_refused(tmp_path):
+    """Its log has the plain mIoU only, which is another row of the paper."""
+    with pytest.raises(ConfigError, match="shapes_1-8_fused"):
+        main(["configs/s4gan/shapes_1-8_fused.py", "--out", str(tmp_path), "--report-only"])
+    plain, fused = dict(type="IoUMetric"), dict(type="mmseg.GatedIoUMetric")
+    both = Config(dict(val_evaluator=[plain, fused], test_evaluator=[plain, fused]))
+    compare.check_evaluation(both)
+    with pytest.raises(ConfigError, match="fused/mIoU"):
+        compare.check_evaluation(Config(dict(val_evaluator=plain, test_evaluator=fused)))
 
 
 def test_why_a_finished_training_has_no_value(runs):

@@ -28,6 +28,8 @@ def test_an_existing_file_is_replaced_on_demand_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(advsemiseg, "convert", lambda **settings: called.append(settings))
     out = tmp_path / "out.pth"
     out.write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    Path("a.pth").touch()
     arguments = ["advsemiseg", "a.pth", str(out), "--branches", "4"]
     with pytest.raises(ConfigError, match=r"out\.pth"):
         main(arguments)

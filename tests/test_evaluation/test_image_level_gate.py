@@ -138,6 +138,14 @@ def test_a_missing_table_names_the_command(tmp_path) -> None:
         ImageLevelGate.build(dict(scores=str(tmp_path / "none.npz")))
 
 
+def test_a_folder_stands_for_its_score_table(tmp_path) -> None:
+    with pytest.raises(DataError, match=r"gate\.scores"):
+        ImageLevelGate.build(dict(scores=str(tmp_path)))
+    table = Path(write_table(tmp_path, a=[1, 0, 1]))
+    table.rename(tmp_path / "scores.npz")
+    assert ImageLevelGate.build(dict(scores=str(tmp_path))).path == str(tmp_path / "scores.npz")
+
+
 def test_a_model_with_one_channel_is_refused(tmp_path, make_sample) -> None:
     sample = make_sample(torch.rand(1, 4, 4))
     with pytest.raises(ConfigError, match="decode_head.out_channels=3"):

@@ -20,6 +20,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmsemi.errors import ConfigError
 from mmsemi.export import export_segmentor
 from mmsemi.export.config import plain_config, plain_dataset
+from mmsemi.export.requirements import packages_of, requirements
 from mmsemi.utils.literals import to_plain
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -118,6 +119,47 @@ def test_own_parts_are_named_and_imported(make_run, tmp_path):
     with (semi := load_semi(path, config)).predicting_on(1):
         x = torch.randn(1, 3, 32, 32)
         assert torch.equal(logits(load_plain(tmp_path / "out"), x), logits(semi, x))
+
+
+def test_what_a_network_needs_is_written_beside_it(make_run, tmp_path):
+    path, config = make_run()
+    result = export_segmentor(path, tmp_path / "stock")
+    lines = (tmp_path / "stock/requirements.txt").read_text().splitlines()
+    assert lines[1:] == result.needs
+    names = [line.partition("==")[0] for line in result.needs]
+    assert {"torch", "mmcv", "mmengine", "mmsegmentation"} <= set(names) and "mmsemi" not in names
+    assert not any(name in names for name in ("mmcv-lite", "mmpretrain", "timm"))
+
+    path, config = make_run(head=OWN_HEAD)
+    found = export_segmentor(path, tmp_path / "own").needs
+    assert any(line.startswith(("mmsemi==", "# mmsemi")) for line in found)
+
+
+def test_a_part_of_another_package_is_needed(make_run, tmp_path):
+    path, config = make_run()
+    net = MODELS.build(dict(type="mmpretrain.GlobalAveragePooling"))
+    assert packages_of(net) == ["mmpretrain", "torch"]
+    assert any(line.startswith("mmpretrain==") for line in requirements(packages_of(net)))
+    assert "# no_such_package: of no installed distribution" in requirements(["no_such_package"])
+
+
+def test_a_stock_name_with_code_of_mmsemi_is_refused(make_run, tmp_path, monkeypatch):
+    path, _ = make_run()
+    stock = MODELS.get("SegDataPreProcessor")
+    monkeypatch.setattr(stock, "__init__", _with_own_child(stock.__init__))
+    with pytest.raises(ConfigError, match="mmsemi"):
+        export_segmentor(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def _with_own_child(constructor):
+    from mmsemi.models import PixelCrossEntropy
+
+    def construct(self, *args, **kwargs):
+        constructor(self, *args, **kwargs)
+        self.own = PixelCrossEntropy()
+
+    return construct
 
 
 def test_a_given_config_replaces_the_stored_one(make_run, tmp_path):

@@ -35,7 +35,8 @@ def test_nothing_is_overwritten_without_force(make_run, tmp_path):
     result = export_segmentor(path, out, net=1, force=True)
     assert torch.load(out / "weights.pth")["meta"]["net"] == "1"
     assert "net.onnx of the earlier export is removed" in result.notes[0]
-    assert sorted(entry.name for entry in out.iterdir()) == ["config.py", "weights.pth"]
+    names = sorted(entry.name for entry in out.iterdir())
+    assert names == ["config.py", "requirements.txt", "weights.pth"]
 
 
 def test_an_interrupted_export_leaves_the_earlier_one(make_run, tmp_path, monkeypatch):

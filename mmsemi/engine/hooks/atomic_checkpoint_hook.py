@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import os.path as osp
 from collections import deque
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from glob import escape, glob
 from typing import Any
@@ -88,21 +89,46 @@ class AtomicCheckpointHook(CheckpointHook):
     Without an ``interval`` it stores at each validation. At every moment ``last_checkpoint`` names a
     complete file, and the best checkpoint stays until the next best one is complete. Rests of an
     interrupted save (``*.pth.tmp``) are ignored when resuming and removed. Storage other than the local file system is written as mmengine does.
+
+    Args:
+        interval: Iterations (or epochs) between checkpoints.
+        keep: Iterations (or epochs) whose checkpoints are written and stay, beside the last
+            ``max_keep_ckpts`` others, such as the one that a paper evaluates.
+        kwargs: Of mmengine's hook.
     """
 
-    def __init__(self, interval: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, interval: int | None = None, keep: Sequence[int] = (), **kwargs: Any
+    ) -> None:
         super().__init__(interval, **kwargs)
+        self.keep = frozenset(keep)
+
+    def every_n_train_iters(self, runner, n: int, start: int = 0) -> bool:
+        """Whether this iteration has a checkpoint."""
+        return runner.iter + 1 in self.keep or super().every_n_train_iters(runner, n, start)
+
+    def every_n_epochs(self, runner, n: int, start: int = 0) -> bool:
+        """Whether this epoch has a checkpoint."""
+        return runner.epoch + 1 in self.keep or super().every_n_epochs(runner, n, start)
 
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
         _check_counting(runner.train_loop, self.by_epoch)
         if self.interval is None:
             self.interval = runner.val_interval
+        end = runner.max_epochs if self.by_epoch else runner.max_iters
+        if any(not 0 < step <= end for step in self.keep):
+            raise ConfigError(
+                f"default_hooks.checkpoint.keep={sorted(self.keep)}: the training ends at {end}"
+            )
         # What the stock hook removes by these is a file of this run, whatever the checkpoint says.
         hub = runner.message_hub
         kept = hub.get_info("keep_ckpt_ids", None)
         if kept is not None:
-            hub.update_info("keep_ckpt_ids", [step for step in kept if type(step) is int])
+            hub.update_info(
+                "keep_ckpt_ids",
+                [step for step in kept if type(step) is int and step not in self.keep],
+            )
         super().before_train(runner)
         for indicator in self.key_indicators if self.save_best else ():
             if self._get_best(indicator) is not None:
@@ -179,7 +205,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         outdated: list[int] = []
-        if self.max_keep_ckpts > 0:
+        if self.max_keep_ckpts > 0 and step not in self.keep:
             kept = [kept_step for kept_step in self.keep_ckpt_ids if kept_step != step] + [step]
             # The checkpoint still lists those about to go: a run that is killed before they are
             # removed leaves them to the resumed run, which then removes them (stock before_train).

@@ -41,6 +41,7 @@ from torch.utils.data import DataLoader, Sampler
 from ...datasets.checks import check_at_start
 from ...datasets.pipelines import insert_mask_checks
 from ...errors import ConfigError, Interrupted
+from ...utils.config_keys import check_config_keys
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
 from ..hooks.resume_hook import ResumeHook
@@ -107,6 +108,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         num_validations: float = 10,
         dynamic_intervals: list[tuple[int, int]] | None = None,
     ) -> None:
+        check_config_keys(runner.cfg)  # here, since the stock tools read the config themselves
         fill_batch_size(dataloader)
         # Not the parent's constructor: it would start the loader before the position is known.
         BaseLoop.__init__(self, runner, dataloader)

@@ -14,9 +14,21 @@ from collections.abc import Callable
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from torch import nn
 
-from ...errors import ConfigError
+from ...errors import ConfigError, close_matches
 from ...models.semi_model import SemiModel
+from ...utils import check_keys
 
+_PARAMWISE = (
+    "custom_keys",
+    "bias_lr_mult",
+    "bias_decay_mult",
+    "norm_decay_mult",
+    "dwconv_decay_mult",
+    "flat_decay_mult",
+    "dcn_offset_lr_mult",
+    "bypass_duplicate",
+)
+_MULTIPLIERS = ("lr_mult", "decay_mult")
 _stock_call = DefaultOptimWrapperConstructor.__call__
 
 
@@ -47,6 +59,7 @@ def parameter_view(module: nn.Module, keep: Callable[[nn.Parameter], bool]) -> n
 def _call(self: DefaultOptimWrapperConstructor, model: nn.Module) -> OptimWrapper:
     """mmengine's ``__call__``, with ``add_params`` called once for each network of a method."""
     model = getattr(model, "module", model)
+    _check_settings(self)
     if not isinstance(model, SemiModel) or not self.paramwise_cfg:
         return _stock_call(self, model)
     networks = model.networks()
@@ -69,6 +82,17 @@ def _call(self: DefaultOptimWrapperConstructor, model: nn.Module) -> OptimWrappe
 
     self.add_params = add_params
     return _stock_call(self, model)
+
+
+def _check_settings(constructor: DefaultOptimWrapperConstructor) -> None:
+    """Refuse settings that mmengine's own constructor does not read."""
+    where = "optim_wrapper.paramwise_cfg"
+    if type(constructor) is DefaultOptimWrapperConstructor:
+        check_keys(constructor.paramwise_cfg, dict.fromkeys(_PARAMWISE), where)
+    for key, values in constructor.paramwise_cfg.get("custom_keys", {}).items():
+        for name in values:  # others go to the optimiser's group
+            if name not in _MULTIPLIERS and (similar := close_matches(name, _MULTIPLIERS, 0.7)):
+                raise ConfigError(f"{where}.custom_keys['{key}'] has no '{name}'{similar}")
 
 
 def _check_custom_keys(paramwise_cfg: dict, model: SemiModel) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .ceil_pool_resnet import CeilPoolResNet
 from .wider_resnet38 import WiderResNet38
 
-__all__ = ["WiderResNet38"]
+__all__ = ["CeilPoolResNet", "WiderResNet38"]

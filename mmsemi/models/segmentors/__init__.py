@@ -6,6 +6,7 @@ from .cps import CPS
 from .cutmix_mean_teacher import CutMixMeanTeacher
 from .fixmatch import FixMatch
 from .mean_teacher import MeanTeacher
+from .probability_windows import ProbabilityWindowEncoderDecoder
 from .s4gan import S4GAN
 from .supervised import Supervised
 from .unimatch import UniMatch
@@ -18,6 +19,7 @@ __all__ = [
     "CutMixMeanTeacher",
     "FixMatch",
     "MeanTeacher",
+    "ProbabilityWindowEncoderDecoder",
     "SemiSegmentor",
     "Supervised",
     "UniMatch",

@@ -11,7 +11,7 @@ from mmseg.models import BaseSegmentor
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from ..forward import two_class_logits
+from ..forward import one_channel_logits, two_class_logits
 from ..semi_model import SemiModel
 
 
@@ -93,4 +93,4 @@ def mean_logits(logits: list[Tensor]) -> Tensor:
     """Logits (N, C, H, W) whose softmax (for one channel: sigmoid) is the mean of the given ones'."""
     stacked = torch.stack([two_class_logits(one.float()).log_softmax(1) for one in logits])
     mean = stacked.logsumexp(0) - torch.log(torch.tensor(float(len(logits))))
-    return mean if logits[0].shape[1] > 1 else mean[:, 1:] - mean[:, :1]
+    return mean if logits[0].shape[1] > 1 else one_channel_logits(mean)

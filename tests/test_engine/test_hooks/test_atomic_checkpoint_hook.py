@@ -44,6 +44,23 @@ def test_files_and_pointer_of_an_undisturbed_run(toy, tmp_path) -> None:
     assert not (tmp_path / "last_checkpoint.tmp").exists()
 
 
+def test_named_iterations_stay(toy, tmp_path) -> None:
+    """Also one between two intervals, and one that a resumed run names after it was written."""
+    settings = dict(save_interval=2, checkpoint=dict(max_keep_ckpts=2, keep=[3, 4]))
+    toy.runner(tmp_path, max_iters=6, **settings).train()
+    assert names(tmp_path) == ["iter_2.pth", "iter_3.pth", "iter_4.pth", "iter_6.pth"]
+    settings["checkpoint"]["keep"] = [2, 3]
+    toy.runner(tmp_path, max_iters=12, resume=True, **settings).train()
+    kept = ["iter_2.pth", "iter_3.pth"]
+    assert names(tmp_path) == sorted([*kept, "iter_4.pth", "iter_10.pth", "iter_12.pth"])
+
+
+def test_a_named_iteration_that_never_comes(toy, tmp_path) -> None:
+    runner = toy.runner(tmp_path, max_iters=4, save_interval=2, checkpoint=dict(keep=[5]))
+    with pytest.raises(ConfigError, match="keep"):
+        runner.train()
+
+
 def test_same_files_as_the_stock_hook(toy, tmp_path) -> None:
     """Over three resumed legs with a best checkpoint: only the order of events differs."""
     found = {}
