@@ -147,7 +147,9 @@ class CPS(SemiSegmentor):
                     [o.logits_NCHW for o in self._forward_streams(net, streams)]
                 )
                 pseudo.append(self.pseudo_labels(weak_logits))
-                if self.mix.uses_labels or self.mix.uses_certainty:  # one mask for both, from their mean
+                if (
+                    self.mix.uses_labels or self.mix.uses_certainty
+                ):  # one mask for both, from their mean
                     mean = weak_logits.float().softmax(1) / 2
                     probabilities = mean if probabilities is None else probabilities + mean
                 del weak_logits

@@ -78,9 +78,10 @@ def build_config():
 
     def build(name: str, old_root: str, new_root: Path, **changes):
         config = Config.fromfile(CONFIGS / f"{name}.py")
-        config = Config.fromstring(
-            config.pretty_text.replace(f"'{old_root}'", f"'{new_root}'"), ".py"
-        )
+        text = config.pretty_text.replace(f"'{old_root}'", f"'{new_root}'")
+        moved = new_root.parent / "moved_config.py"
+        moved.write_text(text)
+        config = Config.fromfile(moved)
         train = config.train_dataloader.dataset
         for key, value in changes.items():
             train[key] = value
