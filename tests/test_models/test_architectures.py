@@ -43,7 +43,9 @@ def resnet(**kwargs) -> dict:
 
 def head(kind: str, weight: float = 1.0, **kwargs) -> dict:
     loss = dict(type="CrossEntropyLoss", loss_weight=weight, avg_non_ignore=True)
-    common = dict(num_classes=CLASSES, channels=8, norm_cfg=BN, loss_decode=loss)
+    # With mmseg's 0.01 the gradients in front of the classifier are lost in the rounding of a step.
+    init_cfg = dict(type="Normal", std=1.0, override=dict(name="conv_seg"))
+    common = dict(num_classes=CLASSES, channels=8, norm_cfg=BN, loss_decode=loss, init_cfg=init_cfg)
     return dict(type=kind, **common, **kwargs)
 
 
