@@ -7,6 +7,8 @@ STAMP := $(VENV)/.installed
 ONEDL := .venv-onedl
 # One thread: the tests run tiny tensors, for which more threads only wait for each other.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Two files at a time; a file's tests share trainings, so they stay in one process.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help env demo test test-all test-onedl lint format tables clean
@@ -36,10 +38,10 @@ demo: env
 	$(RUN) tools/demo.py
 
 test: env
-	@$(TEST_ENV) $(RUN) -m pytest -q -m "not slow"
+	@$(TEST_ENV) $(RUN) -m pytest -q -m "not slow" $(SIDE_BY_SIDE)
 
 test-all: env
-	@$(TEST_ENV) $(RUN) -m pytest -q
+	@$(TEST_ENV) $(RUN) -m pytest -q $(SIDE_BY_SIDE)
 
 # The same tests on the OneDL forks; compiles their mmcv operators once (half an hour on 2 cores).
 test-onedl: $(ONEDL)/.installed
