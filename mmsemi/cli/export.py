@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import ConfigError
 from ..export import ONNX_FILE, REQUIREMENTS_FILE, export_segmentor
 from ..utils.config_files import read_config
 
@@ -38,6 +39,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export and say what was written."""
     args = parse_args(arguments)
+    if args.shape and not args.onnx:
+        raise ConfigError(
+            f"--shape {' '.join(map(str, args.shape))} is of the ONNX input: add --onnx"
+        )
     config = read_config(args.config) if args.config else None
     result = export_segmentor(
         args.checkpoint, args.out_dir, args.net, config, args.onnx, args.shape, args.force

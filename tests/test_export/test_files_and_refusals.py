@@ -166,3 +166,5 @@ def test_the_tool_reports_in_single_lines(make_run, tmp_path):
     assert "Traceback" not in done.stderr
     with pytest.raises(ConfigError, match="'absent.py'"):
         main([str(path), "out2", "--config", "absent.py"])
+    with pytest.raises(ConfigError, match="--onnx"):
+        main([str(path), "out2", "--shape", "32", "32"])
