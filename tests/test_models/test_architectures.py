@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
+from tiny_nets import initial
 
 from mmsemi.errors import ConfigError
 from mmsemi.export import export_segmentor
@@ -35,6 +36,7 @@ def resnet(**kwargs) -> dict:
         strides=(1, 2, 1, 1),
         contract_dilation=True,
         norm_cfg=BN,
+        zero_init_residual=False,  # nothing in front of a zero gets a gradient
         init_cfg=None,
         **kwargs,
     )
@@ -43,6 +45,7 @@ def resnet(**kwargs) -> dict:
 def head(kind: str, weight: float = 1.0, **kwargs) -> dict:
     loss = dict(type="CrossEntropyLoss", loss_weight=weight, avg_non_ignore=True)
     common = dict(num_classes=CLASSES, channels=8, norm_cfg=BN, loss_decode=loss)
+    common["init_cfg"] = initial(1.0)  # with mmseg's 0.01 some steps are too small for float32
     return dict(type=kind, **common, **kwargs)
 
 
