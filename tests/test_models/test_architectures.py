@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
+from tiny_nets import initial
 
 from mmsemi.errors import ConfigError
 from mmsemi.export import export_segmentor
@@ -35,17 +36,16 @@ def resnet(**kwargs) -> dict:
         strides=(1, 2, 1, 1),
         contract_dilation=True,
         norm_cfg=BN,
-        init_cfg=None,
         zero_init_residual=False,  # nothing in front of a zero gets a gradient
+        init_cfg=None,
         **kwargs,
     )
 
 
 def head(kind: str, weight: float = 1.0, **kwargs) -> dict:
     loss = dict(type="CrossEntropyLoss", loss_weight=weight, avg_non_ignore=True)
-    # With mmseg's 0.01 the gradients in front of the classifier are lost in the rounding of a step.
-    init_cfg = dict(type="Normal", std=1.0, override=dict(name="conv_seg"))
-    common = dict(num_classes=CLASSES, channels=8, norm_cfg=BN, loss_decode=loss, init_cfg=init_cfg)
+    common = dict(num_classes=CLASSES, channels=8, norm_cfg=BN, loss_decode=loss)
+    common["init_cfg"] = initial(1.0)  # with mmseg's 0.01 some steps are too small for float32
     return dict(type=kind, **common, **kwargs)
 
 

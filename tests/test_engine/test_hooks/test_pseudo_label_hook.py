@@ -24,6 +24,7 @@ from mmsemi.errors import ConfigError
 from mmsemi.models import SemiSegmentor
 
 CLASSES = ("background", "left", "right")
+CHECKPOINT = dict(type="AtomicCheckpointHook", by_epoch=False, interval=1000)
 _numbers = itertools.count()
 
 
@@ -53,6 +54,7 @@ def train(semi_config, segmentor_config, preprocessor_config, tmp_path, monkeypa
                 num_workers=0,
             ),
             train_cfg=dict(type="SemiIterBasedTrainLoop", max_iters=5, val_interval=1000),
+            default_hooks=dict(checkpoint=CHECKPOINT),
             optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.02, momentum=0.9)),
             custom_hooks=[dict(type="PseudoLabelVisHook", **settings)] if settings else [],
             visualizer=dict(
