@@ -17,6 +17,14 @@ from mmsemi.engine.interruption import Interruption, shield_workers
 from mmsemi.errors import Interrupted
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """A process started in the background ignores Ctrl-C, and a training in it does, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class SignalAt(Hook):
     """Sends this process a signal at a moment of an iteration."""
 
@@ -189,6 +197,7 @@ def train_until_signal(signalled: int) -> int | None:
     """20 iterations of unequal length; one rank gets a signal in iteration 5. Where it stopped."""
     rank = torch.distributed.get_rank()
     with_signal = rank == signalled
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # see interruptible
     try:
         with Interruption() as listening:
             for iteration in range(20):
