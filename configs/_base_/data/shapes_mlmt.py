@@ -29,6 +29,7 @@ model = dict(
             strides=(1, 1, 2),
             dilations=(1, 1, 1),
             out_indices=(2,),
+            init_cfg=None,  # torch's own, with which its figures were made
             norm_cfg=_base_.norm_cfg,
             style="pytorch",
         ),
