@@ -9,13 +9,17 @@ from mmseg.registry import MODELS
 
 from ...structures import SemiBatch
 from ..forward import forward
-from ..settings import MethodSettings
+from ..settings import ViewSettings, setting
 from .base import Losses, SemiSegmentor
 
 
 @dataclass(frozen=True)
-class SupervisedSettings(MethodSettings):
-    """Settings of :class:`Supervised`: those of every method."""
+class SupervisedSettings(ViewSettings):
+    """Settings of :class:`Supervised`."""
+
+    strong: dict | None = setting(
+        None, "photometric operation of the labelled images, e.g. `dict(type='StrongPhotometric')`"
+    )
 
 
 @MODELS.register_module()
@@ -31,6 +35,6 @@ class Supervised(SemiSegmentor):
     compares_classes = False
 
     def loss(self, batch: SemiBatch) -> Losses:
-        """The student's own losses on the labelled images."""
-        labeled = forward(self.student, batch.labeled.pixels_NCHW)
+        """The student's own losses on the labelled images, in their strong view if there is one."""
+        labeled = forward(self.student, self.strong_view(batch.labeled, batch))
         return self.supervised("sup", self.student, labeled, batch.labeled)

@@ -40,8 +40,8 @@ def test_the_step_is_the_reference_step(build, segmentor_config, unlabeled, auxi
         }
     runner = build()
     reference, recorded = copy.deepcopy(runner.model), make_recorded()
-    recorded.views = []
     labeled = recorded.batch.labeled
+    recorded.views = [labeled.pixels_NCHW]
     if not unlabeled:
         recorded.batch.unlabeled = None
     expected = supervised_step(reference.student, labeled.pixels_NCHW, labeled.labels_NHW)
@@ -53,7 +53,7 @@ def test_the_step_is_the_reference_step(build, segmentor_config, unlabeled, auxi
 
 def test_labels_that_are_all_ignored(build):
     recorded, runner = make_recorded(), build()
-    recorded.views = []
+    recorded.views = [recorded.batch.labeled.pixels_NCHW]
     recorded.batch.labeled.labels_NHW.fill_(255)
     losses = recorded.loss(runner.model)
     assert losses["sup.decode.loss_ce"] == 0
@@ -63,7 +63,15 @@ def test_labels_that_are_all_ignored(build):
     assert all((gradient == 0).all() for gradient in found.values())
 
 
-@pytest.mark.parametrize("name", ["strong", "mix", "num_views", "semi_train_cfg"])
-def test_it_has_no_settings_of_views(build, name):
+def test_a_strong_view_takes_the_place_of_the_labelled_images(build):
+    recorded, runner = make_recorded(), build(strong=dict(type="StrongPhotometric"))
+    reference, labeled = copy.deepcopy(runner.model), recorded.batch.labeled
+    recorded.views = [labeled.pixels_NCHW + 0.5]
+    expected = supervised_step(reference.student, recorded.views[0], labeled.labels_NHW)
+    check_step(runner, recorded, expected, reference)
+
+
+@pytest.mark.parametrize("name", ["mix", "num_views", "semi_train_cfg"])
+def test_it_has_no_settings_of_mixed_views(build, name):
     with pytest.raises(ConfigError, match=f"Supervised .*'{name}'"):
         build(**{name: {}})
