@@ -98,6 +98,12 @@ FAILURES = (
     ),
     Failure(
         ImportError,
+        r"(\w+) requires .*, please install it by `(pip install [^`]+)`",
+        InstallationError,
+        "the config's {0} needs a package that is missing: run {1}",
+    ),
+    Failure(
+        ImportError,
         r"Please run \"(pip install [^\"]+)\"",
         InstallationError,
         "a package is missing that the config uses: run {0}, or remove what needs it (such as the entry "

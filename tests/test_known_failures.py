@@ -15,6 +15,7 @@ import pytest
 import torch
 from mmengine.optim import AmpOptimWrapper
 from mmengine.visualization import TensorboardVisBackend
+from mmpretrain.utils import require
 from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -90,12 +91,6 @@ REAL: dict[str, tuple[Callable[[], object], type[UserError], str]] = dict(
 if not torch.cuda.is_available():
     REAL["amp"] = (lambda: AmpOptimWrapper(optimizer=adam()), ConfigError, "--amp")
     REAL["no_gpu"] = (lambda: torch.zeros(1, device="cuda"), MachineError, "CUDA")
-if importlib.util.find_spec("timm") is None:
-    REAL["timm"] = (
-        lambda: MODELS.build(dict(type="mmseg.TIMMBackbone", model_name="resnet18")),
-        InstallationError,
-        "timm",
-    )
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -111,6 +106,20 @@ def test_missing_logging_package(monkeypatch, tmp_path) -> None:
         monkeypatch.setitem(__import__("sys").modules, module, None)
     found = met(lambda: TensorboardVisBackend(str(tmp_path)).experiment)
     assert type(found) is InstallationError and "tensorboard" in str(found)
+
+
+def test_missing_timm(monkeypatch) -> None:
+    monkeypatch.setattr("mmseg.models.backbones.timm_backbone.timm", None)
+    net = dict(type="mmseg.TIMMBackbone", model_name="resnet18")
+    found = met(lambda: MODELS.build(net))
+    assert type(found) is InstallationError and "pip install timm" in str(found)
+
+    @require("no-such-package")
+    def build() -> None:
+        """As mmpretrain's TIMMBackbone guards its constructor."""
+
+    found = met(build)
+    assert type(found) is InstallationError and 'pip install "no-such-package"' in str(found)
 
 
 def test_missing_package_and_a_misspelt_module() -> None:

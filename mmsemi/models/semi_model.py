@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, ConfigError
 from ..structures import Images, SemiBatch
+from ..utils.packaged_weights import check_filled
 from ..utils.pretrained import missing_weights_message
 from .checkpoints import count_loaded, spread_checkpoint
 from .ema import EMATeacher
@@ -125,10 +126,12 @@ class SemiModel:
         """Initialise as the stock model does; an unreachable weight file says where to put it.
 
         Raises:
-            CheckpointError: Pre-trained weights are neither on disk nor downloadable.
+            CheckpointError: Pre-trained weights are neither on disk nor downloadable, or ``mmsemi://``
+                weights do not fill the part that names them.
         """
         try:
             super().init_weights()
+            check_filled(self)
         except (URLError, ConnectionError, TimeoutError, FileNotFoundError) as error:
             message = missing_weights_message(self.network(), error, self.network_setting)
             raise CheckpointError(message) from error

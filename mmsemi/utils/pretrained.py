@@ -9,6 +9,8 @@ import torch
 from mmengine.runner.checkpoint import get_external_models, get_torchvision_models
 from torch import nn
 
+from .packaged_weights import SCHEME
+
 
 def missing_weights_message(
     net: nn.Module, error: Exception, setting: str = "model.segmentor"
@@ -36,6 +38,8 @@ def missing_weights_message(
 
 def _where_to_put(name: str) -> str:
     """The file behind a weight name, and the cache path that is looked at before any download."""
+    if name.startswith(SCHEME):
+        return f"'{name}': run mmsemi weights {name.removeprefix(SCHEME)}"
     url = name
     for scheme, known in (
         ("open-mmlab://", get_external_models),
