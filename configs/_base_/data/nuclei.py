@@ -43,5 +43,3 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type="PolyLR", power=0.9)]
 train_cfg = dict(max_iters=400, num_validations=2)
-# From the supervised checkpoint: a third of its learning rate, half of its steps.
-go_on = dict(lr=3e-4, max_iters=200)
