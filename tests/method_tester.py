@@ -87,6 +87,7 @@ class MethodTester:
         optim_wrapper: Keys added to ``optim_wrapper``: the constructor, and the optimisers of parts
             of the model besides the networks.
         golden_std: Deviation of the classifier's weights of the golden curve.
+        views_alone: Settings by which no other image shares the forward of the student's views.
         golden_compared: Its iterations that are compared; later ones of some methods amplify the last
             bits, in which CPUs differ.
     """
@@ -98,6 +99,7 @@ class MethodTester:
     predict_on: Any = "student"
     unsup_losses: tuple[str, ...] = ()
     optim_wrapper: dict = {}
+    views_alone: dict = {}
     golden_std = 1.0
     golden_compared = GOLDEN_ITERATIONS
 
@@ -153,11 +155,17 @@ class MethodTester:
             **changes,
         )
 
-    def step_runner(self, segmentor: dict = FCN, wrapper: type = OptimWrapper, **options):
+    def step_runner(
+        self,
+        segmentor: dict = FCN,
+        wrapper: type = OptimWrapper,
+        settings: dict | None = None,
+        **options,
+    ):
         """Training steps by hand; the seed makes all of one architecture start equal."""
         init_default_scope("mmseg")
         torch.manual_seed(0)
-        model = MODELS.build(self.model_config(segmentor))
+        model = MODELS.build(self.model_config(segmentor, **(settings or {})))
         model.init_weights()
         return StepRunner(model, build_optimizers(model, self.optim_wrapper, wrapper, **options))
 
@@ -282,6 +290,45 @@ class MethodTester:
         for key in self.unsup_losses:
             assert values[key] > 0, key
 
+    def test_a_backbone_keeps_its_statistics(self):
+        runner = self.step_runner(settings=dict(backbone_norm_eval=True))
+        before = snapshot(runner.model)
+        for batch in self.batches(2):
+            runner.model.train()
+            runner.step(batch)
+        changed = set(differing(before, snapshot(runner.model)))
+        backbone = {name for name in before if ".backbone." in name}
+        statistics = {name for name in backbone if is_statistic(name)}
+        assert statistics and not statistics & changed
+        assert backbone - statistics <= changed
+
+    def test_views_can_leave_the_statistics_alone(self):
+        """Replayed: the same network on those batches alone that hold no other view."""
+        views = dict(strong=dict(type="StrongPhotometric"))
+        settings = {} if {"strong", "mix"} & set(self.model) else views
+        settings = dict(settings, **self.views_alone)
+        batch, losses, statistics = self.batches(1)[0], [], []
+        for moved in (True, False):
+            runner = self.step_runner(settings=dict(settings, strong_view_stats=moved))
+            plain = runner.model.data_preprocessor(copy.deepcopy(batch), training=True)["inputs"]
+            known = {x.numpy().tobytes() for x in plain.labeled.pixels_NCHW}
+            known |= {x.numpy().tobytes() for x in plain.unlabeled.pixels_NCHW}
+            replayed = copy.deepcopy(runner.model)
+            seen = [record_inputs(net.backbone) for net in runner.model.networks()]
+            losses.append(runner.step(copy.deepcopy(batch)))
+            statistics.append(statistics_of(runner.model))
+        for net, inputs in zip(replayed.networks(), seen):
+            for x in inputs:
+                if all(image.numpy().tobytes() in known for image in x):
+                    net.backbone(x)
+        assert losses[0] == losses[1], "views are normalised by their own statistics either way"
+        expected = {k: v for k, v in statistics_of(replayed).items() if ".backbone." in k}
+        assert expected and not [
+            k for k, v in expected.items() if not torch.equal(statistics[1][k], v)
+        ]
+        same = [k for k, v in statistics[1].items() if torch.equal(statistics[0][k], v)]
+        assert not same, f"moved by no view: {same}"
+
     def test_two_ranks_stay_equal(self, gloo_pool, tmp_path):
         config = self.runner_config(tmp_path, max_iters=2, launcher="pytorch")
         config["randomness"] = dict(seed=0, diff_rank_seed=True)
@@ -321,6 +368,31 @@ class MethodTester:
             assert ours == pytest.approx(golden, GOLDEN_RTOL, 1e-6), f"iteration {iteration}"
         for key in self.unsup_losses:
             assert max(losses[key] for losses in stored) > 0.01, key
+
+
+def is_statistic(name: str) -> bool:
+    return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def statistics_of(model: nn.Module) -> dict[str, Tensor]:
+    """Of the batch norms of the networks that are trained."""
+    return {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if is_statistic(name) and name.startswith(("student.", "branches."))
+    }
+
+
+def record_inputs(module: nn.Module) -> list[Tensor]:
+    """What will be given to a module in train mode."""
+    inputs: list[Tensor] = []
+
+    def record(module: nn.Module, args: tuple) -> None:
+        if module.training:
+            inputs.append(args[0].detach().clone())
+
+    module.register_forward_pre_hook(record)
+    return inputs
 
 
 def assert_equal_states(ours: Any, theirs: Any) -> None:

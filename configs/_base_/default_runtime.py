@@ -53,6 +53,7 @@ default_hooks = dict(
     visualization=dict(type="SegVisualizationHook"),
     invalid_loss=dict(type="InvalidLossHook"),
     mask_check=dict(type="MaskCheckHook"),
+    batch_norm_gap=dict(type="BatchNormGapHook"),
 )
 
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]

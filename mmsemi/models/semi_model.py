@@ -7,7 +7,7 @@ Nothing here knows what a network computes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 from urllib.error import URLError
 
@@ -19,6 +19,7 @@ from ..errors import CheckpointError, ConfigError
 from ..structures import Images, SemiBatch
 from ..utils.packaged_weights import check_filled
 from ..utils.pretrained import missing_weights_message
+from .batch_norm import batch_norms, follows_batch, keep_running_statistics, untracked
 from .checkpoints import count_loaded, spread_checkpoint
 from .ema import EMATeacher
 from .settings import MethodSettings
@@ -69,6 +70,7 @@ class SemiModel:
         self.is_spread = False
         self.student = self.branches = self.teacher = None
         self.build_networks(network)
+        self._set_batch_norms()
         self.predict_on = self.settings.predict_on
         if self.predict_on is None:
             self.predict_on = "teacher" if self.has_teacher else self.network_names[0]
@@ -79,6 +81,39 @@ class SemiModel:
     def build_networks(self, network: dict) -> None:
         """Build the networks; here, one student."""
         self.student = MODELS.build(network)
+
+    def _set_batch_norms(self) -> None:
+        """Do what the settings say about batch norms.
+
+        Raises:
+            ConfigError: They would change nothing.
+        """
+        cfg = self.settings
+        for net in self._prefixes().values() if cfg.backbone_norm_eval else ():
+            backbone = net.backbone
+            if not batch_norms(backbone):
+                cfg.refuse("backbone_norm_eval", f"{type(backbone).__name__} has no batch norm")
+            if getattr(backbone, "norm_eval", False):
+                cfg.refuse(
+                    "backbone_norm_eval",
+                    f"{type(backbone).__name__} does the same by norm_eval=True: set one of the two",
+                )
+            keep_running_statistics(backbone)
+        if getattr(cfg, "strong_view_stats", True):
+            return
+        for net in self.networks():
+            net.train()
+            kept = set(batch_norms(net.backbone)) if cfg.backbone_norm_eval else set()
+            if not any(follows_batch(norm) for norm in batch_norms(net) if norm not in kept):
+                cfg.refuse(
+                    "strong_view_stats", "no batch norm of the network changes its statistics"
+                )
+            if any(getattr(module, "with_cp", False) for module in net.modules()):
+                cfg.refuse(
+                    "strong_view_stats",
+                    "with_cp=True runs the forward again in the backward pass, where its views are not "
+                    "known: use with_cp=False",
+                )
 
     # ---------------------------------------------------------------- which networks there are
 
@@ -194,6 +229,10 @@ class SemiModel:
         if self.strong is None:
             return images.pixels_NCHW
         return self.data_preprocessor.photometric_view(images, self.strong, batch.generator)
+
+    def strong_statistics(self, net: nn.Module) -> AbstractContextManager[None]:
+        """For the forward of strong views: what ``strong_view_stats`` makes of their statistics."""
+        return nullcontext() if self.settings.strong_view_stats else untracked(net)
 
     @staticmethod
     def iteration() -> int:

@@ -49,6 +49,11 @@ class MethodSettings:
     predict_on: str | int | None = setting(
         None, "the network that predicts; None: the teacher where there is one, else the student"
     )
+    backbone_norm_eval: bool = setting(
+        False,
+        "keep the batch norms of every backbone in eval mode: they normalise by the statistics of its "
+        "weight file, which no batch changes; scale and shift are trained (docs/batch_norm.md)",
+    )
 
     @classmethod
     def read(cls, method: str, values: dict[str, Any]) -> MethodSettings:
@@ -115,6 +120,34 @@ class ViewSettings(MethodSettings):
     strong: dict | None = setting(
         None, "photometric operation of the student's view, e.g. `dict(type='StrongPhotometric')`"
     )
+    strong_view_stats: bool = setting(
+        True,
+        "the student's views of unlabelled images move the running statistics of its batch norms, as "
+        "published; False: they are normalised by their own, which are then forgotten "
+        "(docs/batch_norm.md)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.strong_view_stats or self.strong or getattr(self, "mix", None)):
+            self.refuse("strong_view_stats", "without strong and mix there is no other view")
+
+    def refuse_shared_forward(self, name: str, fix: str) -> None:
+        """Refuse ``strong_view_stats=False`` where labelled images share the forward of strong views.
+
+        Args:
+            name: The setting by which they share it.
+            fix: Its value by which they do not.
+
+        Raises:
+            ConfigError: The statistics of the views shall be forgotten.
+        """
+        if not self.strong_view_stats:
+            self.refuse(
+                "strong_view_stats",
+                f"with {name}={getattr(self, name)!r} the labelled images share the forward of the "
+                f"strong views, and so their statistics: set {name}={fix}",
+            )
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .batch_norm_gap_hook import BatchNormGapHook
 from .invalid_loss_hook import InvalidLossHook
 from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
@@ -10,6 +11,7 @@ from .resume_hook import ResumeHook
 
 __all__ = [
     "AtomicCheckpointHook",
+    "BatchNormGapHook",
     "InvalidLossHook",
     "MaskCheckHook",
     "MeanTeacherHook",

@@ -183,7 +183,9 @@ class MLMTClassifier(SemiModel, BaseModel):
                 self.teacher(x)
             teacher_logits = None if u is None else self.teacher(u.pixels_NCHW)
         if u is not None:
-            student_logits = self.student(self.strong_view(u, batch))
+            view = self.strong_view(u, batch)
+            with self.strong_statistics(self.student):
+                student_logits = self.student(view)
             distance = cosine_consistency(student_logits, teacher_logits)
             losses["unsup.loss_consistency"] = self.consistency_weight() * distance
             losses["unsup.distance"] = distance.detach()

@@ -82,7 +82,7 @@ class AdvSemiSeg(AdversarialSegmentor):
         u_logits = None
         if u is not None:  # first, as published: it is in the running statistics
             view = self.strong_view(u, batch)
-            u_logits = forward(self.student, view).logits_NCHW
+            u_logits = self.forward_strong(self.student, view).logits_NCHW
         labeled = forward(self.student, x.pixels_NCHW)
         losses = self.supervised("sup", self.student, labeled, x)
         # The log holds eight values; this one says little that the loss beside it does not.

@@ -75,6 +75,11 @@ class AugSegSettings(MixSettings):
         low=0,
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.labeled_forward == "strong":
+            self.refuse_shared_forward("labeled_forward", "'alone'")
+
 
 @MODELS.register_module()
 class AugSeg(SemiSegmentor):
@@ -116,7 +121,8 @@ class AugSeg(SemiSegmentor):
             both = forward(student, torch.cat([x.pixels_NCHW, strong]))
             labeled, unlabeled = both.split([len(x), len(strong)])
         else:
-            labeled, unlabeled = forward(student, x.pixels_NCHW), forward(student, strong)
+            labeled = forward(student, x.pixels_NCHW)
+            unlabeled = self.forward_strong(student, strong)
 
         losses = self.supervised("sup", student, labeled, x)
         unsupervised = confident_cross_entropy(

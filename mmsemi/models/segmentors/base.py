@@ -28,6 +28,7 @@ from ..forward import (
     Outputs,
     check_losses,
     check_per_pixel_logits,
+    forward,
     pseudo_labels,
     supervised_losses,
 )
@@ -127,6 +128,11 @@ class SemiSegmentor(PredictingSegmentor):
     def pseudo_labels(self, logits_NCHW: Tensor) -> PseudoLabels:
         """Labels and confidences of logits, with what the mix needs of them."""
         return pseudo_labels(logits_NCHW, self.mix is not None and self.mix.uses_certainty)
+
+    def forward_strong(self, net: nn.Module, views_NCHW: Tensor) -> Outputs:
+        """Run a network on strong views alone, so that the setting of their statistics can be kept."""
+        with self.strong_statistics(net):
+            return forward(net, views_NCHW)
 
     def num_mixed(self, images: Images) -> int:
         """How many mixed images come of a batch; its first images are those that they start from."""

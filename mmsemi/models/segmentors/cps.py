@@ -74,6 +74,11 @@ class CPSSettings(MixSettings):
         False, "leave padded borders out of the cross pseudo loss; the released code counts them"
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.joint_forward:
+            self.refuse_shared_forward("joint_forward", "False")
+
 
 @MODELS.register_module()
 class CPS(SemiSegmentor):
@@ -126,7 +131,7 @@ class CPS(SemiSegmentor):
         x, view = batch.labeled, self.strong_view(batch.unlabeled, batch)
         losses, logits = {}, []
         for i, net in enumerate(self.branches):
-            labeled, unlabeled = self._forward_streams(net, [x.pixels_NCHW, view])
+            labeled, unlabeled = self._forward_streams(net, [x.pixels_NCHW, view], strong=1)
             losses |= self.supervised(f"sup.{i}", net, labeled, x)
             logits.append(torch.cat([labeled.logits_NCHW, unlabeled.logits_NCHW]))
         valid = torch.cat([x.labels_NHW != self.ignore_index, batch.unlabeled.valid_NHW])
@@ -161,7 +166,7 @@ class CPS(SemiSegmentor):
 
         losses, logits = {}, []
         for i, net in enumerate(self.branches):
-            unlabeled, labeled = self._forward_streams(net, [mixed, x.pixels_NCHW])
+            unlabeled, labeled = self._forward_streams(net, [mixed, x.pixels_NCHW], strong=0)
             logits.append(unlabeled.logits_NCHW)
             losses |= self.supervised(f"sup.{i}", net, labeled, x)
         losses["unsup.loss_cps"] = self._cross_pseudo_loss(logits, labels)
@@ -169,10 +174,13 @@ class CPS(SemiSegmentor):
         self.show(weak, pseudo[0], mixed, labels[0], recipe.first)
         return losses
 
-    def _forward_streams(self, net: nn.Module, streams: Sequence[Tensor]) -> list[Outputs]:
-        """Outputs of a network on each stream, in one forward or one each."""
+    def _forward_streams(
+        self, net: nn.Module, streams: Sequence[Tensor], strong: int | None = None
+    ) -> list[Outputs]:
+        """Outputs of a network on each stream, in one forward or one each; ``strong`` has the views."""
         if not self.settings.joint_forward:
-            return [forward(net, stream) for stream in streams]
+            runs = [self.forward_strong if i == strong else forward for i in range(len(streams))]
+            return [run(net, stream) for run, stream in zip(runs, streams)]
         return forward(net, torch.cat(list(streams))).split([len(stream) for stream in streams])
 
     def _without_padding(self, labels: list[Tensor], valid_BHW: Tensor) -> list[Tensor]:

@@ -75,6 +75,8 @@ class FixMatchSettings(MixSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.labeled_forward == "strong":
+            self.refuse_shared_forward("labeled_forward", "'alone'")
         if self.labels_from == "teacher":
             if self.labeled_forward == "weak":
                 self.refuse("labeled_forward", "the student of a teacher never sees the weak view")
@@ -142,7 +144,7 @@ class FixMatch(SemiSegmentor):
             both = forward(student, torch.cat([x.pixels_NCHW, strong]))
             labeled, unlabeled = both.split([len(x), len(strong)])
         else:
-            unlabeled = forward(student, strong)
+            unlabeled = self.forward_strong(student, strong)
 
         losses = self.supervised("sup", student, labeled, x)
         unsupervised = confident_cross_entropy(

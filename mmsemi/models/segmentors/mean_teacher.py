@@ -140,7 +140,7 @@ class MeanTeacher(SemiSegmentor):
         pseudo = self.pseudo_labels(weak_logits) if self.mix and self.mix.uses_labels else None
         mixed, recipe = self.mixed_views(batch, pseudo=pseudo)
         target = recipe.apply(weak_logits)
-        logits = forward(self.student, mixed).logits_NCHW
+        logits = self.forward_strong(self.student, mixed).logits_NCHW
         compared.append(logits)
         targets.append(target)
         valid.append(recipe.apply(weak.valid_NHW))

@@ -91,7 +91,7 @@ class S4GAN(AdversarialSegmentor):
 
         # The unlabelled images and their class maps; those that pass are labelled by the student.
         view = self.strong_view(u, batch)
-        logits = forward(self.student, view).logits_NCHW
+        logits = self.forward_strong(self.student, view).logits_NCHW
         fake = torch.cat([full_precision(logits).softmax(1), rescale_batch(view)], 1)
         score, fake_feature = call_frozen(discriminator, fake)
         if cfg.score_mode == "eval":

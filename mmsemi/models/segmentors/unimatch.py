@@ -132,7 +132,7 @@ class UniMatch(SemiSegmentor):
 
         strong, recipe = self.mixed_views(batch, cfg.num_views, pasted)
         target = recipe.apply_labels(pseudo, batch, pasted, self.ignore_index)
-        strong_logits = forward(student, strong).logits_NCHW
+        strong_logits = self.forward_strong(student, strong).logits_NCHW
 
         losses = self.supervised("sup", student, labeled, x)
         weight = cfg.unsup_weight * self.rampup()

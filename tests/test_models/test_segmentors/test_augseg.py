@@ -37,6 +37,7 @@ MIX = dict(type="LabelPaste")
 
 class TestAugSeg(MethodTester):
     name = "augseg"
+    views_alone = dict(labeled_forward="alone")
     model = dict(type="AugSeg", strong=STRONG, mix=MIX, threshold=0.4, momentum=0.1, copy_steps=2)
     networks = ["student", "teacher"]
     predict_on = "teacher"

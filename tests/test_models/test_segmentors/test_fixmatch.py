@@ -47,6 +47,7 @@ class TestFixMatch(MethodTester):
         threshold=0.4,
         labeled_forward="strong",
     )
+    views_alone = dict(labeled_forward="alone")
     networks = ["student", "teacher"]
     predict_on = "teacher"
     unsup_losses = ("unsup.loss_strong",)

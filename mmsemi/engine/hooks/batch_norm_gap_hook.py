@@ -1,0 +1,129 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""How far batch norm's running statistics are from those of the batches that the networks train on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmseg.evaluation.metrics import IoUMetric
+from mmseg.registry import HOOKS
+from torch import Tensor, nn
+
+from ...errors import ConfigError
+from ...models.batch_norm import batch_norms, by_batch_statistics, follows_batch
+from ...models.forward import decode_stages, eval_mode, forward, hard_labels
+from ...models.segmentors.base import SemiSegmentor
+from ...structures import Images
+
+#: Name of the number in logs.
+KEY = "val/batch_norm_gap"
+
+
+@HOOKS.register_module()
+class BatchNormGapHook(Hook):
+    """Log, at each validation, what the labelled batch loses by the running statistics of batch norm.
+
+    The number is ``batch_norm_gap``: mIoU (%) on the last labelled batch, over the classes in its
+    masks, with the batch's statistics as in training, minus that with the running ones, by which
+    teachers label and validations predict; of several networks the largest one. A large number says
+    that the running statistics come from other images than the labelled ones, which no loss shows.
+
+    Neither forward has dropout, changes a statistic or draws a random number. There is no number where
+    no batch norm is in train mode, for an image classifier, where the labelled images are too few to
+    normalise by, and for a validation that a resumed run makes up for, before its first batch.
+
+    Args:
+        bound: Points of mIoU above which a warning names the network and the settings that help.
+
+    Raises:
+        ConfigError: ``bound`` is not positive.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, bound: float = 10.0) -> None:
+        if bound <= 0:
+            raise ConfigError(f"BatchNormGapHook.bound={bound} must be positive")
+        self.bound = bound
+        self._batch: Any = None
+
+    def after_train_iter(
+        self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Remember the batch."""
+        self._batch = data_batch
+
+    def before_val(self, runner) -> None:
+        """Measure on the last batch, while the networks are in train mode."""
+        data, self._batch = self._batch, None
+        runner.message_hub.log_scalars.pop(KEY, None)  # never an earlier validation's
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if data is None or not isinstance(model, SemiSegmentor):
+            return
+        batch = model.data_preprocessor(data, training=True)["inputs"]
+        names = [name for name in model.network_names if name not in ("teacher", "ensemble")]
+        scores = {name: mode_scores(model.network(name), batch.labeled) for name in names}
+        gaps = {name: pair[0] - pair[1] for name, pair in scores.items() if pair is not None}
+        if not gaps:
+            return
+        name = max(gaps, key=gaps.get)
+        runner.message_hub.update_scalar(KEY, gaps[name])
+        if gaps[name] > self.bound:
+            runner.logger.warning(
+                "batch norm: network '{}' has mIoU {:.1f} on its labelled batch with the batch's "
+                "statistics and {:.1f} with the running ones, which teachers and validations use: its "
+                "running statistics come from other images. Set model.strong_view_stats=False, "
+                "model.backbone_norm_eval=True, or norm_cfg=dict(type='GN', num_groups=16) of the head; "
+                "see docs/batch_norm.md".format(name, *scores[name])
+            )
+
+
+def mode_scores(net: nn.Module, labeled: Images) -> tuple[float, float] | None:
+    """mIoU (%) of a network by batch norm's statistics of the batch, and by its running ones.
+
+    Args:
+        net: A segmentor in train mode; it keeps its mode and its statistics.
+        labeled: Images with labels, on all ranks.
+
+    Returns:
+        None where no batch norm would use the batch, or the batch is too small to be normalised.
+    """
+    norms = [norm for norm in batch_norms(net) if follows_batch(norm)]
+    if not norms:
+        return None
+    with eval_mode(net):
+        by_running = mean_iou(_areas(net, labeled))
+        try:
+            with by_batch_statistics(norms):
+                return mean_iou(_areas(net, labeled)), by_running
+        except ValueError:  # of torch: one value per channel has no variance
+            return None
+
+
+def _areas(net: nn.Module, labeled: Images) -> Tensor:
+    """Pixels (3, C) of each class, on all ranks: intersection, union, ground truth."""
+    logits = forward(net, labeled.pixels_NCHW).logits_NCHW
+    count = logits.shape[1]
+    intersect, union, _, truth = IoUMetric.intersect_and_union(
+        hard_labels(logits).cpu(),
+        labeled.labels_NHW.cpu(),
+        count,
+        decode_stages(net)[-1].ignore_index,
+    )
+    areas = torch.stack([intersect, union, truth]).to(logits.device)
+    all_reduce(areas)
+    return areas
+
+
+def mean_iou(areas: Tensor) -> float:
+    """mIoU in percent over the classes that the ground truth has; 0 where it has none.
+
+    Args:
+        areas: (3, C) pixels of each class: intersection, union, ground truth.
+    """
+    intersect, union, truth = areas[:, areas[2] > 0]
+    return 100 * (intersect / union).mean().item() if len(truth) else 0.0
