@@ -39,7 +39,8 @@ val_dataloader = dict(
     num_workers=1, dataset=dict(**camvid, data_prefix=val, pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader
-model = dict(segmentor=dict(decode_head=dict(num_classes=11)))
+# Four labelled images are too few for batch-norm statistics (docs/batch_norm.md).
+model = dict(backbone_norm_eval=True, segmentor=dict(decode_head=dict(num_classes=11)))
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.01),
