@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
@@ -21,6 +22,8 @@ from ...structures import Images
 
 #: Name of the number in logs.
 KEY = "val/batch_norm_gap"
+#: Where the message hub holds the iteration that it was measured after.
+_MEASURED_KEY = "batch_norm_gap_iter"
 
 
 @HOOKS.register_module()
@@ -33,8 +36,8 @@ class BatchNormGapHook(Hook):
     that the running statistics come from other images than the labelled ones, which no loss shows.
 
     Neither forward has dropout, changes a statistic or draws a random number. There is no number where
-    no batch norm is in train mode, for an image classifier, where the labelled images are too few to
-    normalise by, and for a validation that a resumed run makes up for, before its first batch.
+    no batch norm is in train mode, for an image classifier, and where the labelled images are too few
+    to normalise by.
 
     Args:
         bound: Points of mIoU above which a warning names the network and the settings that help.
@@ -43,28 +46,44 @@ class BatchNormGapHook(Hook):
         ConfigError: ``bound`` is not positive.
     """
 
+    # Before CheckpointHook (VERY_LOW): a run that resumes from a checkpoint, and makes up for its
+    # validation, has the number in the message hub.
     priority = "LOW"
 
     def __init__(self, bound: float = 10.0) -> None:
         if bound <= 0:
             raise ConfigError(f"BatchNormGapHook.bound={bound} must be positive")
         self.bound = bound
-        self._batch: Any = None
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
     ) -> None:
-        """Remember the batch."""
-        self._batch = data_batch
+        """Measure on the batch that a validation will follow."""
+        if self._validation_follows(runner, batch_idx):
+            self.measure(runner, data_batch)
 
     def before_val(self, runner) -> None:
-        """Measure on the last batch, while the networks are in train mode."""
-        data, self._batch = self._batch, None
-        runner.message_hub.log_scalars.pop(KEY, None)  # never an earlier validation's
+        """Forget the number of an earlier validation."""
+        if runner.message_hub.get_info(_MEASURED_KEY) != runner.iter:
+            runner.message_hub.log_scalars.pop(KEY, None)
+
+    def _validation_follows(self, runner, batch_idx: int) -> bool:
+        if runner.val_loop is None:
+            return False
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            return self.end_of_epoch(runner.train_dataloader, batch_idx) and (
+                self.every_n_epochs(runner, runner.val_interval) or self.is_last_train_epoch(runner)
+            )
+        return self.every_n_train_iters(runner, runner.val_interval) or self.is_last_train_iter(
+            runner
+        )
+
+    def measure(self, runner, data_batch: Any) -> None:
+        """Log the number for a batch, if it has one."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if data is None or not isinstance(model, SemiSegmentor):
+        if not isinstance(model, SemiSegmentor):
             return
-        batch = model.data_preprocessor(data, training=True)["inputs"]
+        batch = model.data_preprocessor(data_batch, training=True)["inputs"]
         names = [name for name in model.network_names if name not in ("teacher", "ensemble")]
         scores = {name: mode_scores(model.network(name), batch.labeled) for name in names}
         gaps = {name: pair[0] - pair[1] for name, pair in scores.items() if pair is not None}
@@ -72,6 +91,7 @@ class BatchNormGapHook(Hook):
             return
         name = max(gaps, key=gaps.get)
         runner.message_hub.update_scalar(KEY, gaps[name])
+        runner.message_hub.update_info(_MEASURED_KEY, runner.iter + 1)
         if gaps[name] > self.bound:
             runner.logger.warning(
                 "batch norm: network '{}' has mIoU {:.1f} on its labelled batch with the batch's "
