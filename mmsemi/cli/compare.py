@@ -195,7 +195,10 @@ def train_all(runs: Sequence[Run], metric: str, jobs: int, threads: int) -> list
                 failed.append(run)
                 print(explain_failure(run, metric), flush=True)
             else:
-                print(f"{run.work_dir} {run.key(metric)} {value:.2f} in {run.seconds:.0f} s", flush=True)
+                print(
+                    f"{run.work_dir} {run.key(metric)} {value:.2f} in {run.seconds:.0f} s",
+                    flush=True,
+                )
     return failed
 
 
