@@ -99,8 +99,6 @@ def tiny_config(method: str, data: Path, out: Path, iters: int = ITERS, **option
     if method == "mlmt":
         model.classifier.head.in_channels = 32
         model.update(epochs=iters // INTERVAL, epoch_iters=INTERVAL)
-        scores = str(out.parent / "scores.npz")
-        config.val_evaluator.out_file = config.test_evaluator.out_file = scores
     config.train_cfg.pop("epochs", None)
     config.train_cfg.update(max_iters=iters, val_interval=INTERVAL)
     config.default_hooks.checkpoint.interval = INTERVAL

@@ -53,7 +53,11 @@ def test_training_pipelines_run(files):
 
     def check(name: str, config: Config) -> Iterator[str]:
         crop = config.train_dataloader.dataset.get("crop_size")
-        whole = {"advsemiseg/cityscapes_1-8": (512, 1024), "mlmt/voc_1-8": (320, 320)}.get(name)
+        whole = {
+            "advsemiseg/cityscapes_1-8": (512, 1024),
+            "mlmt/voc_1-8": (320, 320),
+            "mlmt/context_1-8": (320, 320),
+        }.get(name)
         for source, pipeline in pipelines(config):
             for _ in range(4):
                 packed = run(pipeline, files)
@@ -68,7 +72,7 @@ def test_training_pipelines_run(files):
     check_all(
         ["advsemiseg/voc_1-8", "advsemiseg/cityscapes_1-8", "advsemiseg/shapes_1-8",
          "advsemiseg/camvid_1-8", "s4gan/voc_1-8", "s4gan/context_1-8", "s4gan/cityscapes_1-8",
-         "unimatch/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "cps/voc_1-8", "mlmt/voc_1-8", "mlmt/shapes_1-8"],
+         "unimatch/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "cps/voc_1-8", "mlmt/voc_1-8", "mlmt/context_1-8", "mlmt/shapes_1-8"],
         check,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 # FixMatch (the student labels) on PASCAL VOC 2012, 183 labelled + 10,399 unlabelled images; 80 x 1,300 = 104,000 iterations.
 # Published: none of this net is in the sources that we know.
 _base_ = ["../_base_/data/voc_unimatch.py", "../_base_/methods/fixmatch.py"]
-model = _base_.method
+model = _base_.released
 train_dataloader = dict(dataset=dict(split=dict(name="classic_voc_183")))
 train_cfg = dict(max_iters=104000)

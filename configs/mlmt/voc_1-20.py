@@ -4,5 +4,3 @@ _base_ = ["../_base_/data/voc_mlmt.py", "../_base_/methods/mlmt.py"]
 model = dict(_base_.method, epochs=100, epoch_iters=34)
 train_dataloader = dict(dataset=dict(split=dict(name="s4gan_voc_1of20")))
 train_cfg = dict(max_iters=3400)
-val_evaluator = dict(out_file="work_dirs/mlmt/voc_1-20/scores.npz")
-test_evaluator = val_evaluator

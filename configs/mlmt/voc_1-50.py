@@ -4,5 +4,3 @@ _base_ = ["../_base_/data/voc_mlmt.py", "../_base_/methods/mlmt.py"]
 model = dict(_base_.method, epochs=100, epoch_iters=14)
 train_dataloader = dict(dataset=dict(split=dict(name="s4gan_voc_1of50")))
 train_cfg = dict(max_iters=1400)
-val_evaluator = dict(out_file="work_dirs/mlmt/voc_1-50/scores.npz")
-test_evaluator = val_evaluator

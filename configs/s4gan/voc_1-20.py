@@ -1,5 +1,5 @@
 # s4GAN on PASCAL VOC 2012 1/20 (split 0), 529 labelled + 10,053 unlabelled images; 40,000 iterations.
-# Published: none of s4GAN alone; with MLMT 62.9 mIoU [R] (voc_1-20_fused.py).
+# Published: none of s4GAN alone; with MLMT 62.9 [R] (recalled, unverified) (voc_1-20_fused.py).
 _base_ = ["../_base_/data/voc_s4gan.py", "../_base_/methods/s4gan.py"]
 model = _base_.method
 optim_wrapper = _base_.optimizers

@@ -1,6 +1,6 @@
 # UniMatch V1 on COCO 1/256, 463 labelled + 117,824 unlabelled images; 30 x 14,728 = 441,840 iterations.
 # Published: Xception-65 38.9 mIoU (README of the released code); none with this net.
 _base_ = ["../_base_/data/coco_unimatch.py", "../_base_/methods/unimatch.py"]
-model = _base_.method
+model = _base_.released
 train_dataloader = dict(dataset=dict(split=dict(name="unimatch_coco_1of256")))
 train_cfg = dict(max_iters=441840)

@@ -3,7 +3,8 @@
 
 Every run is a training of its own. Runs that have ended are not repeated and broken-off ones are
 resumed, so the command can be stopped and started again; a folder whose run had other settings is
-refused. The value of a run is that of its last validation, never the best one.
+refused. The value of a run is that of its last validation, never the best one; of a config that is
+fused with image-level scores it is the fused one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ConfigError
+from ..evaluation import GatedIoUMetric, ImageLevelGate
 from ..utils.config_files import parse_options, read_config
 from ..visualization.report import find_scalars, read_scalars
 from .trainings import Training, run_trainings
@@ -36,11 +38,13 @@ class Run(Training):
         seed: Of the run.
         max_iters: Its length.
         settings: Hash of the config with its options.
+        prefix: Of its metrics in the log: 'fused/' of a fused config, else ''.
     """
 
     seed: int
     max_iters: int
     settings: str = ""
+    prefix: str = ""
 
     @property
     def command(self) -> list[str]:
@@ -65,10 +69,14 @@ class Run(Training):
         path = find_scalars(self.work_dir)
         return read_scalars(path) if path else []
 
+    def key(self, metric: str) -> str:
+        """The name of a metric in its log."""
+        return metric if metric.startswith(self.prefix) else self.prefix + metric
+
     def value(self, metric: str) -> float | None:
         """The metric of the validation at the last iteration, or None before it."""
-        records = self.records()
-        values = [r[metric] for r in records if metric in r and r.get("step") == self.max_iters]
+        records, key = self.records(), self.key(metric)
+        values = [r[key] for r in records if key in r and r.get("step") == self.max_iters]
         return values[-1] if values else None
 
 
@@ -86,23 +94,38 @@ def max_iters(config: Config) -> int:
     return int(length)
 
 
-def check_evaluation(config: Config) -> None:
-    """Refuse a config whose fused evaluation its training does not log: its plain one is another number.
+def gated_metrics(evaluator: Any) -> list[dict]:
+    """The configs of the metrics of an evaluator that are fused with image-level scores."""
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator or {}]
+    return [metric for metric in metrics if "GatedIoUMetric" in str(metric.get("type"))]
+
+
+def fused_prefix(config: Config) -> str:
+    """What the metrics of a fused config begin with in the log, '' for any other config.
 
     Raises:
-        ConfigError: ``GatedIoUMetric`` is in ``test_evaluator`` alone.
+        ConfigError: ``GatedIoUMetric`` is in ``test_evaluator`` alone, so the log of a training has no
+            fused evaluation, and the plain one is another number.
     """
-
-    def is_fused(evaluator: Any) -> bool:
-        metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator or {}]
-        return any("GatedIoUMetric" in str(metric.get("type")) for metric in metrics)
-
-    if is_fused(config.get("test_evaluator")) and not is_fused(config.get("val_evaluator")):
+    gated = gated_metrics(config.get("val_evaluator"))
+    if gated_metrics(config.get("test_evaluator")) and not gated:
         raise ConfigError(
             f"{config.filename} is fused with image-level scores in its test only, so the log of its "
-            "training has no fused evaluation: set val_evaluator = test_evaluator and give --metric "
-            "fused/mIoU, or compare the config without _fused"
+            "training has no fused evaluation: set val_evaluator = test_evaluator"
         )
+    return f"{gated[0].get('prefix') or GatedIoUMetric.default_prefix}/" if gated else ""
+
+
+def own_options(args: argparse.Namespace) -> dict[str, list[str]]:
+    """The ``--cfg-options`` of each config: those for ``gate`` are for the fused ones, if there are any."""
+    fused = {
+        name: bool(gated_metrics(read_config(name).get("test_evaluator"))) for name in args.configs
+    }
+    common = [pair for pair in args.cfg_options if not pair.startswith("gate.")]
+    return {
+        name: common if any(fused.values()) and not is_fused else args.cfg_options
+        for name, is_fused in fused.items()
+    }
 
 
 def plan_runs(args: argparse.Namespace) -> list[Run]:
@@ -110,12 +133,14 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
 
     Raises:
         ConfigError: A config or option is wrong, or two configs would share a folder.
+        DataError: The score table of a fused config is missing.
     """
-    options = parse_options(args.cfg_options)
     runs, names = [], {}
-    for name in dict.fromkeys(args.configs):
-        config = read_config(name, options)
-        check_evaluation(config)
+    for name, options in own_options(args).items():
+        config = read_config(name, parse_options(options))
+        prefix = fused_prefix(config)
+        for metric in [] if args.report_only else gated_metrics(config.get("val_evaluator")):
+            ImageLevelGate.build(metric.get("gate") or {})  # refuses a table that is not there
         text = json.dumps(config.to_dict(), sort_keys=True, default=str)
         path = Path(config.filename)
         folder = Path(args.out) / f"{path.parent.name}_{path.stem}"
@@ -126,11 +151,12 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
             run = Run(
                 config=str(name),
                 work_dir=folder / f"seed{seed}",
-                options=[f"randomness.seed={seed}", *args.cfg_options],
+                options=[f"randomness.seed={seed}", *options],
                 log=folder / f"seed{seed}" / "train.log",
                 seed=seed,
                 max_iters=max_iters(config),
                 settings=hashlib.sha256(text.encode()).hexdigest(),
+                prefix=prefix,
             )
             runs.append(run)
     return runs
@@ -144,7 +170,17 @@ def explain_failure(run: Run, metric: str) -> str:
     known = sorted({key for record in records if "iter" not in record for key in record})
     if not known:
         return f"{run.work_dir} ended without a validation at iteration {run.max_iters}: see val_interval"
-    return f"{run.work_dir} has no metric {metric} (known: {', '.join(known)}): give --metric"
+    missing = f"{run.work_dir} has no metric {run.key(metric)} (known: {', '.join(known)})"
+    if run.prefix and run.key(metric).removeprefix(run.prefix) in known:
+        return f"{missing}: it was trained without the fused evaluation, give another --out"
+    return f"{missing}: give --metric"
+
+
+def lacks_fusion(run: Run, metric: str) -> bool:
+    """Whether the log of a fused run ends with the plain metric alone."""
+    plain = run.key(metric).removeprefix(run.prefix)
+    at_end = [record for record in run.records() if record.get("step") == run.max_iters]
+    return bool(run.prefix) and run.value(metric) is None and any(plain in r for r in at_end)
 
 
 def train_all(runs: Sequence[Run], metric: str, jobs: int, threads: int) -> list[Run]:
@@ -159,7 +195,10 @@ def train_all(runs: Sequence[Run], metric: str, jobs: int, threads: int) -> list
                 failed.append(run)
                 print(explain_failure(run, metric), flush=True)
             else:
-                print(f"{run.work_dir} {metric} {value:.2f} in {run.seconds:.0f} s", flush=True)
+                print(
+                    f"{run.work_dir} {run.key(metric)} {value:.2f} in {run.seconds:.0f} s",
+                    flush=True,
+                )
     return failed
 
 
@@ -185,7 +224,10 @@ def format_table(runs: Sequence[Run], metric: str) -> str:
             deviation = f"{statistics.stdev(known):.2f}" if len(known) > 1 else ""
             if config != configs[0] and baseline is not None:
                 gain = f"{average - baseline:+.2f}"
-        lines.append(f"| {config} | {' | '.join(cells)} | {mean} | {deviation} | {gain} |")
+        fused = next(
+            (f" ({run.key(metric)})" for run in runs if run.config == config and run.prefix), ""
+        )
+        lines.append(f"| {config}{fused} | {' | '.join(cells)} | {mean} | {deviation} | {gain} |")
     return "\n".join(lines)
 
 
@@ -225,7 +267,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A plain kill must not leave trainings behind that write where the next call will.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        failed = [] if args.report_only else train_all(runs, args.metric, args.jobs, args.threads)
+        if args.report_only:
+            failed = [run for run in runs if lacks_fusion(run, args.metric)]
+            for run in failed:
+                print(explain_failure(run, args.metric), file=sys.stderr)
+        else:
+            failed = train_all(runs, args.metric, args.jobs, args.threads)
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         return 130
@@ -237,7 +284,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "table.md").write_text(table + "\n")
     results = [
-        dict(config=run.config, seed=run.seed, value=run.value(args.metric), command=str(run))
+        dict(
+            config=run.config,
+            seed=run.seed,
+            metric=run.key(args.metric),
+            value=run.value(args.metric),
+            command=str(run),
+        )
         for run in runs
     ]
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -21,7 +21,13 @@ from types import ModuleType
 import mmseg
 
 from ..errors import CheckpointError, InstallationError, close_matches, user_error
-from ..utils.config_files import CfgOptions, default_work_dir, find_config, read_config
+from ..utils.config_files import (
+    CfgOptions,
+    default_work_dir,
+    find_config,
+    read_config,
+    spread_options,
+)
 
 
 def run_stock_tool(name: str) -> None:
@@ -44,6 +50,7 @@ def run_stock_tool(name: str) -> None:
         args = stock_parse_args()
         args.config = find_config(args.config)
         config = read_config(args.config, args.cfg_options)
+        args.cfg_options = spread_options(config, args.cfg_options or {})
         if getattr(args, "checkpoint", None):
             check_checkpoint(args.checkpoint)
         if args.work_dir is None and not config.get("work_dir"):

@@ -38,8 +38,8 @@ class GatedIoUMetric(IoUMetric):
         **settings: Arguments of ``IoUMetric``.
 
     Raises:
-        FileNotFoundError: There is no score table.
-        ValueError: An unknown argument, or a wrong value of one.
+        DataError: There is no score table.
+        ConfigError: An unknown argument, or a wrong value of one.
     """
 
     default_prefix = "fused"

@@ -24,11 +24,17 @@ from torch import Tensor
 
 from ..errors import ConfigError, DataError
 from ..utils import check_keys, close_matches
+from ..utils.config_files import default_work_dir
 from .predictions import class_scores
 from .score_table import ScoreTable, image_id
 
 _DEFAULTS = dict(
-    scores=None, threshold=0.2, background="background", missing="error", check_split=True
+    scores=None,
+    threshold=0.2,
+    background="background",
+    missing="error",
+    check_split=True,
+    classifier=None,
 )
 
 
@@ -51,39 +57,48 @@ class ImageLevelGate:
 
     Args:
         scores: Path of a :class:`ScoreTable`, relative to the working directory; of a folder, such as
-            the classifier's work dir, its ``scores.npz``.
+            the classifier's work dir, its ``scores.npz``. ``None``: the work dir that ``mmsemi train``
+            gives to ``classifier``.
         threshold: A class is kept where its score is at least this.
         background: Name or index of the class that is never gated off, ``None`` for no such class.
             The default is the class 'background' of data sets that have one.
         missing: What to do with an image that the table lacks: 'error', or 'keep' its prediction.
         check_split: Whether classifier and segmentor must have been trained on the same labels.
+        classifier: Config of the classifier, e.g. ``'configs/mlmt/voc_1-8.py'``.
 
     Raises:
         DataError: There is no such table, or it is damaged.
-        ConfigError: An argument is out of range.
+        ConfigError: An argument is out of range, or neither ``scores`` nor ``classifier`` is given.
     """
 
     def __init__(
         self,
-        scores: str,
+        scores: str | None = None,
         threshold: float = 0.2,
         background: str | int | None = "background",
         missing: str = "error",
         check_split: bool = True,
+        classifier: str | None = None,
     ) -> None:
+        if not (scores or classifier):
+            raise ConfigError(
+                "gate.scores must name the file of a score table (.npz or .json), or its folder"
+            )
         if not (isinstance(threshold, (int, float)) and 0 <= threshold <= 1):
             raise ConfigError(f"gate.threshold={threshold!r} must be a number from 0 to 1")
         if missing not in ("error", "keep"):
             raise ConfigError(f"gate.missing={missing!r} is none of 'error', 'keep'")
         self.background, self.missing, self.check_split = background, missing, check_split
-        path = Path(scores).expanduser()
-        path = path / "scores.npz" if path.is_dir() else path
+        path = Path(scores or default_work_dir(classifier)).expanduser()
+        if path.is_dir() or path.suffix not in (".npz", ".json"):
+            path = path / "scores.npz"
         self.path, self.threshold = str(path), threshold
         if not path.exists():
+            config = classifier or "mlmt/<config>"
             raise DataError(
-                f"there is no score table '{path}': make it with `mmsemi test mlmt/<config> "
-                "<checkpoint>`, whose ImageLevelMetric writes its out_file, and name that file in "
-                "gate.scores (--cfg-options test_evaluator.1.gate.scores=FILE)"
+                f"there is no score table '{path}': `mmsemi train {config}` writes it, from a "
+                f"checkpoint `mmsemi test {config} <checkpoint>`; if it lies elsewhere, name its file or "
+                "folder in gate.scores (--cfg-options gate.scores=PATH)"
             )
         self.table = ScoreTable.load(path)
         self._classes: tuple[str, ...] = ()
@@ -93,10 +108,7 @@ class ImageLevelGate:
     @classmethod
     def build(cls, config: dict) -> ImageLevelGate:
         """The gate of a metric's ``gate=dict(scores=..., ...)``; an unknown key is an error."""
-        settings = check_keys(config, _DEFAULTS, "gate")
-        if not settings["scores"]:
-            raise ConfigError("gate.scores must name the file of a score table (.npz or .json)")
-        return cls(**settings)
+        return cls(**check_keys(config, _DEFAULTS, "gate"))
 
     def apply(self, samples: Sequence[Mapping], classes: Sequence[str]) -> list[dict]:
         """Samples with gated predictions; the given ones, which other metrics read, stay as they are.

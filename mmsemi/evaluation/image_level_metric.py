@@ -15,6 +15,7 @@ from mmseg.registry import METRICS
 from torch import Tensor
 
 from ..datasets.transforms.image_labels import classes_in
+from ..engine.hooks.atomic_checkpoint_hook import WORK_DIR_KEY
 from ..errors import ConfigError, DataError
 from .score_table import ScoreTable, image_id
 
@@ -35,7 +36,7 @@ class ImageLevelMetric(BaseMetric):
         threshold: Scores from it on count as positive.
         ignore_index: Value of pixels without a label.
         out_file: Also write a :class:`~mmsemi.evaluation.ScoreTable` (``.npz`` or ``.json``) of all
-            images. Where several networks are evaluated, the first one (which predicts) writes this
+            images; a relative path starts in the work dir of the run. Where several networks are evaluated, the first one (which predicts) writes this
             file, another one ``<stem>_<network><suffix>``.
         text_file: Also write the scores in the reference's text form, a row an image in the order of
             the data set; named likewise.
@@ -142,7 +143,8 @@ class ImageLevelMetric(BaseMetric):
             table.save_text(self._named(self.text_file, network), ids)
 
     def _named(self, path: str | PathLike, network: str) -> Path:
-        path = Path(path)
+        work_dir = MessageHub.get_current_instance().get_info(WORK_DIR_KEY, "")
+        path = Path(work_dir, Path(path).expanduser())
         if network == self._first_network:
             return path
         return path.with_name(f"{path.stem}_{network}{path.suffix}")

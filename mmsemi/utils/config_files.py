@@ -13,7 +13,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from ..errors import ConfigError, close_matches, user_error
-from .config_keys import READABLE, check_config_keys, places
+from .config_keys import READABLE, check_config_keys, nodes, places
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -107,14 +107,15 @@ def set_options(config: Config, options: Mapping[str, Any]) -> None:
             whose value other settings have already got, or the key leads through something that is
             no dictionary.
     """
-    for key, value in options.items():
+    for key, value in spread_options(config, options).items():
         first = key.split(".")[0]
         if first not in config and first not in READABLE:
             raise ConfigError(
                 f"--cfg-options {key}: {config.filename} has no '{first}'"
                 f"{close_matches(first, READABLE | set(config))}"
             )
-        users = places(config, first) if first in config and first not in READABLE else []
+        is_variable = first in config and first not in READABLE and first != "gate"
+        users = places(config, first) if is_variable else []
         if users:
             raise ConfigError(
                 f"--cfg-options {key}: '{first}' is a variable of {config.filename} that nothing reads "
@@ -125,6 +126,29 @@ def set_options(config: Config, options: Mapping[str, Any]) -> None:
             config.merge_from_dict({key: value})
         except (TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"--cfg-options {key}={value} cannot be set: {error}") from error
+
+
+def spread_options(config: Config, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with those for ``gate`` spread over the gates of all evaluators.
+
+    A fused config (``configs/s4gan/*_fused.py``) has one for validation and one for the test:
+    ``gate.scores=PATH`` is for both.
+
+    Raises:
+        ConfigError: There is an option for ``gate``, and no evaluator has one.
+    """
+    spread: dict[str, Any] = {}
+    for key, value in options.items():
+        if key.split(".")[0] != "gate":
+            spread[key] = value
+            continue
+        evaluators = {name: config.get(name) for name in ("val_evaluator", "test_evaluator")}
+        gates = [w for w, _ in nodes(evaluators, "") if w.split(".")[-1] == "gate"]
+        if not gates:
+            raise ConfigError(f"--cfg-options {key}: no evaluator of {config.filename} has a gate")
+        for gate in [*(["gate"] if "gate" in config else []), *gates]:
+            spread[gate + key.removeprefix("gate")] = value
+    return spread
 
 
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:

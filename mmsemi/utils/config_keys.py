@@ -77,12 +77,10 @@ def places(config: Mapping[str, Any], variable: str) -> list[str]:
     """Where in what is read of a config the value of a top-level key stands too, as dotted keys."""
     value = config[variable]
     read = {key: node for key, node in config.items() if key in READABLE}
-    return [
-        where for where, node in _nodes(read, "") if type(node) is type(value) and node == value
-    ]
+    return [where for where, node in nodes(read, "") if type(node) is type(value) and node == value]
 
 
-def _nodes(node: Any, where: str) -> Iterator[tuple[str, Any]]:
+def nodes(node: Any, where: str) -> Iterator[tuple[str, Any]]:
     """Every value below a node, with its dotted key."""
     if isinstance(node, Mapping):
         children = node.items()
@@ -91,4 +89,4 @@ def _nodes(node: Any, where: str) -> Iterator[tuple[str, Any]]:
     for key, child in children:
         path = f"{where}.{key}" if where else str(key)
         yield path, child
-        yield from _nodes(child, path)
+        yield from nodes(child, path)

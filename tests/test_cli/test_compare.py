@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmsemi.cli import compare
 from mmsemi.cli.compare import Run, explain_failure, format_table, main
-from mmsemi.errors import ConfigError
+from mmsemi.errors import ConfigError, DataError
 
 CONFIGS = [
     "configs/supervised/shapes_1-8.py",
@@ -103,15 +103,47 @@ def test_a_run_with_other_settings_is_not_taken_for_this_one(tmp_path, monkeypat
     assert "other settings than today's" in capsys.readouterr().err
 
 
-def test_a_fused_config_without_fused_evaluation_is_refused(tmp_path):
-    """Its log has the plain mIoU only, which is another row of the paper."""
-    with pytest.raises(ConfigError, match="shapes_1-8_fused"):
-        main(["configs/s4gan/shapes_1-8_fused.py", "--out", str(tmp_path), "--report-only"])
+def test_a_config_that_is_fused_in_its_test_alone_is_refused():
+    """The log of its training has the plain mIoU only, which is another row of the paper."""
     plain, fused = dict(type="IoUMetric"), dict(type="mmseg.GatedIoUMetric")
-    both = Config(dict(val_evaluator=[plain, fused], test_evaluator=[plain, fused]))
-    compare.check_evaluation(both)
-    with pytest.raises(ConfigError, match="fused/mIoU"):
-        compare.check_evaluation(Config(dict(val_evaluator=plain, test_evaluator=fused)))
+    both = [plain, fused]
+    prefix = compare.fused_prefix
+    assert prefix(Config(dict(val_evaluator=both, test_evaluator=both))) == "fused/"
+    assert prefix(Config(dict(val_evaluator=plain, test_evaluator=plain))) == ""
+    with pytest.raises(ConfigError, match="val_evaluator = test_evaluator"):
+        prefix(Config(dict(val_evaluator=plain, test_evaluator=fused)))
+
+
+FUSED = "configs/s4gan/shapes_1-8_fused.py"
+
+
+def test_a_fused_config_needs_its_score_table_at_the_start(tmp_path):
+    out, table = tmp_path / "out", tmp_path / "none.npz"
+    options = ["--cfg-options", f"gate.scores={table}"]
+    with pytest.raises(DataError, match=r"none\.npz.*mmsemi train configs/mlmt/shapes_1-8\.py"):
+        main([CONFIGS[0], FUSED, "--out", str(out), *options])
+    assert not out.exists()
+    with pytest.raises(ConfigError, match=r"gate\.scores"):  # none of them is fused
+        main([*CONFIGS, "--out", str(out), *options])
+
+
+def test_the_value_of_a_fused_run_is_the_fused_one(tmp_path, capsys):
+    """Never the plain one beside it, and without it the run has failed."""
+    arguments = [FUSED, "--seeds", "0", "1", "--out", str(tmp_path), "--report-only"]
+    for seed, fused in enumerate((60.0, None)):
+        folder = (
+            tmp_path / "s4gan_shapes_1-8_fused" / f"seed{seed}" / "20260101_000000" / "vis_data"
+        )
+        folder.mkdir(parents=True)
+        record = {"mIoU": 50.0, "step": LENGTH, **({"fused/mIoU": fused} if fused else {})}
+        (folder / "scalars.json").write_text(json.dumps(record) + "\n")
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert "seed1 has no metric fused/mIoU" in printed.err and "seed0" not in printed.err
+    results = json.loads((tmp_path / "results.json").read_text())
+    found = [(one["metric"], one["value"]) for one in results]
+    assert found == [("fused/mIoU", 60.0), ("fused/mIoU", None)]
+    assert "| 60.00 |" in printed.out and "50.00" not in printed.out
 
 
 def test_why_a_finished_training_has_no_value(runs):

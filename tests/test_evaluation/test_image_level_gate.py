@@ -138,6 +138,20 @@ def test_a_missing_table_names_the_command(tmp_path) -> None:
         ImageLevelGate.build(dict(scores=str(tmp_path / "none.npz")))
 
 
+def test_the_table_of_a_classifier_lies_in_its_work_dir(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    gate = dict(classifier="configs/mlmt/own_1-8.py")
+    where = Path("work_dirs", "mlmt", "own_1-8")
+    with pytest.raises(DataError, match=rf"{where}/scores.npz.*mmsemi train {gate['classifier']}"):
+        ImageLevelGate.build(gate)
+    where.mkdir(parents=True)
+    write_table(where, a=[1, 0, 1])
+    assert ImageLevelGate.build(gate).path == str(where / "scores.npz")
+    write_table(tmp_path, a=[0, 0, 1])
+    other = ImageLevelGate.build({**gate, "scores": str(tmp_path)})  # a setting counts
+    assert other.path == str(tmp_path / "scores.npz")
+
+
 def test_a_folder_stands_for_its_score_table(tmp_path) -> None:
     with pytest.raises(DataError, match=r"gate\.scores"):
         ImageLevelGate.build(dict(scores=str(tmp_path)))

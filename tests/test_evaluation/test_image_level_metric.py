@@ -175,3 +175,11 @@ def test_a_segmentor_gives_no_scores():
 def test_bad_arguments(settings, culprit):
     with pytest.raises(ConfigError, match=culprit):
         ImageLevelMetric(**settings)
+
+
+def test_a_relative_file_lies_in_the_work_dir(tmp_path, message_hub, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message_hub.update_info("work_dir", str(tmp_path / "run"), resumed=False)
+    evaluate(ImageLevelMetric(out_file="scores.npz", text_file=tmp_path / "x.txt"), *SAMPLES)
+    assert len(ScoreTable.load(tmp_path / "run" / "scores.npz").scores) == len(SAMPLES)
+    assert (tmp_path / "x.txt").is_file() and not (tmp_path / "scores.npz").exists()

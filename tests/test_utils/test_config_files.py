@@ -17,6 +17,7 @@ from mmsemi.utils.config_files import (
     parse_options,
     read_config,
     set_options,
+    spread_options,
 )
 
 
@@ -160,3 +161,20 @@ def test_a_new_key_beside_a_similar_one_gets_a_note(config, capsys):
 def test_a_config_is_read_with_its_options(project):
     config = read_config("cps/shapes_1-8", {"model.type": "FixMatch"})
     assert config.model.type == "FixMatch"
+
+
+def test_one_setting_reaches_the_gates_of_all_evaluators():
+    config = load_config(find_config("s4gan/shapes_1-8_fused"))
+    options = {"gate.scores": "x.npz", "gate.threshold": 0.3, "randomness.seed": 3}
+    set_options(config, options)
+    gate = dict(classifier="configs/mlmt/shapes_1-8.py", scores="x.npz", threshold=0.3)
+    assert config.val_evaluator[1].gate == config.test_evaluator[1].gate == gate == config.gate
+    # What mmseg's own tool merges, which knows nothing of it.
+    stock = load_config(find_config("s4gan/shapes_1-8_fused"))
+    stock.merge_from_dict(spread_options(config, options))
+    assert stock.to_dict() == config.to_dict()
+
+
+def test_a_gate_that_no_evaluator_has_is_refused(config):
+    with pytest.raises(ConfigError, match=r"gate\.scores"):
+        set_options(config, {"gate.scores": "x.npz"})

@@ -1,9 +1,9 @@
 # Cityscapes fine (2,975 training images, 500 val images) by the protocol of AugSeg: DeepLabv3+ R101 with multi-grid
 # 2-4-8, crop 800, each image resized by a factor of its own, OHEM, 4 labelled and 4 unlabelled images on each of 4
 # GPUs (16 + 16 in total, SyncBN), 240 passes over the unlabelled ones; sliding window 800 / 533, single scale, best
-# checkpoint of the teacher. Validated every 10 passes; the released code also validates each of the last 49. The
-# window averages logits and the last one is moved inwards; the released code sums probabilities and cuts the last one
-# off at the border. Layout and labelled lists: cityscapes_cps.py.
+# checkpoint of the teacher. Validated every 10 passes; the released code also validates each of the last 49.
+# Probabilities of the windows are averaged, as released; the last window is moved inwards, the released code cuts it
+# off at the border. The max-pool rounds up, as released. Layout and labelled lists: cityscapes_cps.py.
 _base_ = "../models/deeplabv3plus_r101.py"
 cityscapes = dict(type="CityscapesDataset", data_root="data/cityscapes")
 sup_pipeline = [
@@ -34,7 +34,8 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 model = dict(
     segmentor=dict(
-        backbone=dict(multi_grid=(2, 4, 8)),
+        type="ProbabilityWindowEncoderDecoder",
+        backbone=dict(type="CeilPoolResNet", deep_stem=True, multi_grid=(2, 4, 8)),
         decode_head=dict(
             num_classes=19,
             # For the labelled batch of one GPU, 4 images as published: in proportion for another number.

@@ -58,6 +58,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type="PolyLR", power=0.9)]
 train_cfg = dict(max_iters=40000, num_validations=8)
+default_hooks = dict(checkpoint=dict(keep=[30000]))  # which the released commands evaluate
 auto_scale_lr = dict(enable=False, base_labeled=8)
 
 # s4GAN's large net: DeepLabv3+ with Wide ResNet-38 (output stride 8, logits at stride 2, 137.10 million

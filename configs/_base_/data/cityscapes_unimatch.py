@@ -1,8 +1,8 @@
 # Cityscapes fine (2,975 training images, 500 val images) by the protocol of UniMatch V1, which FixMatch
 # shares: DeepLabv3+ R101, crop 801, each image resized by a factor of its own, OHEM, 2 labelled and 2
 # unlabelled images on each of 4 GPUs (8 + 8 in total, SyncBN), 240 passes over the unlabelled ones; sliding
-# window 801 / 534, single scale, best checkpoint. The window averages logits; the released code sums
-# probabilities. Layout and labelled lists: cityscapes_cps.py.
+# window 801 / 534, single scale, best checkpoint. Probabilities of the windows are averaged, as released; the last
+# window is moved inwards, the released code cuts it off at the border. Layout and labelled lists: cityscapes_cps.py.
 _base_ = "../models/deeplabv3plus_r101.py"
 cityscapes = dict(type="CityscapesDataset", data_root="data/cityscapes")
 sup_pipeline = [
@@ -33,6 +33,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 model = dict(
     segmentor=dict(
+        type="ProbabilityWindowEncoderDecoder",
         decode_head=dict(
             num_classes=19,
             # For the labelled batch of one GPU, 2 images as published: in proportion for another number.

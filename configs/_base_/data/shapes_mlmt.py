@@ -11,8 +11,9 @@ train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=8, unlabeled=16)),
     dataset=dict(labeled=dict(pipeline=sup_pipeline)),
 )
-val_evaluator = dict(_delete_=True, type="ImageLevelMetric")
-test_evaluator = dict(_delete_=True, type="ImageLevelMetric")
+# The table of scores lies in the run's work dir.
+val_evaluator = dict(_delete_=True, type="ImageLevelMetric", out_file="scores.npz")
+test_evaluator = val_evaluator
 default_hooks = dict(checkpoint=dict(save_best="mAP"))
 model = dict(
     _delete_=True,

@@ -52,3 +52,6 @@ optim_wrapper = dict(
 param_scheduler = [dict(type="PolyLR", power=0.9)]
 train_cfg = dict(max_iters=20000, num_validations=4)
 auto_scale_lr = dict(enable=False, base_labeled=10)
+
+# VOC's own train set is labelled, the images of SBD are not.
+voc_train = dict(_delete_=True, type="PublishedSplit", name="classic_voc_1464")

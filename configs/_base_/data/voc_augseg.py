@@ -34,7 +34,9 @@ val_dataloader = dict(
     )
 )
 test_dataloader = val_dataloader
-model = dict(segmentor=dict(backbone=dict(multi_grid=(2, 4, 8))))
+# The max-pool rounds up, as released.
+backbone = dict(type="CeilPoolResNet", deep_stem=True, multi_grid=(2, 4, 8))
+model = dict(segmentor=dict(backbone=backbone))
 # Weight decay on everything, norms and biases included.
 optim_wrapper = dict(
     type="OptimWrapper",

@@ -43,8 +43,9 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(_delete_=True, type="ImageLevelMetric")
-test_evaluator = dict(_delete_=True, type="ImageLevelMetric")
+# The table of scores lies in the run's work dir.
+val_evaluator = dict(_delete_=True, type="ImageLevelMetric", out_file="scores.npz")
+test_evaluator = val_evaluator
 default_hooks = dict(checkpoint=dict(save_best="mAP"))
 optim_wrapper = dict(
     type="OptimWrapper",

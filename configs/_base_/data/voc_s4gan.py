@@ -49,4 +49,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [dict(type="PolyLR", power=0.9)]
 train_cfg = dict(max_iters=40000, num_validations=8)
+default_hooks = dict(checkpoint=dict(keep=[30000]))  # which the released commands evaluate
 auto_scale_lr = dict(enable=False, base_labeled=8)

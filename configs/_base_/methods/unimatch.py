@@ -6,3 +6,6 @@ method = dict(
     num_views=2,
     threshold=0.95,
 )
+# As released: labelled, weak and both their perturbed features are decoded in one forward, for other batch-norm
+# statistics of the decoder and more work.
+released = dict(method, joint_decoder=True)

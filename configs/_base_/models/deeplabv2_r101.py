@@ -8,8 +8,8 @@
 #   (norm_eval=False), as published. Frozen statistics break the net where mean and std do not fit.
 # - zero_init_residual would set a scale that is never trained to 0, if weights start at random.
 # - The head learns 10 times as fast.
-# - Crops of odd size (321, 505) have the published grids (41, 64). The published net rounds up in its
-#   max-pool, mmseg's down: at even sizes the grid is one row and column smaller (512: 64, not 65).
+# - The max-pool rounds up, as published: 33 x 65 for 256 x 512, where mmseg's ResNet has 32 x 64. At odd sizes
+#   (321, 505) both have one grid (41, 64).
 _base_ = "../default_runtime.py"
 model = dict(
     type="Supervised",
@@ -22,7 +22,7 @@ model = dict(
     segmentor=dict(
         type="EncoderDecoder",
         backbone=dict(
-            type="ResNet",
+            type="CeilPoolResNet",
             depth=101,
             strides=(1, 2, 1, 1),
             dilations=(1, 1, 2, 4),

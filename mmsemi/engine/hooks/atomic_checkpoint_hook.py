@@ -31,6 +31,7 @@ from ..plateau import follows_validation
 
 #: Where the message hub holds the split that the network at hand was trained on, None if unknown.
 SPLIT_KEY = "checkpoint_split"
+WORK_DIR_KEY = "work_dir"
 
 _SUFFIX = ".tmp"
 _INTERRUPTED = "interrupted_"
@@ -111,6 +112,10 @@ class AtomicCheckpointHook(CheckpointHook):
         """Whether this epoch has a checkpoint."""
         return runner.epoch + 1 in self.keep or super().every_n_epochs(runner, n, start)
 
+    def before_run(self, runner) -> None:
+        """Tell metrics the work dir, also in a test."""
+        runner.message_hub.update_info(WORK_DIR_KEY, runner.work_dir, resumed=False)
+
     def before_train(self, runner) -> None:
         """Prepare the folder and remove the rests of an interrupted save."""
         _check_counting(runner.train_loop, self.by_epoch)
@@ -119,7 +124,8 @@ class AtomicCheckpointHook(CheckpointHook):
         end = runner.max_epochs if self.by_epoch else runner.max_iters
         if any(not 0 < step <= end for step in self.keep):
             raise ConfigError(
-                f"default_hooks.checkpoint.keep={sorted(self.keep)}: the training ends at {end}"
+                f"default_hooks.checkpoint.keep={sorted(self.keep)}: the training ends at {end}; name "
+                "none beyond it, or [] for none"
             )
         # What the stock hook removes by these is a file of this run, whatever the checkpoint says.
         hub = runner.message_hub

@@ -54,11 +54,19 @@ def test_the_published_size(published):
     assert num_parameters(published.decode_head, trainable=True) == 1_548_372
 
 
-@pytest.mark.parametrize(("size", "grid"), [(321, 41), (505, 64)])
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [
+        ((321, 321), (41, 41)),
+        ((505, 505), (64, 64)),
+        ((256, 512), (33, 65)),
+        ((512, 1024), (65, 129)),
+    ],
+)
 def test_the_published_grid(published, size, grid):
     """docs/methods/advsemiseg.md#networks."""
-    logits = published(torch.empty(1, 3, size, size, device="meta"))
-    assert logits.shape == (1, 21, grid, grid)
+    logits = published(torch.empty(1, 3, *size, device="meta"))
+    assert logits.shape == (1, 21, *grid)
 
 
 def test_the_backbone_is_the_published_one(published):
