@@ -239,14 +239,18 @@ def test_a_warm_up_goes_on_after_a_resume(toy, tmp_path) -> None:
 
 
 def test_resuming_without_a_teacher_says_so(toy, tmp_path) -> None:
+    """Under stock mmengine's loop; ours refuses such a checkpoint."""
     toy.runner(tmp_path, max_iters=2, save_interval=2, teacher=False).train()
     checkpoint = torch.load(tmp_path / "iter_2.pth", weights_only=True)
     checkpoint["state_dict"] = {
         key: value for key, value in checkpoint["state_dict"].items() if "teacher" not in key
     }
     torch.save(checkpoint, tmp_path / "plain.pth")
-    runner = toy.runner(tmp_path, max_iters=3, resume=True, load_from=str(tmp_path / "plain.pth"))
+    settings = dict(loop="IterBasedTrainLoop", sampler=dict(type="InfiniteSampler"))
+    path = str(tmp_path / "plain.pth")
+    runner = toy.runner(tmp_path, max_iters=3, resume=True, load_from=path, **settings)
     runner.train()
+    runner.train_loop.dataloader_iterator = None
     assert any("checkpoint has no teacher" in line for line in runner.log.lines)
     assert runner.model.teacher.steps == 1
 
