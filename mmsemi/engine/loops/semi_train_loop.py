@@ -55,6 +55,7 @@ from .run_length import (
     ends_elsewhere,
     fill_base_batch_size,
     fill_batch_size,
+    iterations_of,
 )
 
 #: Where the message hub holds the iteration of the last validation that began. A checkpoint that was
@@ -80,8 +81,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         runner: The runner.
         dataloader: The training loader or its config.
         max_iters: Training iterations; or
-        epochs: Passes over a source, each of floor(images / draws per iteration over all processes)
-            iterations.
+        epochs: Passes over a source; each process draws ceil(images / processes) in one, and a last batch
+            that would be incomplete is left out.
         epoch_of: The source that ``epochs`` counts; ``None``: ``'unlabeled'`` if it is drawn from, else
             ``'labeled'``.
         val_begin: First iteration after which to validate.
@@ -160,6 +161,19 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         preprocessor = getattr(model, "data_preprocessor", None)
         if crop_size is not None and getattr(preprocessor, "size", 0) is None:
             preprocessor.size = tuple(crop_size)
+
+    def iterations_of(self, passes: float, source: str) -> int:
+        """Iterations of passes over a source.
+
+        Raises:
+            ConfigError: The training set has no such source that is drawn from.
+        """
+        if source not in getattr(self.sampler, "num_per_source", ()):
+            raise ConfigError(
+                f"passes over the source '{source}' are counted, and "
+                f"train_dataloader.sampler.num_per_source does not draw from it"
+            )
+        return iterations_of(passes, source, self.dataloader.dataset, self.sampler)
 
     @property
     def sampler(self) -> Sampler:
