@@ -150,6 +150,7 @@ def start(
 
 
 def _run_script(path: str) -> int:
+    sys.path.insert(0, str(Path(path).parent))  # as Python does, and the tools replace it
     try:
         runpy.run_path(path, run_name="__main__")
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -69,6 +70,8 @@ class StepRunner:
         self.optim_wrapper = optim_wrapper or OptimWrapper(
             torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.02)
         )
+        # A pass over the 8 images of NoiseImages, 4 in a batch.
+        self.train_loop = SimpleNamespace(iterations_of=lambda passes, _: int(passes * 2))
         self.iter = 0
         self.message_hub = MessageHub.get_instance(f"step_runner_{next(_counter)}")
         self.message_hub.update_info("iter", 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from types import SimpleNamespace
 
 from config_files import (
     CONFIGS,
@@ -26,6 +27,7 @@ from mmseg.registry import DATASETS
 from test_configs_published_adversarial import ADVERSARIAL, FUSED, MLMT
 
 from mmsemi.datasets.splits.protocols import get_protocol
+from mmsemi.engine.loops.run_length import iterations_of
 
 RATIOS = (16, 8, 4, 2)
 # ---------------------------------------------------------------- CPS, mean teacher, CutMix mean teacher
@@ -205,6 +207,12 @@ def test_augseg_protocol():
         per_epoch = AUGSEG_EPOCHS[stem]
         if per_epoch != math.floor(math.ceil((images - count) / gpus) / per_gpu):
             yield "the logs count otherwise"
+        sampler = SimpleNamespace(
+            num_per_source=dict(unlabeled=per_gpu), copies=dict(unlabeled=1), world_size=gpus
+        )
+        dataset = SimpleNamespace(source_ranges=dict(unlabeled=range(images - count)))
+        if iterations_of(1, "unlabeled", dataset, sampler) != per_epoch:
+            yield "a pass has another length than in the logs"
         unlabeled = 0 if name.startswith("supervised") else per_gpu
         multiplied = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
         expected = dict(
@@ -216,7 +224,7 @@ def test_augseg_protocol():
         yield from differing(settings_of(config), expected)
         if unlabeled:
             model = on_meta(config.model)
-            wanted = dict(threshold=tau, unsup_weight=1.0, momentum=momentum, copy_steps=per_epoch,
+            wanted = dict(threshold=tau, unsup_weight=1.0, momentum=momentum, copy_passes=1,
                           rampup_iters=0, ignore_padding=False)  # fmt: skip
             yield from differing(vars(model.settings), wanted)
             mix, strong = model.mix, model.strong

@@ -1,3 +1,3 @@
 # AugSeg on CamVid, 45 labelled + 322 unlabelled images; 4,000 iterations, settings are ours. Ramped up over half of the run, since the net starts from random weights.
 _base_ = ["../_base_/data/camvid.py", "../_base_/methods/augseg.py"]
-model = dict(_base_.method, rampup_iters=2000, momentum=0.004, copy_steps=40)
+model = dict(_base_.method, rampup_iters=2000, momentum=0.004)

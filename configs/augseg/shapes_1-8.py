@@ -2,4 +2,4 @@
 # labelled images share with the mixed views costs 8 points here (README, Results).
 _base_ = ["../_base_/data/shapes.py", "../_base_/methods/augseg.py"]
 model = dict(_base_.method, threshold=0.7, rampup_iters=500, labeled_forward="alone")
-model.update(momentum=0.02, copy_steps=28)
+model.update(momentum=0.02)

@@ -7,9 +7,11 @@ What is printed is itself a config (without KEY), and says the same as the one i
 from __future__ import annotations
 
 import argparse
+import ast
 import keyword
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -36,18 +38,39 @@ def leaves(node: Mapping, key: Key = ()) -> Iterator[tuple[Key, Any]]:
 def trace(path: str) -> dict[Key, tuple[Any, str]]:
     """The values of a config file, its bases included, each with the file that set it.
 
-    A value that a file repeats as it is in its base is the base's.
+    A value that a file repeats as it is in its base is the base's, also below another key, as in
+    ``model = dict(_base_.method, ...)``.
     """
     if Config._is_lazy_import(path):  # Python imports instead of _base_: not traced
         return {key: (value, path) for key, value in leaves(Config.fromfile(path).to_dict())}
     inherited: dict[Key, tuple[Any, str]] = {}
     for base in Config._get_base_files(path):
         inherited.update(trace(Config._get_cfg_path(base, path)[0]))
-    values = leaves(Config._file2dict(path)[0])
-    return {
-        key: inherited[key] if key in inherited and inherited[key][0] == value else (value, path)
-        for key, value in values
-    }
+    copied = taken_from_base(Path(path))
+    traced = {}
+    for key, value in leaves(Config._file2dict(path)[0]):
+        places = [key, (*copied[key[0]], *key[1:])] if key[0] in copied else [key]
+        origins = [inherited[place] for place in places if place in inherited]
+        traced[key] = next((one for one in origins if one[0] == value), (value, path))
+    return traced
+
+
+def taken_from_base(path: Path) -> dict[str, Key]:
+    """Variable of a Python config -> the key of its base that it is made of.
+
+    Those assigned as ``_base_.KEY`` or ``dict(_base_.KEY, ...)``.
+    """
+    taken: dict[str, Key] = {}
+    statements = ast.parse(path.read_text(encoding="utf-8")).body if path.suffix == ".py" else ()
+    for node in statements:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            value = node.value
+            if isinstance(value, ast.Call) and ast.unparse(value.func) == "dict" and value.args:
+                value = value.args[0]
+            base, *keys = ast.unparse(value).split(".")
+            if base == "_base_" and keys and all(map(_is_name, keys)):
+                taken[node.targets[0].id] = tuple(keys)
+    return taken
 
 
 def select(config: Mapping, key: str) -> Any:

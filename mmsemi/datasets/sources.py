@@ -287,7 +287,7 @@ class Source:
     @property
     def metainfo(self) -> dict:
         """Classes, palette and whatever else the data set says of itself."""
-        return self.parts[0].dataset.metainfo if self.parts else {}
+        return getattr(self.parts[0].dataset, "metainfo", {}) if self.parts else {}
 
     @property
     def classes(self) -> tuple[str, ...]:

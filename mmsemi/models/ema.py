@@ -38,7 +38,9 @@ class EMATeacher(nn.Module):
         mode: ``'eval'``: running statistics, no dropout; ``'train'``: follows the model's mode.
         when: ``'after'`` the optimiser step, or ``'mid'``, see above: under accumulation that is
             the first iteration behind each step (TorchSemiSeg's mean teacher).
-        copy_steps: The first so many updates are copies (AugSeg); the warm-up counts them, too.
+        copy_passes: Passes over the unlabelled images through which each update is a copy (AugSeg); the
+            warm-up counts these updates, too. The hook turns them into :attr:`copy_steps`, optimiser
+            steps, when a run starts.
 
     Raises:
         ConfigError: A value is out of its range, or nothing would ever change the teacher's
@@ -54,7 +56,7 @@ class EMATeacher(nn.Module):
         buffers: str = "copy",
         mode: str = "eval",
         when: str = "after",
-        copy_steps: int = 0,
+        copy_passes: float = 0,
     ) -> None:
         super().__init__()
         choices = dict(
@@ -83,7 +85,8 @@ class EMATeacher(nn.Module):
         self.momentum = momentum
         self.warmup = warmup
         self.warmup_start = warmup_start
-        self.copy_steps = copy_steps
+        self.copy_passes = copy_passes
+        self.copy_steps = 0
         self.buffers_from = buffers
         self.mode = mode
         self.when = when

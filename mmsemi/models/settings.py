@@ -152,9 +152,18 @@ class ViewSettings(MethodSettings):
 
 @dataclass(frozen=True)
 class MixSettings(ViewSettings):
-    """Settings of a method that also mixes its views."""
+    """Settings of a method that also mixes its views.
+
+    Raises:
+        ConfigError: There are several views of an image (``num_views``) that nothing makes different.
+    """
 
     mix: dict | None = setting(None, "how views are mixed, e.g. `dict(type='CutMix')`")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if getattr(self, "num_views", 1) > 1 and self.strong is None and self.mix is None:
+            self.refuse("num_views", "all views would be equal: set strong or mix, or num_views=1")
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:

@@ -3,8 +3,10 @@
 After open-mmlab/mmsegmentation#2201 and #2206 (the FAQ's recommended form). The unlabelled loss must mean
 something, or the method must say that it needs a channel a class.
 
-Unlike the original, the classifier starts with a spread of 1 and FixMatch keeps labels from 0.5 on: two iterations
-after a start near one half no pixel is confident, and the log's four digits show 0, whatever the number of channels.
+The assertions are the original's; its input is not. The original starts the classifier near 0, so that all
+probabilities are near one half: in two iterations no pixel reaches FixMatch's 0.95, and the log's four digits show 0
+for mean teacher. So a right implementation fails it, with two channels as with one. Here the classifier starts with a
+spread of 1, FixMatch keeps labels from 0.5 on, and the strong view is the methods' own setting.
 """
 
 from __future__ import annotations

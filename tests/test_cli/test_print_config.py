@@ -48,6 +48,29 @@ def test_each_value_has_the_file_that_set_it(chain, capsys):
     }
 
 
+def test_what_a_variable_of_the_base_gives_is_the_bases(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("method.py").write_text(
+        "method = dict(type='M', rate=1, mix=dict(type='X', size=2))\nother = dict(method, rate=3)\n"
+    )
+    Path("net.py").write_text("model = dict(type='Plain', width=4)\n")
+    Path("leaf.py").write_text(
+        "_base_ = ['net.py', 'method.py']\nmodel = dict(_base_.other, depth=5)\n"
+        "model.update(mix=dict(_base_.method.mix, size=6))\nsame = _base_.method.mix\n"
+    )
+    main(["leaf", "model"])
+    assert origins(capsys.readouterr().out) == {
+        "type='M'": "method.py",
+        "width=4": "net.py",
+        "rate=3": "method.py",
+        "type='X'": "method.py",
+        "size=6": "leaf.py",
+        "depth=5": "leaf.py",
+    }
+    main(["leaf", "same.size"])
+    assert origins(capsys.readouterr().out) == {"same.size = 2": "method.py"}
+
+
 @pytest.mark.parametrize("name", ["chain", "unimatch/voc_92"])
 def test_what_is_printed_is_the_same_config(chain, capsys, tmp_path, name):
     name = "leaf.py" if name == "chain" else name

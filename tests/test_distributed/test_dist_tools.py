@@ -285,11 +285,40 @@ def test_a_mistake_is_one_line_of_each_process(config, tmp_path):
     assert "invalid_loss_hook.py" not in done.stderr, "no traceback"
 
 
+SIGNAL_AFTER = """
+import os, signal
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+@HOOKS.register_module()
+class SignalAfter(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter + 1 == 3 and is_main_process():
+            os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def interrupt(config: Path, work_dir: Path) -> None:
+    """Train until the main process gets SIGTERM in iteration 3, behind the checkpoint at 2."""
+    (config.parent / "signal_after.py").write_text(SIGNAL_AFTER)
+    text = config.read_text().replace("imports=[", "imports=['signal_after', ")
+    assert "signal_after" in text
+    changed = config.with_name("interrupted.py")
+    changed.write_text(text + "\ncustom_hooks = [dict(type='SignalAfter')]\n")
+    options = ("--work-dir", work_dir)
+    variables = dict(PORT=free_port(), PYTHONPATH=config.parent)
+    done = run("dist_train.sh", changed, 2, *options, cwd=config.parent, **variables)
+    assert done.returncode != 0
+    assert (work_dir / "interrupted_iter_3.pth").exists(), done.stderr[-3000:]
+    assert not (work_dir / "iter_4.pth").exists()
+
+
 @pytest.mark.slow
 def test_resumed_and_two_node_runs_equal_the_straight_one(config, tmp_path):
     straight, resumed, nodes = (tmp_path / name for name in ("straight", "resumed", "two nodes"))
     train(config, straight)
-    train(config, resumed, "--cfg-options", "train_cfg.max_iters=2")
+    interrupt(config, resumed)
     # With a worker, which changes nothing.
     train(config, resumed, "--resume", "--cfg-options", "train_dataloader.num_workers=1")
     assert_same_runs(straight, resumed)

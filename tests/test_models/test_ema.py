@@ -92,11 +92,14 @@ def test_a_teacher_starts_as_a_copy_of_its_own():
 # --- Known answers --------------------------------------------------------------------------------
 
 
-def run_steps(students: list[float], start: float = 0.0, **settings) -> list[float]:
+def run_steps(
+    students: list[float], start: float = 0.0, copy_steps: int = 0, **settings
+) -> list[float]:
     """The teacher's weight after each step, of students with these weights."""
     student = nn.Linear(1, 1)
     nn.init.constant_(student.weight, start)
     teacher = EMATeacher(student, **settings)
+    teacher.copy_steps = copy_steps
     teacher.start(student)
     found = []
     for value in students:
@@ -131,7 +134,8 @@ def test_the_warm_up_of_augseg_copies_first():
 def test_a_copy_leaves_nothing_of_the_teacher():
     """Whatever it held: parameters, floating and integer buffers."""
     student = Net()
-    teacher = EMATeacher(student, 0.1, buffers="ema", copy_steps=1)
+    teacher = EMATeacher(student, 0.1, buffers="ema")
+    teacher.copy_steps = 1
     for value in teacher.module.state_dict().values():
         value.fill_(float("nan") if value.is_floating_point() else -1)
     teacher.start(student)

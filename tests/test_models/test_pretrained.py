@@ -27,6 +27,7 @@ METHODS = sorted(
 VALUE = 0.125
 EXTRA = dict(
     CutMixMeanTeacher=dict(mix=dict(type="CutMix")),
+    UniMatch=dict(num_views=1),
     AdvSemiSeg=dict(discriminator=dict(type="FCDiscriminator", base_channels=4)),
     S4GAN=dict(discriminator=dict(type="S4GANDiscriminator", base_channels=4)),
 )

@@ -149,6 +149,8 @@ def test_each_default_passes_its_own_check(method):
     settings = METHODS[method].Settings
     known = {item.name for item in dataclasses.fields(settings)}
     required = dict(epoch_iters=2) if "epoch_iters" in known else {}
+    if "num_views" in known:  # two views need something that makes them different
+        required["mix"] = dict(type="CutMix")
     assert isinstance(settings.read(method, required), MethodSettings)
 
 

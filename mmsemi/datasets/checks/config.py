@@ -86,13 +86,14 @@ def plan(survey: Survey) -> list[Task]:
     return tasks
 
 
-def head_classes(model: Mapping | None) -> int | None:
-    """``num_classes`` of the (last) decode head of a model config, None if it says none."""
-    model = model or {}
-    model = model.get("segmentor") or model
-    head = model.get("decode_head") if isinstance(model, Mapping) else None
+def classes_of_config(model: Mapping) -> tuple[str, int | None]:
+    """Where a model's config sets its number of classes, and that number, None if it says none."""
+    outer = next((key for key in ("segmentor", "classifier") if model.get(key)), "")
+    name = "head" if outer == "classifier" else "decode_head"
+    head = (model.get(outer) or model).get(name)
     head = head[-1] if isinstance(head, (list, tuple)) and head else head
-    return head.get("num_classes") if isinstance(head, Mapping) else None
+    setting = f"model.{outer}.{name}.num_classes" if outer else f"model.{name}.num_classes"
+    return setting, head.get("num_classes") if isinstance(head, Mapping) else None
 
 
 def _collect(config: Mapping) -> Check:
@@ -120,12 +121,15 @@ def _collect(config: Mapping) -> Check:
         is_semi = isinstance(dataset, SemiDataset)
         sources += dataset.sources.values() if is_semi else [Source.of_stock(role, dataset)]
         train_dataset = dataset if role == "train" else train_dataset
+    model = config.get("model") or {}
+    setting, num_classes = classes_of_config(model)
     survey = Survey(
         sources,
         hidden_masks=train_dataset.hidden_masks() if isinstance(train_dataset, SemiDataset) else (),
         split=(datasets["train"] or {}).get("split") or {},
-        num_classes=head_classes(config.get("model")),
-        void=void_of_config(config.get("model") or {}),
+        num_classes=num_classes,
+        classes_setting=setting,
+        void=void_of_config(model),
     )
     return Check(survey, findings, train_dataset)
 

@@ -169,7 +169,8 @@ def other_classes(survey: Survey) -> Iterator[Hit]:
         data, model = len(source.classes), survey.num_classes
         differs = data and model and data != model
         if differs and source.name != "unlabeled":  # which has the labelled source's classes
-            yield Hit(source.name, values=dict(data=data, model=model), count=1)
+            values = dict(data=data, model=model, setting=survey.classes_setting)
+            yield Hit(source.name, values=values, count=1)
 
 
 def with_masks(survey: Survey) -> list[Source]:

@@ -145,8 +145,9 @@ _LIST = (
          "{ignore} is void here; did you mean class {meant}? Save it as {meant}, or choose another "
          "ignore_index (data set and decode head) and map {ignore}", mask.one_class_and_void),
     Rule("classes-differ-from-model", "error", "names",
-         "the data set has {data} classes, decode_head.num_classes is {model}",
-         "make metainfo.classes and decode_head.num_classes agree", mask.other_classes),
+         "the data set has {data} classes, {setting} is {model}",
+         "correct metainfo.classes, or set {setting}={data} (in auxiliary heads, too)",
+         mask.other_classes),
     Rule("class-never-labelled", "warning", "few",
          "no pixel in {read} of {total} masks has the class, so it is never learned",
          "choose other labelled images (another split.seed or list), or drop the class",

@@ -19,7 +19,7 @@ from ..files import JPEG_SUFFIXES
 from ..semi_dataset import SemiDataset
 from ..sources import Source, leaves, unwrap
 from .findings import Finding
-from .rules import judge
+from .rules import RULES, judge
 from .scan import content_hash, scan_mask, scan_orientation
 from .survey import Found, Survey
 from .void_faults import void_of_metrics, void_of_model
@@ -43,9 +43,10 @@ def check_at_start(
     with a validation image.
 
     Args:
-        train_dataset: Checked if it is a :class:`~mmsemi.datasets.SemiDataset`.
+        train_dataset: Of one that is no :class:`~mmsemi.datasets.SemiDataset`, the classes are checked.
         val_dataset: A stock data set, if the run validates.
-        model: What is trained, if its value of pixels without a label is to be compared.
+        model: What is trained, if its number of classes and its value of pixels without a label are to
+            be compared.
         metrics: Of the validation.
 
     Raises:
@@ -53,13 +54,19 @@ def check_at_start(
             ``max_unreadable`` of the training set allows missing files.
     """
     train = unwrap(train_dataset)
+    classes = dict(num_classes=getattr(model, "num_classes", None))
+    if hasattr(model, "classes_setting"):
+        classes["classes_setting"] = model.classes_setting
     if not isinstance(train, SemiDataset):
+        survey = Survey([Source("train", train, range(len(train)))], **classes)
+        for one in RULES["classes-differ-from-model"].judge(survey):
+            raise DataError(one.line)
         return
     sources = list(train.sources.values())
     if val_dataset is not None and _lists_images(val_dataset):
         sources.append(Source.of_stock("val", val_dataset))
     void = [] if model is None else [*void_of_model(model), *void_of_metrics(metrics)]
-    survey = Survey(sources, hidden_masks=train.hidden_masks(), void=void)
+    survey = Survey(sources, hidden_masks=train.hidden_masks(), void=void, **classes)
     survey.contents = hash_namesakes(survey)
     if is_main_process():
         survey.found = {**read_until_all_classes(survey), **read_orientations(survey)}

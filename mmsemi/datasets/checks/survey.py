@@ -139,7 +139,8 @@ class Survey:
         contents: Image -> hash of its bytes, for those that were read.
         hidden_masks: Masks whose images the split leaves unlabelled.
         split: Config of the split.
-        num_classes: Of the decode head, None if it is not known.
+        num_classes: Of the model, None if it is not known.
+        classes_setting: Where a config sets it.
         void: Settings of the model and of metrics that hold the value of pixels without a label.
     """
 
@@ -149,6 +150,7 @@ class Survey:
     hidden_masks: Sequence[str] = ()
     split: Mapping = field(default_factory=dict)
     num_classes: int | None = None
+    classes_setting: str = "model.decode_head.num_classes"
     void: Sequence[tuple[str, int]] = ()
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from mmseg.registry import HOOKS
 
 from ...errors import ConfigError
 from ...models.ema import EMATeacher
-from ..optim import has_stepped
+from ..optim import has_stepped, steps_in
 
 _SHARDING_WRAPPERS = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeed")
 
@@ -25,7 +25,8 @@ class MeanTeacherHook(Hook):
     taken is the teacher's business, which the method's settings decide.
 
     Raises:
-        ConfigError: The model has no teacher, or a wrapper shards its parameters.
+        ConfigError: The model has no teacher, a wrapper shards its parameters, or the loop cannot say how
+            long a pass over the unlabelled images is.
     """
 
     priority = "NORMAL"
@@ -47,6 +48,18 @@ class MeanTeacherHook(Hook):
             )
         return model
 
+    @staticmethod
+    def _steps(runner, passes: float) -> int:
+        """Optimiser steps of passes over the unlabelled images."""
+        loop = runner.train_loop
+        if not hasattr(loop, "iterations_of"):
+            raise ConfigError(
+                f"a teacher that is a copy for the first {passes:g} passes needs "
+                f"train_cfg.type='SemiIterBasedTrainLoop', not {type(loop).__name__}: use it, or set "
+                "model.copy_passes=0"
+            )
+        return steps_in(runner.optim_wrapper, loop.iterations_of(passes, "unlabeled"))
+
     def before_run(self, runner) -> None:
         """Refuse a model that the hook cannot serve."""
         self._model(runner)
@@ -62,6 +75,8 @@ class MeanTeacherHook(Hook):
                 )
             teacher.copy_student(model.student)
         teacher.start(model.student)
+        if teacher.copy_passes:
+            teacher.copy_steps = self._steps(runner, teacher.copy_passes)
         handling = {"copy": "copied", "ema": "EMA", "keep": "its own"}[teacher.buffers_from]
         warmup = f", a copy for {teacher.copy_steps} steps" if teacher.copy_steps else ""
         warmup += ", warm-up" if teacher.warmup else ""

@@ -26,8 +26,10 @@ import torch
 from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
+from mmengine.runner import find_latest_checkpoint
 from mmseg.registry import HOOKS
 
+from ...errors import CheckpointError
 from ...utils import derive_seed
 
 #: Where the states live in a checkpoint.
@@ -63,6 +65,19 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"].cpu())
+
+
+def _is_known_form(stored: Any) -> bool:
+    """Whether stored states can be restored; tried, and undone."""
+    own = capture_random_states()
+    try:
+        for states in stored["ranks"]:
+            restore_random_states(states)
+        return isinstance(stored["sampler"], dict)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
+        return False
+    finally:
+        restore_random_states(own)
 
 
 @HOOKS.register_module()
@@ -109,8 +124,19 @@ class RandomStateHook(Hook):
         checkpoint[CHECKPOINT_KEY] = {"ranks": ranks, "sampler": sampler_state}
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Keep the stored states until the run really resumes."""
+        """Keep the stored states until the run really resumes.
+
+        Raises:
+            CheckpointError: The run resumes, and the states have a form that is not known here.
+        """
         self._loaded = checkpoint.get(CHECKPOINT_KEY)
+        if runner._resume and self._loaded is not None and not _is_known_form(self._loaded):
+            name = runner._load_from or find_latest_checkpoint(runner.work_dir)
+            raise CheckpointError(
+                f"{name} holds random states in a form that this version does not know: resume with the "
+                "version of mmsemi that wrote it, or, to start a new run from its weights, set "
+                "load_from and leave resume out"
+            )
 
     def before_train(self, runner) -> None:
         """Forget the states of a checkpoint that only initialises the weights (``load_from``)."""

@@ -16,6 +16,7 @@ import copy
 import os.path as osp
 import re
 import warnings
+from collections.abc import Mapping
 from glob import escape, glob
 from typing import Any
 
@@ -61,7 +62,8 @@ class ResumeHook(Hook):
     had it. All of it is said in the log.
 
     Raises:
-        CheckpointError: The checkpoint has no optimiser, another one, or only a part of the weights.
+        CheckpointError: The checkpoint has no optimiser, another one, or only a part of the weights, such
+            as those of a student without its teacher.
         ConfigError: It is beyond the end of the run, or a schedule was changed that
             follows the metrics of validations.
     """
@@ -217,24 +219,22 @@ def _plain(value: Any) -> Any:
 
 
 def _check_parts(name: str, checkpoint: dict) -> None:
-    if "iter" not in checkpoint.get("meta", {}):
-        missing = "position"
-    elif "optimizer" not in checkpoint:
-        missing = "optimiser"
-    elif "message_hub" not in checkpoint:
-        missing = "message hub"
-    else:
-        return
-    raise CheckpointError(
-        f"{name} has no {missing} and cannot be resumed: take one of the run's iter_*.pth, or, {_NEW_RUN}"
-    )
+    for missing, key, needed in (
+        ("position", "meta", ("epoch", "iter")),
+        ("weights", "state_dict", ()),
+        ("optimiser", "optimizer", ()),
+        ("message hub", "message_hub", ("log_scalars", "runtime_info", "resumed_keys")),
+    ):
+        part = checkpoint.get(key)
+        if not isinstance(part, Mapping) or not part.keys() >= set(needed):
+            raise CheckpointError(
+                f"{name} has no {missing} and cannot be resumed: take one of the run's iter_*.pth, "
+                f"or, {_NEW_RUN}"
+            )
 
 
 def _check_weights(name: str, stored: dict, own: dict) -> None:
     stored = {key.removeprefix("module."): value for key, value in stored.items()}
-    if not any(key.startswith("teacher.") for key in stored):
-        # A teacher has a defined start, which MeanTeacherHook announces.
-        own = {key: value for key, value in own.items() if not key.startswith("teacher.")}
     for kind, keys in (
         ("lacks", own.keys() - stored.keys()),
         (

@@ -10,6 +10,7 @@ Decisions:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
@@ -30,8 +31,6 @@ def count_iterations(
     sampler: Sampler,
 ) -> int:
     """Iterations of a run that is given in iterations or in passes over a source.
-
-    A pass has floor(images / draws per iteration over all processes) iterations.
 
     Args:
         max_iters: Iterations.
@@ -71,16 +70,31 @@ def count_iterations(
             f"train_cfg.epoch_of='{source}' is no source that train_dataloader.sampler.num_per_source"
             f" draws from ({', '.join(counts)}){close_matches(source, counts)}"
         )
-    images = len(dataset.source_ranges[source])
-    # Copies of an image in one batch are one draw of it.
-    draws = counts[source] // sampler.copies[source] * sampler.world_size
-    iterations = int(epochs * (images // draws))
+    iterations = iterations_of(epochs, source, dataset, sampler)
     if iterations < 1:
+        draws = counts[source] // sampler.copies[source] * sampler.world_size
         raise ConfigError(
-            f"train_cfg.epochs={epochs} of '{source}' are no iteration: it has {images} images, and "
-            f"one iteration draws {draws}"
+            f"train_cfg.epochs={epochs} of '{source}' are no iteration: it has "
+            f"{len(dataset.source_ranges[source])} images, and one iteration draws {draws}"
         )
     return iterations
+
+
+def iterations_of(passes: float, source: str, dataset: Any, sampler: Sampler) -> int:
+    """Iterations of passes over a source.
+
+    A pass is what released code has with torch's ``DistributedSampler``: each process takes
+    ceil(images / processes), and a last batch that would be incomplete is left out.
+
+    Args:
+        passes: How many.
+        source: One that is drawn from.
+        dataset: The training set; ``source_ranges`` knows the number of images.
+        sampler: The training sampler; ``num_per_source`` and ``world_size`` know the draws.
+    """
+    images = math.ceil(len(dataset.source_ranges[source]) / sampler.world_size)
+    # Copies of an image in one batch are one draw of it.
+    return int(passes * (images // (sampler.num_per_source[source] // sampler.copies[source])))
 
 
 def _check_positive(name: str, value: Any) -> None:

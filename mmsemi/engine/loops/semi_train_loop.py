@@ -55,6 +55,7 @@ from .run_length import (
     ends_elsewhere,
     fill_base_batch_size,
     fill_batch_size,
+    iterations_of,
 )
 
 #: Where the message hub holds the iteration of the last validation that began. A checkpoint that was
@@ -66,8 +67,8 @@ _VALIDATED_KEY = "last_validated_iter"
 class SemiIterBasedTrainLoop(IterBasedTrainLoop):
     """mmengine's ``IterBasedTrainLoop`` with exact and immediate resuming, and one value for its length.
 
-    Before training it refuses data that no training should start with, such as missing files or
-    validation images (:func:`~mmsemi.datasets.checks.check_at_start`). A resumed run first makes up
+    Before training it refuses data that no training should start with, such as missing files,
+    validation images, or another number of classes than the model's (:func:`~mmsemi.datasets.checks.check_at_start`). A resumed run first makes up
     for the validation of its checkpoint, unless the checkpoint knows its outcome. Ctrl-C or SIGTERM
     end it with an extra checkpoint and exit code 130 or 143.
 
@@ -80,8 +81,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         runner: The runner.
         dataloader: The training loader or its config.
         max_iters: Training iterations; or
-        epochs: Passes over a source, each of floor(images / draws per iteration over all processes)
-            iterations.
+        epochs: Passes over a source; each process draws ceil(images / processes) in one, and a last batch
+            that would be incomplete is left out.
         epoch_of: The source that ``epochs`` counts; ``None``: ``'unlabeled'`` if it is drawn from, else
             ``'labeled'``.
         val_begin: First iteration after which to validate.
@@ -91,8 +92,8 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
 
     Raises:
         ConfigError: The length is missing, given twice or no positive whole number, a scheduler counts
-            epochs, data set and decode head differ in their number of classes, ``batch_size`` is
-            not what the sampler's counts add up to, or another run that lives uses the work dir.
+            epochs, ``batch_size`` is not what the sampler's counts add up to, or another run that
+            lives uses the work dir.
         Interrupted: A signal has ended the run.
     """
 
@@ -137,7 +138,6 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         self._ensure_hook({"type": ResumeHook})
         self._ensure_hook({"type": InvalidLossHook})
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._check_classes(metainfo or {}, model)
         for config in getattr(model, "required_hooks", list)():
             self._ensure_hook(config, model)
         # Here and not in the model's train_step, which stock DDP does not call.
@@ -162,6 +162,19 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         if crop_size is not None and getattr(preprocessor, "size", 0) is None:
             preprocessor.size = tuple(crop_size)
 
+    def iterations_of(self, passes: float, source: str) -> int:
+        """Iterations of passes over a source.
+
+        Raises:
+            ConfigError: The training set has no such source that is drawn from.
+        """
+        if source not in getattr(self.sampler, "num_per_source", ()):
+            raise ConfigError(
+                f"passes over the source '{source}' are counted, and "
+                f"train_dataloader.sampler.num_per_source does not draw from it"
+            )
+        return iterations_of(passes, source, self.dataloader.dataset, self.sampler)
+
     @property
     def sampler(self) -> Sampler:
         """The sampler that decides which samples the loader reads."""
@@ -182,17 +195,6 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             raise ConfigError(
                 f"train_dataloader.sampler.epoch_length={sampler.epoch_length} is for epoch-based "
                 "loops: remove it, SemiIterBasedTrainLoop needs a sampler that never ends"
-            )
-
-    @staticmethod
-    def _check_classes(metainfo: dict, model: nn.Module) -> None:
-        classes, channels = metainfo.get("classes"), getattr(model, "num_classes", None)
-        if classes and channels and len(classes) != channels:
-            setting = getattr(model, "classes_setting", "model.decode_head.num_classes")
-            head = setting.split(".")[-2].replace("_", " ")
-            raise ConfigError(
-                f"the data set has {len(classes)} classes, the {head} {channels}: set "
-                f"{setting}={len(classes)} (auxiliary heads too)"
             )
 
     def _ensure_hook(self, config: dict, model: nn.Module | None = None) -> Hook:

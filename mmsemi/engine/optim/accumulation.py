@@ -6,6 +6,11 @@ from __future__ import annotations
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 
+def steps_in(optim_wrapper: OptimWrapper, iterations: int) -> int:
+    """Optimiser steps in so many iterations from the start of a run."""
+    return iterations // getattr(optim_wrapper, "_accumulative_counts", 1)
+
+
 def has_stepped(optim_wrapper: OptimWrapper) -> bool:
     """Whether the iteration that just ended stepped the optimiser: no gradient is waiting."""
     if (

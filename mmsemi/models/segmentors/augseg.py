@@ -15,7 +15,7 @@ Decisions:
 - The divisor of the unsupervised loss is the number of all pixels, and the teacher's labels on padding
   count, both as released; ``ignore_padding=True`` leaves padding out of both.
 - Through the first pass over the unlabelled images the teacher is a copy of the student, as released.
-  A model does not know how long a pass is, so ``copy_steps`` says it.
+  How many steps a pass has follows from the data and the batch when a run starts.
 - The released code has no ramp-up and starts from ImageNet weights; ``rampup_iters`` is for networks
   that start from random ones.
 """
@@ -68,10 +68,9 @@ class AugSegSettings(MixSettings):
         low=0,
         high=1,
     )
-    copy_steps: int = setting(
-        0,
-        "optimiser steps through which the teacher is a copy of the student; published: the first "
-        "pass over the unlabelled images",
+    copy_passes: float = setting(
+        1.0,
+        "passes over the unlabelled images through which the teacher is a copy of the student",
         low=0,
     )
 
@@ -96,7 +95,7 @@ class AugSeg(SemiSegmentor):
         super().build_networks(network)
         cfg = self.settings
         self.teacher = EMATeacher(
-            self.student, cfg.momentum, warmup=True, buffers="ema", copy_steps=cfg.copy_steps
+            self.student, cfg.momentum, warmup=True, buffers="ema", copy_passes=cfg.copy_passes
         )
 
     def loss(self, batch: SemiBatch) -> Losses:

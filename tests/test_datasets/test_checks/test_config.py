@@ -13,6 +13,7 @@ from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from mmsemi.datasets.checks import check_config, scan
+from mmsemi.datasets.checks.config import classes_of_config
 from mmsemi.datasets.checks.survey import class_histogram
 from mmsemi.datasets.sources import Part
 
@@ -29,6 +30,25 @@ def config(semi_config, val_config) -> Config:
             val_dataloader=dict(batch_size=1, dataset=val_config),
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ({}, ("model.decode_head.num_classes", None)),
+        (
+            dict(decode_head=[dict(num_classes=2), dict(num_classes=5)]),
+            ("model.decode_head.num_classes", 5),
+        ),
+        (
+            dict(segmentor=dict(decode_head=dict(num_classes=4))),
+            ("model.segmentor.decode_head.num_classes", 4),
+        ),
+        (dict(classifier=dict(head=dict(num_classes=7))), ("model.classifier.head.num_classes", 7)),
+    ],
+)
+def test_where_a_model_sets_its_classes(model, found):
+    assert classes_of_config(model) == found
 
 
 def test_the_numbers_are_those_of_the_files(config):

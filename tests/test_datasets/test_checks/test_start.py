@@ -16,6 +16,8 @@ import torch
 from conftest import labeled_config, write_pair
 from mmseg.registry import DATASETS
 from PIL import Image
+from step_runner import NoiseImages
+from torch import nn
 
 from mmsemi.datasets.checks import check_at_start, scan, start
 from mmsemi.errors import DataError
@@ -103,6 +105,33 @@ def test_frames_of_many_folders_with_the_same_names_are_read_once(
     check_at_start(dataset, val)
     images = [path for path in opened if "/masks/" not in path]
     assert len(images) == len(set(images)) == 5
+
+
+@pytest.mark.parametrize("setting", [None, "model.classifier.head.num_classes"])
+def test_another_number_of_classes_is_refused(semi_config, val_config, logged, setting):
+    model = nn.Module()
+    if setting:
+        model.classes_setting = setting
+    model.num_classes = 3
+    check_at_start(build(semi_config), build(val_config), model)
+    model.num_classes = 4
+    setting = setting or "model.decode_head.num_classes"
+    with pytest.raises(DataError, match=f"{setting}=3"):
+        check_at_start(build(semi_config), model=model)
+    semi_config["labeled"]["metainfo"] = dict(classes=("a", "b", "c", "d"))
+    with pytest.raises(DataError, match="val: .*3 classes"):
+        check_at_start(build(semi_config), build(val_config), model)
+    assert not logged
+
+
+def test_of_other_data_sets_the_classes_are_checked_alone(val_config):
+    model, own = nn.Module(), NoiseImages()
+    for dataset in (own, build(val_config)):
+        model.num_classes = 3
+        check_at_start(dataset, model=model)
+        model.num_classes = 2
+        with pytest.raises(DataError, match=r"model\.decode_head\.num_classes=3"):
+            check_at_start(dataset, model=model)
 
 
 # --- Files ----------------------------------------------------------------------------------------

@@ -239,16 +239,54 @@ def test_a_warm_up_goes_on_after_a_resume(toy, tmp_path) -> None:
 
 
 def test_resuming_without_a_teacher_says_so(toy, tmp_path) -> None:
+    """Under stock mmengine's loop; ours refuses such a checkpoint."""
     toy.runner(tmp_path, max_iters=2, save_interval=2, teacher=False).train()
     checkpoint = torch.load(tmp_path / "iter_2.pth", weights_only=True)
     checkpoint["state_dict"] = {
         key: value for key, value in checkpoint["state_dict"].items() if "teacher" not in key
     }
     torch.save(checkpoint, tmp_path / "plain.pth")
-    runner = toy.runner(tmp_path, max_iters=3, resume=True, load_from=str(tmp_path / "plain.pth"))
+    settings = dict(loop="IterBasedTrainLoop", sampler=dict(type="InfiniteSampler"))
+    path = str(tmp_path / "plain.pth")
+    runner = toy.runner(tmp_path, max_iters=3, resume=True, load_from=path, **settings)
     runner.train()
+    runner.train_loop.dataloader_iterator = None
     assert any("checkpoint has no teacher" in line for line in runner.log.lines)
     assert runner.model.teacher.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("passes", "labeled", "unlabeled", "accumulate", "steps"),
+    [(1, 2, 2, 1, 6), (1, 1, 3, 1, 4), (2, 2, 2, 1, 12), (1, 2, 2, 2, 3), (0, 2, 2, 1, 0)],
+)
+def test_a_pass_of_copies_follows_data_and_batch(
+    toy, tmp_path, passes, labeled, unlabeled, accumulate, steps
+) -> None:
+    """12 unlabelled vectors."""
+    counts = dict(labeled=labeled, unlabeled=unlabeled)
+    runner = toy.runner(
+        tmp_path,
+        max_iters=2,
+        model=toy.Model(copy_passes=passes),
+        accumulate=accumulate,
+        sampler=dict(type="MultiSourceSampler", num_per_source=counts),
+    )
+    runner.train()
+    assert runner.model.teacher.copy_steps == steps
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(loop="IterBasedTrainLoop", sampler=dict(type="InfiniteSampler")),
+        dict(sampler=dict(type="InfiniteSampler")),
+        dict(sampler=dict(type="MultiSourceSampler", num_per_source=dict(labeled=4))),
+    ],
+)
+def test_passes_that_cannot_be_counted_are_refused(toy, tmp_path, settings) -> None:
+    runner = toy.runner(tmp_path, model=toy.Model(copy_passes=1), **settings)
+    with pytest.raises(ConfigError, match="passes"):
+        runner.train()
 
 
 def test_optim_wrapper_dict_steps_with_its_members() -> None:

@@ -134,7 +134,7 @@ def test_another_number_of_processes(monkeypatch, rank, known) -> None:
     monkeypatch.setattr(f"{module}.print_log", lambda text, *_: warnings.append(text))
 
     class Runner:
-        seed, iter = 5, 100
+        seed, iter, _resume = 5, 100, True
 
     ranks, expected = [], []
     for seed in range(2):

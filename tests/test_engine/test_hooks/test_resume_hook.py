@@ -187,6 +187,22 @@ def _fewer_parameters(checkpoint: dict) -> None:
     checkpoint["optimizer"]["param_groups"][0]["params"].pop()
 
 
+def _of_another_form(part: str, content: object):
+    def change(checkpoint: dict) -> None:
+        checkpoint[part] = content
+
+    return change
+
+
+def _states(**changes: object):
+    """Random states of the only rank, with other parts."""
+
+    def change(checkpoint: dict) -> None:
+        checkpoint["random_states"]["ranks"][0].update(changes)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "value"),
     [
@@ -196,6 +212,19 @@ def _fewer_parameters(checkpoint: dict) -> None:
         (_without_weights("student.0."), "student.0."),
         (_without_weights("teacher.module.0."), "teacher.module.0."),
         (_without_weights(""), "student"),
+        (_without_weights("teacher."), "teacher"),  # of a supervised run, for instance
+        (_without("state_dict"), "weights"),
+        (_of_another_form("state_dict", [1]), "weights"),
+        (_of_another_form("optimizer", None), "optimiser"),
+        (_of_another_form("message_hub", dict(version=9)), "message hub"),
+        (_of_another_form("random_states", dict(version=9)), "random states"),
+        (
+            _of_another_form("random_states", dict(ranks=[dict(torch=1)], sampler={})),
+            "random states",
+        ),
+        (_of_another_form("random_states", dict(ranks=[], sampler=None)), "random states"),
+        (_states(torch=torch.zeros(3, dtype=torch.uint8)), "random states"),
+        (_states(python=(99, torch.zeros(625, dtype=torch.int64), None)), "random states"),
         (_other_width, "student.0.weight"),
         (_more_weights, "critic.weight"),
         (_later, "50"),

@@ -38,6 +38,8 @@ def test_known_lengths():
     assert count(epochs=3, world_size=4) == 3 * (322 // 64), "draws of all processes"
     assert count(epochs=3, copies=2) == 3 * (322 // 8), "two views of one image are one draw of it"
     assert count(epochs=0.5) == 10
+    # Each of 6 processes takes ceil(322 / 6) = 54 images, 18 times 3.
+    assert count(epochs=1, world_size=6, labeled=8, unlabeled=3) == 18 > 322 // 18
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ MIX = dict(type="LabelPaste")
 class TestAugSeg(MethodTester):
     name = "augseg"
     views_alone = dict(labeled_forward="alone")
-    model = dict(type="AugSeg", strong=STRONG, mix=MIX, threshold=0.4, momentum=0.1, copy_steps=2)
+    model = dict(type="AugSeg", strong=STRONG, mix=MIX, threshold=0.4, momentum=0.1)
     networks = ["student", "teacher"]
     predict_on = "teacher"
     unsup_losses = ("unsup.loss_strong",)
@@ -47,7 +47,7 @@ class TestAugSeg(MethodTester):
 @pytest.fixture
 def build(segmentor_config, preprocessor_config):
     def make(**settings):
-        settings = dict(mix=MIX, threshold=0.6) | settings
+        settings = dict(mix=MIX, threshold=0.6, copy_passes=0) | settings
         return make_method(segmentor_config, preprocessor_config, type="AugSeg", **settings)
 
     return make
@@ -160,7 +160,7 @@ def test_the_reference_exchanges_boxes_as_the_paper():
 
 def test_the_teacher_follows_after_the_step(build):
     """A copy through the first steps, then decay min(1 - 1/(k+1), 0.999), floating buffers too."""
-    runner = build(copy_steps=5)
+    runner = build(copy_passes=2.5)  # a pass of the runner has two steps
     model, recorded = runner.model, make_exchange()
     runner.start_step()
     total(recorded.loss(model)).backward()
@@ -181,7 +181,7 @@ def test_the_teacher_follows_after_the_step(build):
 
 def test_the_average_follows_the_published_schedule(build):
     """docs/methods/augseg.md#average-of-the-teacher"""
-    runner = build(copy_steps=3, momentum=0.1)
+    runner = build(copy_passes=1.5, momentum=0.1)
     bias, averaged = (
         net.decode_head.conv_seg.bias for net in (runner.model.student, runner.model.teacher.module)
     )
@@ -302,8 +302,8 @@ def test_the_reference_knows_the_confidence():
         dict(momentum=0),
         dict(momentum=2.0),
         dict(labeled_forward="weak"),
-        dict(copy_steps=-1),
-        dict(copy_steps=0.5),
+        dict(copy_passes=-1),
+        dict(copy_passes="1"),
         dict(ignore_padding=1),
         dict(predict_on="pupil"),
     ],

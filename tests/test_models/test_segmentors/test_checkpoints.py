@@ -18,7 +18,7 @@ METHODS = dict(
     cutmix_mean_teacher=dict(type="CutMixMeanTeacher", mix=dict(type="CutMix")),
     fixmatch=dict(type="FixMatch"),
     fixmatch_student=dict(type="FixMatch", labels_from="student"),
-    unimatch=dict(type="UniMatch"),
+    unimatch=dict(type="UniMatch", num_views=1),
 )
 
 

@@ -71,7 +71,7 @@ class TestFixMatchStudent(MethodTester):
 @pytest.fixture
 def build(segmentor_config, preprocessor_config):
     def make(**settings):
-        settings = {"threshold": 0.6, **settings}
+        settings = {"threshold": 0.6, "strong": STRONG, **settings}
         return make_method(segmentor_config, preprocessor_config, type="FixMatch", **settings)
 
     return make
@@ -274,6 +274,7 @@ def test_totals(build, settings, monkeypatch):
         dict(threshold="0.9"),
         dict(num_views=0),
         dict(num_views=True),
+        dict(strong=None, num_views=2),  # equal views
         dict(sup_weight=float("nan")),
         dict(momentum=0),
         dict(predict_on="pupil"),

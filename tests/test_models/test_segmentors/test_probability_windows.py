@@ -60,6 +60,7 @@ def test_a_method_predicts_with_it() -> None:
     model = MODELS.build(
         dict(
             type="UniMatch",
+            num_views=1,
             segmentor=dict(copy.deepcopy(FCN), type=KIND, test_cfg=SLIDE),
             data_preprocessor=dict(type="SemiSegDataPreProcessor", size=(16, 16)),
         )

@@ -58,7 +58,7 @@ def build(segmentor_config, preprocessor_config):
     )
 
     def make(**settings):
-        settings = {"threshold": 0.45, **settings}
+        settings = {"threshold": 0.45, "strong": dict(type="StrongPhotometric"), **settings}
         return make_method(segmentor_config, preprocessor_config, type="UniMatch", **settings)
 
     return make
@@ -280,6 +280,13 @@ def test_settings_that_no_run_can_mean_are_refused(build, settings):
     ((name, value),) = settings.items()
     with pytest.raises(ConfigError, match=f"UniMatch.{name}={value!r}"):
         build(**settings)
+
+
+def test_views_that_nothing_makes_different_are_refused(build):
+    with pytest.raises(ConfigError, match=r"UniMatch.num_views=2.*strong.*mix"):
+        build(strong=None)
+    assert build(strong=None, num_views=1).model.strong is None
+    assert build(strong=None, mix=dict(type="CutMix")).model.settings.num_views == 2
 
 
 def test_there_is_no_teacher_that_could_label(build):
