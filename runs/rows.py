@@ -8,6 +8,7 @@ needs. Everything about the training itself is in the config; ``options`` are ``
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mmsemi.errors import ConfigError, close_matches
 
@@ -72,38 +73,67 @@ class Protocol:
         return rows[name]
 
 
-def _rows(data: str) -> tuple[Row, ...]:
-    """The rows that both data sets have: from the supervised network, then from ImageNet weights."""
-    go_on = dict(start="supervised")
-    from_imagenet = dict(table="imagenet")
+def _rows(labels: str, pool: str, steps: int, lr: float) -> tuple[Row, ...]:
+    """The rows that the data sets share.
+
+    Args:
+        labels: How configs end, ``<data set>_<number of labels>``.
+        pool: List of all images that may be labelled.
+        steps: Of the runs that go on from the supervised network.
+        lr: Their learning rate.
+    """
+    steps_and_rate = (f"train_cfg.max_iters={steps}", f"optim_wrapper.optimizer.lr={lr}")
+    strong = ("model.strong.type=StrongPhotometric",)
+    every_label = (f"train_dataloader.dataset.split.labeled={pool}",)
+    classmix = ("model.mix._delete_=True", "model.mix.type=ClassMix")
+    # Without a mix each unlabelled image is one view.
+    plain = ("model.mix=None", "train_dataloader.sampler.num_per_source.unlabeled=4")
+
+    def first(name: str, title: str, config: str, units: float, **more: Any) -> Row:
+        """From ImageNet weights."""
+        return Row(name, title, f"{config}/{labels}", units, table="imagenet", **more)
+
+    def on(name: str, title: str, config: str, units: float, *options: str, **more: Any) -> Row:
+        """From the supervised network."""
+        options = (*steps_and_rate, *options)
+        return Row(name, title, f"{config}/{labels}", units, "supervised", options=options, **more)
+
     return (
-        Row("supervised", "supervised, the start", f"supervised/{data}", 3, kind="start"),
-        Row("weak", "supervised, weak views", f"supervised/{data}_on", 3, **go_on, kind="baseline"),
-        Row("strong", "supervised, strong views", f"supervised/{data}_strong", 3, **go_on, kind="baseline"),
-        Row("all", "supervised, all labels", f"supervised/{data}_full", 3, **go_on, kind="ceiling"),
-        Row("mean_teacher", "mean teacher", f"mean_teacher/{data}", 8, **go_on),
-        Row("cutmix_mean_teacher", "CutMix mean teacher", f"cutmix_mean_teacher/{data}", 8, **go_on),
-        Row("classmix", "ClassMix in mean teacher", f"mean_teacher/{data}_classmix", 8, **go_on),
-        Row("fixmatch", "FixMatch", f"fixmatch/{data}", 7, **go_on),
-        Row("unimatch", "UniMatch V1", f"unimatch/{data}", 15.3, **go_on),
-        Row("cps", "CPS", f"cps/{data}_plain", 12, **go_on),
-        Row("cps_cutmix", "CPS+CutMix", f"cps/{data}", 16, **go_on),
-        Row("augseg", "AugSeg", f"augseg/{data}", 7, **go_on),
-        Row("advsemiseg", "AdvSemiSeg", f"advsemiseg/{data}", 6, **go_on),
-        Row("s4gan", "s4GAN", f"s4gan/{data}", 6, **go_on),
-        Row("imagenet_supervised", "supervised", f"supervised/{data}_strong", 3, kind="baseline", **from_imagenet),
-        Row("imagenet_fixmatch", "FixMatch", f"fixmatch/{data}", 7, **from_imagenet),
-        Row("imagenet_cps_cutmix", "CPS+CutMix", f"cps/{data}", 16, **from_imagenet),
-    )  # fmt: skip
+        Row("supervised", "supervised, the start", f"supervised/{labels}", 3, kind="start"),
+        on("weak", "supervised, weak views", "supervised", 3, kind="baseline"),
+        on("strong", "supervised, strong views", "supervised", 3, *strong, kind="baseline"),
+        on("all", "supervised, all labels", "supervised", 3, *every_label, kind="ceiling"),
+        on("mean_teacher", "mean teacher", "mean_teacher", 8),
+        on("cutmix_mean_teacher", "CutMix mean teacher", "cutmix_mean_teacher", 8),
+        on("classmix", "ClassMix in mean teacher", "cutmix_mean_teacher", 8, *classmix),
+        on("fixmatch", "FixMatch", "fixmatch", 7),
+        on("unimatch", "UniMatch V1", "unimatch", 13.4),
+        on("cps", "CPS", "cps", 12, *plain),
+        on("cps_cutmix", "CPS+CutMix", "cps", 16),
+        on("augseg", "AugSeg", "augseg", 7),
+        on("advsemiseg", "AdvSemiSeg", "advsemiseg", 6),
+        on("s4gan", "s4GAN", "s4gan", 6),
+        first(
+            "imagenet_supervised", "supervised", "supervised", 3, options=strong, kind="baseline"
+        ),
+        first("imagenet_fixmatch", "FixMatch", "fixmatch", 7),
+        first("imagenet_cps_cutmix", "CPS+CutMix", "cps", 16),
+    )
 
 
 PROTOCOLS = {
-    "nuclei": Protocol("nuclei", "data/nuclei", (1, 2, 3), ("nucleus",), _rows("nuclei")),
+    "nuclei": Protocol(
+        data="nuclei",
+        folder="data/nuclei",
+        seeds=(1, 2, 3),
+        rare=("nucleus",),
+        rows=_rows("nuclei_6", "splits/nuclei/pool.txt", steps=200, lr=3e-4),
+    ),
     "camvid": Protocol(
-        "camvid",
-        "data/camvid",
-        (1,),
-        ("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist"),
-        _rows("camvid_effnet"),
+        data="camvid",
+        folder="data/camvid",
+        seeds=(1,),
+        rare=("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist"),
+        rows=_rows("camvid_24", "splits/camvid/pool.txt", steps=200, lr=3e-4),
     ),
 }

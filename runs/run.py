@@ -506,6 +506,8 @@ def check_data(protocol: Protocol) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line of the scripts."""
+    # A plain kill must not leave a training behind that writes where the next call will.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     args = parse_args(arguments)
     runs = plan(args)
     if args.list:
@@ -513,8 +515,6 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{run.name}: {status(run)}")
         return 0
     check_data(PROTOCOLS[args.data])
-    # A plain kill must not leave a training behind that writes where the next call will.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run_all(runs, args.keep)
     except KeyboardInterrupt:

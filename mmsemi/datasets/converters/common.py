@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -105,6 +108,15 @@ def check_values(
     return present
 
 
+def read_picture(path: Path) -> Image.Image:
+    """A picture as RGB."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except _UNREADABLE as error:
+        raise DataError(f"'{path}' cannot be read: {error}") from None
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height, from the header only."""
     try:
@@ -166,6 +178,35 @@ def write_image(path: Path, image: Image.Image, **options) -> bool:
     kind = "JPEG" if path.suffix == ".jpg" else "PNG"
     write_beside(path, lambda file: image.save(file, kind, **options))
     return True
+
+
+# --- Archives -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def unpacked(source: Path, beside: Path) -> Iterator[Path]:
+    """The folder of a download: itself, or that of a zip file while the context lasts.
+
+    Args:
+        source: A folder or a zip file.
+        beside: The archive is unpacked next to this path, where there is room for the data set.
+
+    Raises:
+        DataError: There is no such file or folder, or the archive is broken.
+    """
+    if source.is_dir():
+        yield source
+        return
+    if not source.is_file():
+        raise DataError(f"there is no file or folder '{source}'")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{beside.name}_", dir=beside.parent) as folder:
+        try:
+            with zipfile.ZipFile(source) as archive:
+                archive.extractall(folder)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+            raise DataError(f"'{source}' is no zip file, or a broken one: {error}") from None
+        yield Path(folder)
 
 
 # --- Names ----------------------------------------------------------------------------------------
