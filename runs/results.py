@@ -30,13 +30,13 @@ def key(record: Mapping[str, Any]) -> tuple[str, str, int]:
     return record["kind"], record["method"], record["seed"]
 
 
-def read_results(data: str, folder: Path = FOLDER) -> dict[tuple[str, str, int], dict]:
+def read_results(data: str, folder: Path | None = None) -> dict[tuple[str, str, int], dict]:
     """The lines of a data set by :func:`key`.
 
     Raises:
         DataError: A line is no result.
     """
-    path = folder / f"{data}.jsonl"
+    path = (folder or FOLDER) / f"{data}.jsonl"
     records = {}
     lines = path.read_text().splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):
@@ -56,19 +56,22 @@ def has_other_start(record: Mapping, records: Mapping[tuple[str, str, int], Mapp
     )
 
 
-def read_code(folder: Path = FOLDER) -> dict[str, dict[str, str]]:
+def read_code(folder: Path | None = None) -> dict[str, dict[str, str]]:
     """The files of each ``code``, by name, with their hashes."""
-    path = folder / CODE
+    path = (folder or FOLDER) / CODE
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def add_result(record: dict[str, Any], files: Mapping[str, str], folder: Path = FOLDER) -> None:
+def add_result(
+    record: dict[str, Any], files: Mapping[str, str], folder: Path | None = None
+) -> None:
     """Add a line, in place of an earlier one of the same key; several processes may do so at once.
 
     Args:
         record: With ``data``, ``kind``, ``method``, ``seed``; ``code`` is set.
         files: That have run, with their hashes.
     """
+    folder = folder or FOLDER
     record["code"] = code_hash(files)
     with _locked(folder):
         records = read_results(record["data"], folder)

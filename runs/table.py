@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .results import FOLDER, has_other_start, read_code, read_results
+from .results import has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, Row
 
 Records = Mapping[tuple[str, str, int], Mapping]
@@ -109,7 +109,7 @@ def cost_cells(record: Mapping | None) -> tuple[str, str]:
 
 
 def data_table(
-    data: str, table: str, settings: Mapping[str, str] | None = None, folder: Path = FOLDER
+    data: str, table: str, settings: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> str:
     """A table of a data set.
 
@@ -117,7 +117,7 @@ def data_table(
         data: Its name.
         table: ``continued`` or ``imagenet``.
         settings: Today's settings hash of each row, by name; read from the configs if None.
-        folder: Of the results.
+        folder: Of the results, by default docs/results.
     """
     protocol = PROTOCOLS[data]
     records = read_results(data, folder)

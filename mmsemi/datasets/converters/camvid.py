@@ -26,6 +26,7 @@ from .common import (
     Outcome,
     check_size,
     check_values,
+    check_written,
     convert_masks,
     list_stems,
     need_all,
@@ -240,5 +241,6 @@ def _convert(
             for image, mask in items
         ]
     convert_masks(convert_one, jobs, nproc, out)
+    check_written(dict(type="CamVidDataset", img_suffix=f".{image_format}"), out, nproc)
     if image_format != "jpg":
         print(f"the images are PNG: set img_suffix='.{image_format}' in the data sets")

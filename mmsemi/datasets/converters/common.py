@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -14,15 +14,18 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from mmengine.registry import init_default_scope
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...errors import DataError
 from ...utils.files import write_beside
+from ..checks import check_config, is_failure
+from ..checks.report import summary
 from ..splits import MASTERS, ids_sha256, read_id_list
 
 IGNORE = 255
@@ -178,6 +181,41 @@ def write_image(path: Path, image: Image.Image, **options) -> bool:
     kind = "JPEG" if path.suffix == ".jpg" else "PNG"
     write_beside(path, lambda file: image.save(file, kind, **options))
     return True
+
+
+# --- What was written -----------------------------------------------------------------------------
+
+
+def check_written(dataset: Mapping[str, Any], out: Path, nproc: int) -> None:
+    """Judge ``images/{train,val}`` and ``labels/{train,val}`` by the rules of ``mmsemi check-dataset``.
+
+    Args:
+        dataset: Type of the data set, and classes if the type has none.
+        out: The folder.
+        nproc: Worker processes.
+
+    Raises:
+        DataError: A rule finds an error; all findings are printed.
+    """
+    init_default_scope("mmseg")
+    steps = ("LoadImageFromFile", "LoadAnnotations", "PackSegInputs")
+    config = {}
+    for part in ("train", "val"):
+        folders = dict(img_path=f"images/{part}", seg_map_path=f"labels/{part}")
+        config[f"{part}_dataloader"] = dict(
+            dataset=dict(
+                dataset,
+                data_root=str(out),
+                data_prefix=folders,
+                pipeline=[dict(type=step) for step in steps],
+            )
+        )
+    result = check_config(config, nproc)
+    for finding in result.findings:
+        print(f"{finding.severity}: {finding.line}")
+    print(f"{result.files} files in '{out}' checked: {summary(result.findings)}")
+    if is_failure(result.findings, strict=False):
+        raise DataError(f"'{out}' cannot be trained on, see the errors above")
 
 
 # --- Archives -------------------------------------------------------------------------------------

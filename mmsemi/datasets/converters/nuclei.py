@@ -23,6 +23,7 @@ from .common import (
     Outcome,
     check_size,
     check_values,
+    check_written,
     convert_masks,
     image_size,
     list_stems,
@@ -152,6 +153,8 @@ def convert(
         root = find_images(folder)
         jobs = plan(root, out, subset)
         convert_masks(convert_one, jobs, nproc, out)
+    classes = dict(classes=("background", "nucleus"))
+    check_written(dict(type="BaseSegDataset", metainfo=classes), out, nproc)
     if subset:
         return
     masks = masks_sha256([job.target for job in jobs])

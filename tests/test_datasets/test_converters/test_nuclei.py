@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mmsemi.datasets.converters import nuclei
+from mmsemi.datasets.converters.common import check_written
 from mmsemi.errors import DataError
 
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data" / "nuclei"
@@ -86,6 +87,16 @@ def test_large_images_are_reduced_by_area(files, monkeypatch, indices):
     )
     with Image.open(job.image_target) as image:
         assert image.size == (4, 3)
+
+
+def test_what_was_written_is_checked_by_the_rules_of_check_dataset(archive, files, capsys):
+    out = files.root / "out"
+    nuclei.convert(archive, out, subset=True)
+    assert "error" not in capsys.readouterr().out.replace("0 errors", "")
+    Image.new("L", (20, 10), 7).save(out / "labels" / "train" / "train_000.png")
+    with pytest.raises(DataError):
+        check_written(dict(type="BaseSegDataset", metainfo=dict(classes=("a", "b"))), out, 1)
+    assert "mask-value-outside" in capsys.readouterr().out
 
 
 def test_other_ids_are_refused_before_anything_is_written(archive, files, monkeypatch, capsys):
