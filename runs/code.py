@@ -3,7 +3,7 @@
 
 Decisions:
 
-- A file's hash is git's (``git hash-object FILE``), so that ``git cat-file -p HASH`` shows what ran.
+- A file's hash is the beginning of git's (``git hash-object FILE``): ``git cat-file -p HASH`` shows what ran.
 - ``import mmsemi`` imports every method. A method's page counts only if the run's model is made from
   it, and an ``__init__.py`` that does nothing but import never counts: a further method leaves the
   results of the others as they are.
@@ -25,11 +25,11 @@ METHODS = ("mmsemi.models.segmentors", "mmsemi.models.classifiers")
 
 
 def file_hash(path: Path) -> str | None:
-    """git's id of a file's content; None without the file."""
+    """The first 12 digits of git's id of a file's content; None without the file."""
     if not path.is_file():
         return None
     content = path.read_bytes()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()[:12]
 
 
 def snapshot(root: Path = ROOT) -> dict[str, str]:

@@ -71,9 +71,10 @@ IDLE = 0.3
 # ---------------------------------------------------------------- settings
 
 
-def row_config(row: Row) -> Config:
-    """The resolved config of a row, for any seed."""
-    return read_config(row.config, parse_options((*OPTIONS, *row.options)))
+@cache
+def row_config(row: Row, *options: str) -> Config:
+    """The resolved config of a row with further options, for any seed; not to be changed."""
+    return read_config(row.config, parse_options((*OPTIONS, *row.options, *options)))
 
 
 @cache
@@ -188,7 +189,7 @@ def make_run(
 ) -> Run:
     """A run of a row, with its folder and options."""
     extra = COST_OPTIONS if kind == "cost" else ()
-    config = read_config(row.config, parse_options((*OPTIONS, *row.options, *extra)))
+    config = row_config(row, *extra)
     settings = settings_hash(protocol, row)
     suffix = "_cost" if kind == "cost" else "_again" if again else ""
     folder = WORK / protocol.data / f"{row.name}_seed{seed}_{settings[:8]}{suffix}"
@@ -506,20 +507,22 @@ def check_data(protocol: Protocol) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line of the scripts."""
-    # A plain kill must not leave a training behind that writes where the next call will.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     args = parse_args(arguments)
-    runs = plan(args)
-    if args.list:
-        for run in runs:
-            print(f"{run.name}: {status(run)}")
-        return 0
-    check_data(PROTOCOLS[args.data])
+    # A plain kill must not leave a training behind that writes where the next call will.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        runs = plan(args)
+        if args.list:
+            for run in runs:
+                print(f"{run.name}: {status(run)}")
+            return 0
+        check_data(PROTOCOLS[args.data])
         return run_all(runs, args.keep)
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":
