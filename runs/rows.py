@@ -73,18 +73,17 @@ class Protocol:
         return rows[name]
 
 
-def _rows(labels: str, pool: str, steps: int, lr: float) -> tuple[Row, ...]:
+def _rows(labels: str, pool: str, go_on: tuple[str, ...] = ()) -> tuple[Row, ...]:
     """The rows that the data sets share.
 
     Args:
         labels: How configs end, ``<data set>_<number of labels>``.
         pool: List of all images that may be labelled.
-        steps: Of the runs that go on from the supervised network.
-        lr: Their learning rate.
+        go_on: Settings of the runs that go on from the supervised network.
     """
-    steps_and_rate = (f"train_cfg.max_iters={steps}", f"optim_wrapper.optimizer.lr={lr}")
     strong = ("model.strong.type=StrongPhotometric",)
-    every_label = (f"train_dataloader.dataset.split.labeled={pool}",)
+    split = "train_dataloader.dataset.split"
+    every_label = (f"{split}.labeled={pool}", f"{split}.labeled_sha256=None")
     classmix = ("model.mix._delete_=True", "model.mix.type=ClassMix")
     # Without a mix each unlabelled image is one view.
     plain = ("model.mix=None", "train_dataloader.sampler.num_per_source.unlabeled=4")
@@ -95,7 +94,7 @@ def _rows(labels: str, pool: str, steps: int, lr: float) -> tuple[Row, ...]:
 
     def on(name: str, title: str, config: str, units: float, *options: str, **more: Any) -> Row:
         """From the supervised network."""
-        options = (*steps_and_rate, *options)
+        options = (*go_on, *options)
         return Row(name, title, f"{config}/{labels}", units, "supervised", options=options, **more)
 
     return (
@@ -127,13 +126,13 @@ PROTOCOLS = {
         folder="data/nuclei",
         seeds=(1, 2, 3),
         rare=("nucleus",),
-        rows=_rows("nuclei_6", "splits/nuclei/pool.txt", steps=200, lr=3e-4),
+        rows=_rows("nuclei_6", "splits/nuclei/pool.txt"),
     ),
     "camvid": Protocol(
         data="camvid",
         folder="data/camvid",
         seeds=(1,),
         rare=("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist"),
-        rows=_rows("camvid_24", "splits/camvid/pool.txt", steps=200, lr=3e-4),
+        rows=_rows("camvid_24", "splits/camvid/pool.txt"),
     ),
 }
