@@ -9,7 +9,8 @@ A table stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of tabl
 - ``configs DATASET``: all configs of a data set, from the files and their header lines;
 - ``published FOLDER``: the published numbers of a method's configs, from the header lines;
 - ``settings METHOD``: a method's settings, from its dataclass;
-- ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them.
+- ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them;
+- ``runs DATASET TABLE``: our results on a data set, from docs/results/DATASET.jsonl (see runs/).
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from mmseg.registry import MODELS, TASK_UTILS  # noqa: E402
 
 import mmsemi  # noqa: E402, F401  # before mmseg, for mmcv-lite
 from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
+from runs.table import data_table, format_table  # noqa: E402
 
 _TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Name and training images of a data set, as its publishers count them, by the type in a config.
@@ -148,11 +150,6 @@ def _by_number(stem: str) -> list:
 # ---------------------------------------------------------------- tables
 
 
-def _rows(head: list[str], rows: list[list[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n".replace("|  |", "| |") for line in lines)
-
-
 def configs_table(dataset: str) -> str:
     """The configs of a data set, by its name in their file names."""
     rows = []
@@ -170,7 +167,7 @@ def configs_table(dataset: str) -> str:
                 entry.published if re.search(r"\d", entry.published) else "none",
             ])  # fmt: skip
     head = ["config", "net", "crop", "batch", "iterations", "images", "labels", "published mIoU"]
-    return _rows(head, rows)
+    return format_table(head, rows)
 
 
 def published_table(folder: str) -> str:
@@ -180,7 +177,7 @@ def published_table(folder: str) -> str:
         for entry in entries()
         if entry.folder == folder and entry.published and not entry.published.startswith("none")
     ]
-    return _rows(["config", "published mIoU"], rows)
+    return format_table(["config", "published mIoU"], rows)
 
 
 def settings_table(method: str) -> str:
@@ -196,7 +193,7 @@ def settings_table(method: str) -> str:
                 f">= {rule['low']:g}" if high == float("inf") else f"{rule['low']:g} to {high:g}"
             )
         rows.append([f"`{field.name}`", default, legal, rule["doc"].replace("|", "\\|")])
-    return _rows(["`model.`", "default", "values", "meaning"], rows)
+    return format_table(["`model.`", "default", "values", "meaning"], rows)
 
 
 def results_table(*names: str) -> str:
@@ -216,7 +213,7 @@ def results_table(*names: str) -> str:
             "" if item["config"] == results["baseline"] else f"{gain:+.2f}",
         ])  # fmt: skip
     seeds = [f"seed {number}" for number in range(len(results["methods"][0]["seeds"]))]
-    return _rows(["method", *seeds, "mean", "deviation", "gain"], rows)
+    return format_table(["method", *seeds, "mean", "deviation", "gain"], rows)
 
 
 TABLES = dict(
@@ -224,6 +221,7 @@ TABLES = dict(
     published=published_table,
     settings=settings_table,
     results=results_table,
+    runs=data_table,
 )
 
 
@@ -276,7 +274,8 @@ def generated() -> Iterator[tuple[Path, str]]:
     for folder in folders:
         yield CONFIGS / folder / "metafile.yml", metafile(folder)
     yield ROOT / "model-index.yml", model_index(folders)
-    for path in [ROOT / "README.md", *sorted(CONFIGS.rglob("README.md"))]:
+    pages = sorted((ROOT / "docs" / "results").glob("*.md"))
+    for path in [ROOT / "README.md", *sorted(CONFIGS.rglob("README.md")), *pages]:
         text = path.read_text()
         yield path, _TABLE.sub(lambda m: m[1] + TABLES[m[2]](*m[3].split()) + m[4], text)
 

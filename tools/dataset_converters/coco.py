@@ -11,4 +11,4 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 from mmsemi.cli import run_tool  # noqa: E402
 
 if __name__ == "__main__":
-    run_tool("mmsemi.cli.convert_dataset", "coco")
+    run_tool("mmsemi.cli.prepare", "coco")

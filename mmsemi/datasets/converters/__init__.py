@@ -2,7 +2,7 @@
 """Bring public data sets into the layouts that the configs read, and check them.
 
 One module a data set, each with a function ``convert``, which ``tools/dataset_converters`` and
-``mmsemi convert-dataset`` call. Rules that all of them keep (see :mod:`.common`):
+``mmsemi prepare`` call. Rules that all of them keep (see :mod:`.common`):
 
 - Nothing that exists is overwritten. A file that is there already is compared; one with other
   content stops the run. So a second run, or one after an interruption, only adds what is missing.

@@ -26,10 +26,13 @@ from .common import (
     Outcome,
     check_size,
     check_values,
+    check_written,
     convert_masks,
     list_stems,
     need_all,
     read_mask,
+    read_picture,
+    unpacked,
     write_image,
     write_mask,
 )
@@ -115,25 +118,16 @@ def group_colours(colours_HW3: np.ndarray, path: Path) -> np.ndarray:
     return np.where(is_known, values[place], IGNORE).astype(np.uint8)
 
 
-def read_colours(path: Path) -> Image.Image:
-    """A picture as RGB."""
-    try:
-        with Image.open(path) as picture:
-            return picture.convert("RGB")
-    except (OSError, SyntaxError) as error:  # what Pillow raises for broken PNG chunks
-        raise DataError(f"'{path}' cannot be read: {error}") from None
-
-
 def convert_one(job: Job) -> Outcome:
     """Write one image and its mask."""
     if job.is_original:
-        mask = group_colours(np.array(read_colours(job.mask)), job.mask)
+        mask = group_colours(np.array(read_picture(job.mask)), job.mask)
     else:
         mask = read_mask(job.mask)
         check_values(mask, len(CLASSES) + 1, job.mask)
         mask[mask == len(CLASSES)] = IGNORE
     check_size(mask, job.mask, job.image)
-    image = read_colours(job.image)
+    image = read_picture(job.image)
     if job.halve:
         size = mask.shape[1] // 2, mask.shape[0] // 2
         image = image.resize(size, Image.Resampling.BOX)
@@ -182,7 +176,7 @@ def find_pairs(folder: Path) -> tuple[dict[str, list[tuple[Path, Path]]], bool]:
     Raises:
         DataError: It is neither layout, or an image or a mask has no partner.
     """
-    for root in (folder, folder / "CamVid"):
+    for root in (folder, folder / "CamVid", *sorted(folder.glob("*/CamVid"))):
         if (root / "trainannot").is_dir():
             parts = [part for part in PARTS if (root / part).is_dir()]
             pairs = {}
@@ -221,7 +215,14 @@ def convert(
     subset: bool = False,
     nproc: int = 1,
 ) -> None:
-    """Make the plain layout, see the module's text."""
+    """Make the plain layout, see the module's text, from a folder or a zip file."""
+    with unpacked(camvid, out) as folder:
+        _convert(folder, out, image_format, full_size, subset, nproc)
+
+
+def _convert(
+    camvid: Path, out: Path, image_format: str, full_size: bool, subset: bool, nproc: int
+) -> None:
     pairs, is_original = find_pairs(camvid)
     print(f"'{camvid}': {'original' if is_original else 'SegNet'} layout")
     need_all(("train", "val"), pairs, f"{{}} of the parts train and val are not in '{camvid}'")
@@ -240,5 +241,6 @@ def convert(
             for image, mask in items
         ]
     convert_masks(convert_one, jobs, nproc, out)
+    check_written(dict(type="CamVidDataset", img_suffix=f".{image_format}"), out, nproc)
     if image_format != "jpg":
         print(f"the images are PNG: set img_suffix='.{image_format}' in the data sets")

@@ -4,22 +4,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import numpy as np
+from mmengine.registry import init_default_scope
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ...errors import DataError
 from ...utils.files import write_beside
+from ..checks import check_config, is_failure
+from ..checks.report import summary
 from ..splits import MASTERS, ids_sha256, read_id_list
 
 IGNORE = 255
@@ -105,6 +111,15 @@ def check_values(
     return present
 
 
+def read_picture(path: Path) -> Image.Image:
+    """A picture as RGB."""
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    except _UNREADABLE as error:
+        raise DataError(f"'{path}' cannot be read: {error}") from None
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height, from the header only."""
     try:
@@ -166,6 +181,70 @@ def write_image(path: Path, image: Image.Image, **options) -> bool:
     kind = "JPEG" if path.suffix == ".jpg" else "PNG"
     write_beside(path, lambda file: image.save(file, kind, **options))
     return True
+
+
+# --- What was written -----------------------------------------------------------------------------
+
+
+def check_written(dataset: Mapping[str, Any], out: Path, nproc: int) -> None:
+    """Judge ``images/{train,val}`` and ``labels/{train,val}`` by the rules of ``mmsemi check-dataset``.
+
+    Args:
+        dataset: Type of the data set, and classes if the type has none.
+        out: The folder.
+        nproc: Worker processes.
+
+    Raises:
+        DataError: A rule finds an error; all findings are printed.
+    """
+    init_default_scope("mmseg")
+    steps = ("LoadImageFromFile", "LoadAnnotations", "PackSegInputs")
+    config = {}
+    for part in ("train", "val"):
+        folders = dict(img_path=f"images/{part}", seg_map_path=f"labels/{part}")
+        config[f"{part}_dataloader"] = dict(
+            dataset=dict(
+                dataset,
+                data_root=str(out),
+                data_prefix=folders,
+                pipeline=[dict(type=step) for step in steps],
+            )
+        )
+    result = check_config(config, nproc)
+    for finding in result.findings:
+        print(f"{finding.severity}: {finding.line}")
+    print(f"{result.files} files in '{out}' checked: {summary(result.findings)}")
+    if is_failure(result.findings, strict=False):
+        raise DataError(f"'{out}' cannot be trained on, see the errors above")
+
+
+# --- Archives -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def unpacked(source: Path, beside: Path) -> Iterator[Path]:
+    """The folder of a download: itself, or that of a zip file while the context lasts.
+
+    Args:
+        source: A folder or a zip file.
+        beside: The archive is unpacked next to this path, where there is room for the data set.
+
+    Raises:
+        DataError: There is no such file or folder, or the archive is broken.
+    """
+    if source.is_dir():
+        yield source
+        return
+    if not source.is_file():
+        raise DataError(f"there is no file or folder '{source}'")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{beside.name}_", dir=beside.parent) as folder:
+        try:
+            with zipfile.ZipFile(source) as archive:
+                archive.extractall(folder)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+            raise DataError(f"'{source}' is no zip file, or a broken one: {error}") from None
+        yield Path(folder)
 
 
 # --- Names ----------------------------------------------------------------------------------------

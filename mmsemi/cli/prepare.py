@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""``mmsemi convert-dataset NAME``: public data sets in the layouts that the configs read."""
+"""``mmsemi prepare NAME``: public data sets in the layouts that the configs read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_ade20k(parser: argparse.ArgumentParser) -> None:
 
 def add_camvid(parser: argparse.ArgumentParser) -> None:
     """Bring CamVid (SegNet's or the original layout) into plain folders."""
-    parser.add_argument("camvid", type=Path, help="folder of the download")
+    parser.add_argument("camvid", type=Path, help="folder or zip file of the download")
     parser.add_argument("--out", type=Path, default=Path("data/camvid"), help="%(default)s")
     parser.add_argument(
         "--image-format",
@@ -61,6 +61,14 @@ def add_coco(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_nuclei(parser: argparse.ArgumentParser) -> None:
+    """Bring the nuclei of the Data Science Bowl 2018 into plain folders, in parts of ours."""
+    parser.add_argument(
+        "nuclei", type=Path, help="folder or zip file with stage1_train/<id>/{images,masks}/*.png"
+    )
+    parser.add_argument("--out", type=Path, default=Path("data/nuclei"), help="%(default)s")
+
+
 def add_pascal_context(parser: argparse.ArgumentParser) -> None:
     """Make PASCAL-Context masks of 60 classes from the released .mat files."""
     parser.add_argument("voc", type=Path, help="VOCdevkit/VOC2010")
@@ -90,6 +98,7 @@ CONVERTERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "camvid": add_camvid,
     "cityscapes": add_cityscapes,
     "coco": add_coco,
+    "nuclei": add_nuclei,
     "pascal_context": add_pascal_context,
     "voc_aug": add_voc_aug,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsemi.cli.convert_dataset import CONVERTERS, build_parser, main
+from mmsemi.cli.prepare import CONVERTERS, build_parser, main
 from mmsemi.datasets.converters import camvid
 from mmsemi.errors import ConfigError
 
@@ -31,7 +31,7 @@ def help_of(name: str, capsys) -> str:
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_every_converter_has_its_script_and_is_documented(name, capsys):
     text = (SCRIPTS / f"{name}.py").read_text()
-    assert f'run_tool("mmsemi.cli.convert_dataset", "{name}")' in text
+    assert f'run_tool("mmsemi.cli.prepare", "{name}")' in text
     assert "--nproc" in help_of(name, capsys)
     assert f"python tools/dataset_converters/{name}.py " in PAGE
 

@@ -1,0 +1,7 @@
+#!/bin/sh
+# The runs behind docs/results/nuclei.md: runs/nuclei.sh [method] [seed] [--again] [--keep] [--list]
+#                                     runs/nuclei.sh cost [method]
+# One thread, at low priority. Needs data/nuclei (mmsemi prepare nuclei) and the ImageNet weights (mmsemi weights
+# efficientnet_lite0).
+cd "$(dirname "$0")/.." || exit 1
+PYTHONPATH=. OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 exec nice -n 10 "${PYTHON:-.venv/bin/python}" -m runs.run nuclei "$@"

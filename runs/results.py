@@ -1,0 +1,100 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The results: one JSON line per run in ``docs/results/<data set>.jsonl``.
+
+A line is a training (``kind`` ``"run"``) or the measurement of its cost (``"cost"``). One of a row and
+a seed replaces an earlier one. What code a line's run was made with is in ``code.json``: for each
+``code`` of a line the files that ran, with their hashes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmsemi.errors import DataError
+from mmsemi.utils.files import write_beside
+
+from .code import ROOT, code_hash
+
+FOLDER = ROOT / "docs" / "results"
+CODE = "code.json"
+
+
+def key(record: Mapping[str, Any]) -> tuple[str, str, int]:
+    """What a line is the result of: kind, row and seed."""
+    return record["kind"], record["method"], record["seed"]
+
+
+def read_results(data: str, folder: Path | None = None) -> dict[tuple[str, str, int], dict]:
+    """The lines of a data set by :func:`key`.
+
+    Raises:
+        DataError: A line is no result.
+    """
+    path = (folder or FOLDER) / f"{data}.jsonl"
+    records = {}
+    lines = path.read_text().splitlines() if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            records[key(record)] = record
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path} line {number} is no result: {error!r}") from None
+    return records
+
+
+def has_other_start(record: Mapping, records: Mapping[tuple[str, str, int], Mapping]) -> bool:
+    """Whether a run began with other weights than its start has now."""
+    start = records.get(("run", record["start"], record["seed"]))
+    return "start_weights" in record and (
+        start is None or start["weights"] != record["start_weights"]
+    )
+
+
+def read_code(folder: Path | None = None) -> dict[str, dict[str, str]]:
+    """The files of each ``code``, by name, with their hashes."""
+    path = (folder or FOLDER) / CODE
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def add_result(
+    record: dict[str, Any], files: Mapping[str, str], folder: Path | None = None
+) -> None:
+    """Add a line, in place of an earlier one of the same key; several processes may do so at once.
+
+    Args:
+        record: With ``data``, ``kind``, ``method``, ``seed``; ``code`` is set.
+        files: That have run, with their hashes.
+    """
+    folder = folder or FOLDER
+    record["code"] = code_hash(files)
+    with _locked(folder):
+        records = read_results(record["data"], folder)
+        records[key(record)] = record
+        codes = {**read_code(folder), record["code"]: dict(files)}
+        others = {path.stem for path in folder.glob("*.jsonl")} - {record["data"]}
+        every = [records, *(read_results(data, folder) for data in others)]
+        used = {one["code"] for lines in every for one in lines.values()}
+        codes = {code: files for code, files in codes.items() if code in used}
+        # The code first: an interruption in between leaves a line too many there, and none without.
+        text = json.dumps(codes, indent=0, sort_keys=True) + "\n"
+        write_beside(folder / CODE, lambda file: file.write(text.encode()))
+        lines = "".join(json.dumps(records[one]) + "\n" for one in sorted(records))
+        write_beside(folder / f"{record['data']}.jsonl", lambda file: file.write(lines.encode()))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One writer of a folder at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

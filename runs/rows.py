@@ -1,0 +1,138 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The rows of the results tables: what is trained, from which start, with which settings.
+
+A row is one line: its name on the command line, its name in the tables, its config, and what else it
+needs. Everything about the training itself is in the config; ``options`` are ``--cfg-options``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mmsemi.errors import ConfigError, close_matches
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        name: On the command line.
+        title: In the tables.
+        config: As ``mmsemi train`` takes it.
+        units: Forward units of an iteration for one labelled and one unlabelled image (a backward
+            counts two), as ``docs/methods`` states them.
+        start: The row from whose last checkpoint of the same seed it starts; empty for the weights
+            that the config names.
+        kind: ``start``; ``baseline``, which trains on without unlabelled images; ``ceiling``, with all
+            labels; ``method``.
+        table: Of which table it is part.
+        options: Settings beside the config's, each as ``KEY=VALUE``.
+    """
+
+    name: str
+    title: str
+    config: str
+    units: float
+    start: str = ""
+    kind: str = "method"
+    table: str = "continued"
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rows on a data set.
+
+    Attributes:
+        data: Name of the data set.
+        folder: Where it lies, from the repository's root.
+        seeds: That every row is run with.
+        rare: Classes whose mean IoU the tables give.
+        rows: In the order of the tables.
+    """
+
+    data: str
+    folder: str
+    seeds: tuple[int, ...]
+    rare: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        """The row of a name.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        rows = {row.name: row for row in self.rows}
+        if name not in rows:
+            raise ConfigError(
+                f"{self.data} has no row '{name}'{close_matches(name, rows)}; there are {', '.join(rows)}"
+            )
+        return rows[name]
+
+
+def _rows(labels: str, pool: str, go_on: tuple[str, ...] = ()) -> tuple[Row, ...]:
+    """The rows that the data sets share.
+
+    Args:
+        labels: How configs end, ``<data set>_<number of labels>``.
+        pool: List of all images that may be labelled.
+        go_on: Settings of the runs that go on from the supervised network.
+    """
+    strong = ("model.strong.type=StrongPhotometric",)
+    split = "train_dataloader.dataset.split"
+    every_label = (f"{split}.labeled={pool}", f"{split}.labeled_sha256=None")
+    classmix = ("model.mix._delete_=True", "model.mix.type=ClassMix")
+    # Without a mix each unlabelled image is one view.
+    plain = ("model.mix=None", "train_dataloader.sampler.num_per_source.unlabeled=4")
+
+    def first(name: str, title: str, config: str, units: float, **more: Any) -> Row:
+        """From ImageNet weights."""
+        return Row(name, title, f"{config}/{labels}", units, table="imagenet", **more)
+
+    def on(name: str, title: str, config: str, units: float, *options: str, **more: Any) -> Row:
+        """From the supervised network."""
+        options = (*go_on, *options)
+        return Row(name, title, f"{config}/{labels}", units, "supervised", options=options, **more)
+
+    return (
+        Row("supervised", "supervised, the start", f"supervised/{labels}", 3, kind="start"),
+        on("weak", "supervised, weak views", "supervised", 3, kind="baseline"),
+        on("strong", "supervised, strong views", "supervised", 3, *strong, kind="baseline"),
+        on("all", "supervised, all labels", "supervised", 3, *every_label, kind="ceiling"),
+        on("mean_teacher", "mean teacher", "mean_teacher", 8),
+        on("cutmix_mean_teacher", "CutMix mean teacher", "cutmix_mean_teacher", 8),
+        on("classmix", "ClassMix in mean teacher", "cutmix_mean_teacher", 8, *classmix),
+        on("fixmatch", "FixMatch", "fixmatch", 7),
+        on("unimatch", "UniMatch V1", "unimatch", 13.4),
+        on("cps", "CPS", "cps", 12, *plain),
+        on("cps_cutmix", "CPS+CutMix", "cps", 16),
+        on("augseg", "AugSeg", "augseg", 7),
+        on("advsemiseg", "AdvSemiSeg", "advsemiseg", 6),
+        on("s4gan", "s4GAN", "s4gan", 6),
+        first(
+            "imagenet_supervised", "supervised", "supervised", 3, options=strong, kind="baseline"
+        ),
+        first("imagenet_fixmatch", "FixMatch", "fixmatch", 7),
+        first("imagenet_cps_cutmix", "CPS+CutMix", "cps", 16),
+    )
+
+
+PROTOCOLS = {
+    "nuclei": Protocol(
+        data="nuclei",
+        folder="data/nuclei",
+        seeds=(1, 2, 3),
+        rare=("nucleus",),
+        rows=_rows("nuclei_6", "splits/nuclei/pool.txt"),
+    ),
+    "camvid": Protocol(
+        data="camvid",
+        folder="data/camvid",
+        seeds=(1,),
+        rare=("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist"),
+        rows=_rows("camvid_24", "splits/camvid/pool.txt"),
+    ),
+}

@@ -1,0 +1,80 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The process of one training: ``mmsemi train``, with IoU per class in its log and a report at its end.
+
+    python -m runs.training REPORT MODEL CONFIG [arguments of mmsemi train]
+
+MODEL is the type of the config's model. The report, a JSON file, is written when the training has ended
+well: ``files``, those that it has run with their hashes, and ``memory``, the peak of the process in MiB.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS, MODELS
+
+import mmsemi  # noqa: F401  # before mmseg, for mmcv-lite
+from mmsemi.cli import run
+from mmsemi.errors import TrainingError
+from mmsemi.utils.files import write_beside
+
+from .code import imported_files, snapshot
+
+
+@METRICS.register_module()
+class ClassIoUMetric(IoUMetric):
+    """mmseg's ``IoUMetric``, whose IoU per class, in percent, is in the log's records, too."""
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """mmseg's metrics, and ``IoU.<class>`` of each class that occurs or is predicted."""
+        metrics = super().compute_metrics(results)
+        shared, union = (sum(areas) for areas in list(zip(*results))[:2])
+        for name, part, whole in zip(self.dataset_meta["classes"], shared, union):
+            if whole > 0:
+                metrics[f"IoU.{name}"] = round(100 * float(part / whole), 2)
+        return metrics
+
+
+def ran_files(before: Mapping[str, str], early: set[str], late: set[str]) -> dict[str, str]:
+    """What a process has run: the content that its files had when it began.
+
+    Args:
+        before: Hashes of all files at the beginning.
+        early: Names of those that were imported by then.
+        late: Names of those that are imported now.
+
+    Raises:
+        TrainingError: A file was changed after the beginning and imported after that, perhaps.
+    """
+    now = snapshot()
+    changed = sorted(name for name in late - early if before.get(name) != now[name])
+    if changed:
+        raise TrainingError(
+            f"{changed[0]} was changed while the training ran, so it cannot be told which code has run: "
+            "run it again, and edit in another worktree meanwhile"
+        )
+    return {name: before[name] for name in sorted(late | early)}
+
+
+def main(report: str, model: str, *arguments: str) -> int:
+    """Train on one thread; returns the exit code of ``mmsemi train``."""
+    before = snapshot()
+    torch.set_num_threads(1)
+    kind = MODELS.get(model)
+    early = imported_files(kind)
+    code = run("mmsemi.cli.train", arguments, "mmsemi train")
+    if code == 0:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        content = dict(files=ran_files(before, early, imported_files(kind)), memory=round(memory))
+        write_beside(Path(report), lambda file: file.write(json.dumps(content).encode()))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
