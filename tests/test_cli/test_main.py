@@ -72,14 +72,6 @@ def test_every_converter_has_its_help(monkeypatch, capsys, command, folder):
         assert capsys.readouterr().out.startswith(f"usage: mmsemi {command} {name} ")
 
 
-def test_an_earlier_name_of_a_command_still_works(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["mmsemi", "convert-dataset", "camvid", "--help"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 0
-    assert capsys.readouterr().out.startswith("usage: mmsemi prepare camvid ")
-
-
 def test_scripts_differ_in_what_they_run_alone():
     bodies = {
         path.relative_to(REPOSITORY): path.read_text().split("import sys\n")[1].splitlines()
