@@ -31,7 +31,7 @@ from mmseg.structures import SegDataSample
 from torch import Generator, Tensor
 
 from ..errors import ConfigError, DataError
-from ..structures import Images, SemiBatch
+from ..structures import SECOND_CROP, Images, SemiBatch
 from ..utils import close_matches, derive_seed
 
 Samples = list[SegDataSample]
@@ -55,6 +55,20 @@ def merge_preprocessors(inner: dict | None, outer: dict | None) -> dict | None:
     if kind is not SegDataPreProcessor and str(kind).split(".")[-1] != "SegDataPreProcessor":
         return dict(outer)
     return {**(inner or {}), **(outer or {}), "type": "SemiSegDataPreProcessor"}
+
+
+def split_crop_pairs(
+    images: Sequence[Tensor], samples: Samples
+) -> tuple[Sequence[Tensor], Samples]:
+    """Second crops of pairs, which are packed as one tensor, become a source of their own at the end."""
+    pairs = [(image, sample) for image, sample in zip(images, samples) if image.ndim == 4]
+    if not pairs:
+        return images, samples
+    second = [
+        SegDataSample(metainfo={**sample.metainfo, "source": SECOND_CROP}) for _, sample in pairs
+    ]
+    firsts = [image[0] if image.ndim == 4 else image for image in images]
+    return [*firsts, *(image[1] for image, _ in pairs)], [*samples, *second]
 
 
 @MODELS.register_module()
@@ -111,7 +125,7 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         self._check_channels(data["inputs"], data.get("data_samples") or ())
         if not training:
             return super().forward(data, training=False)
-        images, samples = data["inputs"], data["data_samples"]
+        images, samples = split_crop_pairs(data["inputs"], data["data_samples"])
         names = [sample.metainfo.get("source", "labeled") for sample in samples]
         height, width = self._batch_size_hw(images, samples)
         range_N2 = self._ranges(images)

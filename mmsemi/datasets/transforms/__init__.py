@@ -1,4 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+from .crop_pair import OverlappingCropPair
 from .formatting import PackSemiInputs
 from .image_labels import AddImageLabels
 from .loading import LoadCheckedAnnotations
@@ -7,6 +8,7 @@ from .resize import RandomCoveringResize, RandomRelativeResize
 __all__ = [
     "AddImageLabels",
     "LoadCheckedAnnotations",
+    "OverlappingCropPair",
     "PackSemiInputs",
     "RandomCoveringResize",
     "RandomRelativeResize",
