@@ -95,7 +95,10 @@ def pool_to_stride(features_NDhw: Tensor, size_hw: Sequence[int], stride: int) -
     """
     found = features_NDhw.shape[-2:]
     kernel = [have * stride // side for have, side in zip(found, size_hw)]
-    if any(k * side != have * stride or k < 1 for k, side, have in zip(kernel, size_hw, found)):
+    if any(
+        side % stride or k < 1 or k * side != have * stride
+        for k, side, have in zip(kernel, size_hw, found)
+    ):
         raise ConfigError(
             f"stride={stride}: the decode head's features are {tuple(found)} for images of "
             f"{tuple(size_hw)}, which is no whole number of cells of {stride} x {stride} pixels: set "

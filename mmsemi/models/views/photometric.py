@@ -249,6 +249,7 @@ class StrongPhotometric:
         sigma: Range of the blur's standard deviation in pixels, uniform.
         blur_size: Odd width of the blur kernel in pixels; None: see above.
         blur_first: Blur before the other operations, not after them.
+        pads_with_mean: Padding is seen in the mean colour, not in black.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -263,6 +264,7 @@ class StrongPhotometric:
         sigma: tuple[float, float] = (0.1, 2.0),
         blur_size: int | None = None,
         blur_first: bool = False,
+        pads_with_mean: bool = False,
     ) -> None:
         if len(jitter) != 4 or min(jitter) < 0 or jitter[3] > 0.5:
             raise ConfigError(
@@ -283,7 +285,7 @@ class StrongPhotometric:
         if blur_size is not None and (blur_size < 1 or blur_size % 2 == 0):
             raise ConfigError(f"StrongPhotometric: blur_size={blur_size} must be odd, or None")
         self.blur_radius = math.ceil(3 * sigma[1]) if blur_size is None else blur_size // 2
-        self.blur_first = blur_first
+        self.blur_first, self.pads_with_mean = blur_first, pads_with_mean
 
     @torch.no_grad()
     def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
