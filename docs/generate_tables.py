@@ -85,7 +85,8 @@ class Entry:
         backbone = network.backbone
         head = "classifier"
         if "segmentor" in model:
-            head = "DeepLabv2" if "V2" in network.decode_head.type else "DeepLabv3+"
+            kind = network.decode_head.type
+            head = {"DeepLabV2Head": "DeepLabv2", "PSPHead": "PSPNet"}.get(kind, "DeepLabv3+")
         names = {"WiderResNet38": "WRN-38", "tf_efficientnet_lite0": "EfficientNet-Lite0"}
         trunk = names.get(backbone.get("model_name", backbone.type)) or f"R{backbone.depth}"
         return f"{head} {trunk}" + (", narrow" if backbone.get("base_channels", 64) < 64 else "")

@@ -49,6 +49,27 @@ class Images:
         return [s.metainfo.get("img_path", str(i)) for i, s in enumerate(self.samples)]
 
 
+class CropPair(NamedTuple):
+    """Where two crops of one image show the same; metainfo ``crop_pair`` of their samples.
+
+    Attributes:
+        first: (top, bottom, left, right) of the overlap in the first crop as it lies in the image, in
+            pixels of features.
+        second: The same in the second crop.
+        flips: Whether each crop is to be flipped from left to right.
+        stride: Pixels of the image to a pixel of the features.
+    """
+
+    first: tuple[int, int, int, int]
+    second: tuple[int, int, int, int]
+    flips: tuple[bool, bool]
+    stride: int
+
+
+#: The source that holds the second crops of unlabelled pairs; the first ones are ``unlabeled``.
+SECOND_CROP = "second_crop"
+
+
 @dataclass
 class SemiBatch:
     """A batch by source.
@@ -56,7 +77,7 @@ class SemiBatch:
     Attributes:
         labeled: Labelled images.
         unlabeled: Unlabelled images, if the batch has any.
-        sources: Further sources by name, e.g. ``gt``.
+        sources: Further sources by name, e.g. ``gt``, or ``second_crop`` of images that come in pairs.
         generator: CPU generator of everything random in the step; None is torch's global one.
     """
 

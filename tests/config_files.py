@@ -64,9 +64,8 @@ def files_to_open(path: Path) -> set[Path]:
 def pipelines(config: Config) -> Iterator[tuple[str, list]]:
     """The training pipelines by source, as :class:`SemiDataset` completes them."""
     dataset = copy.deepcopy(config.train_dataloader.dataset)
-    fill_crop_size(
-        [dataset.labeled, *(dataset.get("sources") or {}).values()], dataset.get("crop_size")
-    )
+    sources = [dataset.labeled, dataset.unlabeled, *(dataset.get("sources") or {}).values()]
+    fill_crop_size(sources, dataset.get("crop_size"))
     yield "labeled", dataset.labeled.pipeline
     yield "unlabeled", dataset.unlabeled.get("pipeline") or weak_pipeline(dataset.labeled)
     for name, source in (dataset.get("sources") or {}).items():

@@ -29,7 +29,7 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import DATASETS, MODELS
-from step_runner import SIZE, NoiseImages, StepRunner, draw_batches
+from step_runner import SIZE, StepRunner, draw_batches
 from tiny_nets import ARCHITECTURES, FCN, initial
 from torch import Tensor, nn
 from watchers import Recorder, Waits, differing, snapshot, without_modes
@@ -84,6 +84,8 @@ class MethodTester:
         networks: Expected ``network_names``.
         predict_on: The network that predicts by default.
         unsup_losses: Keys of the unsupervised losses, which must be more than 0.
+        dataset: Config of the data set of the trainings.
+        heads: Parts of the model besides the networks that the segmentor's optimiser trains.
         optim_wrapper: Keys added to ``optim_wrapper``: the constructor, and the optimisers of parts
             of the model besides the networks.
         golden_std: Deviation of the classifier's weights of the golden curve.
@@ -98,6 +100,8 @@ class MethodTester:
     networks: list = ["student"]
     predict_on: Any = "student"
     unsup_losses: tuple[str, ...] = ()
+    dataset: dict = dict(type="NoiseImages")
+    heads: tuple[str, ...] = ()
     optim_wrapper: dict = {}
     views_alone: dict = {}
     golden_std = 1.0
@@ -125,6 +129,12 @@ class MethodTester:
         segmentor["decode_head"]["init_cfg"] = initial(self.golden_std)
         return dict(self.model, segmentor=segmentor)
 
+    def golden_data(self, dataset: dict) -> dict:
+        """The data set on disk of the golden curve."""
+        if "gt" in self.counts:
+            dataset["sources"] = dict(gt=dict(pool="labeled"))
+        return dataset
+
     def runner_config(self, work_dir: Path, max_iters: int = 4, **changes) -> dict:
         return dict(
             default_scope="mmseg",
@@ -133,7 +143,7 @@ class MethodTester:
                 batch_size=sum(self.counts.values()),
                 num_workers=0,
                 sampler=dict(type="MultiSourceSampler", num_per_source=self.counts),
-                dataset=dict(type="NoiseImages"),
+                dataset=dict(self.dataset),
             ),
             optim_wrapper=dict(
                 type="OptimWrapper",
@@ -170,7 +180,7 @@ class MethodTester:
         return StepRunner(model, build_optimizers(model, self.optim_wrapper, wrapper, **options))
 
     def batches(self, number: int) -> list[dict]:
-        return draw_batches(NoiseImages(), self.counts, number)
+        return draw_batches(DATASETS.build(self.dataset), self.counts, number)
 
     @pytest.fixture(scope="class")
     def straight(self, tmp_path_factory) -> Iterator[Runner]:
@@ -337,7 +347,7 @@ class MethodTester:
         assert not differing(first, second)
         prefixes = {name.split(".")[0] for name in first}
         networks = {"branches"} if 0 in self.networks else set(self.networks)
-        assert prefixes == networks | set(self.parts)
+        assert prefixes == networks | {*self.parts, *self.heads}
 
     def test_a_step_never_waits_for_the_device(self):
         runner = self.step_runner()
@@ -355,9 +365,8 @@ class MethodTester:
         """A refactor that changes a method's numbers must say why; CPUs differ in the last bits."""
         model = self.golden_model(segmentor_config)
         model["data_preprocessor"] = preprocessor_config
-        if "gt" in self.counts:
-            semi_config["sources"] = dict(gt=dict(pool="labeled"))
-        got = golden_curve(model, semi_config, self.counts, self.optim_wrapper)
+        data = self.golden_data(semi_config)
+        got = golden_curve(model, data, self.counts, self.optim_wrapper)
         path = GOLDEN / f"{self.name}.json"
         if request.config.getoption("--write-golden"):
             text = json.dumps({"torch": torch.__version__, "losses": got}, indent=1)

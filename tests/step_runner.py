@@ -19,6 +19,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmsemi.datasets import MultiSourceSampler
+from mmsemi.datasets.pipelines import seeded
+from mmsemi.datasets.transforms import OverlappingCropPair
 
 CLASSES = ("background", "left", "right")
 SIZE = 32
@@ -31,12 +33,16 @@ class NoiseImages(Dataset):
     """4 labelled, 8 unlabelled and 4 further labelled noise images for a source ``gt``.
 
     Pixels, mask and height come from the draw's seed.
+
+    Args:
+        pairs: Unlabelled images come as two overlapping crops.
     """
 
     metainfo = dict(classes=CLASSES, palette=[[0, 0, 0], [9, 9, 9], [99, 99, 99]])
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: bool = False) -> None:
         self.source_ranges = dict(labeled=range(4), unlabeled=range(4, 12), gt=range(12, 16))
+        self.crop_pair = OverlappingCropPair(SIZE) if pairs else None
 
     def __len__(self) -> int:
         return 16
@@ -54,7 +60,14 @@ class NoiseImages(Dataset):
         if source != "unlabeled":
             sample.gt_sem_seg = PixelData(data=mask)
             sample.set_metainfo(dict(image_labels=tuple(mask.unique().tolist())))
-        return dict(inputs=(60 * mask + noise).to(torch.uint8), data_samples=sample)
+        image = (60 * mask + noise).to(torch.uint8)
+        if self.crop_pair and source == "unlabeled":
+            wide = image.repeat(1, 1, 2).permute(1, 2, 0).numpy()
+            with seeded(draw.seed):
+                pair = self.crop_pair(dict(img=wide))
+            image = torch.stack([torch.tensor(crop).permute(2, 0, 1) for crop in pair["img"]])
+            sample.set_metainfo(dict(crop_pair=pair["crop_pair"]))
+        return dict(inputs=image, data_samples=sample)
 
 
 class StepRunner:

@@ -177,6 +177,7 @@ FAMILIES = dict(
     fixmatch="_unimatch",
     unimatch="_unimatch",
     augseg="_augseg",
+    cac="_cac",
     advsemiseg="_advsemiseg",
     s4gan="_s4gan",
 )
@@ -186,6 +187,7 @@ def baseline_of(name: str) -> str:
     """The supervised config with which a method's config is compared."""
     folder, stem = name.split("/")
     stem = re.sub(r"_(fused|legacy-lr|adversarial)$", "", stem).replace("full-resolution", "1-8")
+    stem = stem.replace("_cutmix_cac", "_cac")
     is_ours = stem.startswith(("camvid", "shapes"))
     return f"supervised/{stem}{'' if is_ours else FAMILIES.get(folder, '')}"
 
@@ -211,6 +213,9 @@ def test_a_method_and_its_baseline_share_everything_but_the_method():
         # A discriminator has an optimiser and a stream of its own; the rest is the baseline's.
         for key in ("constructor", "discriminator"):
             method.optim_wrapper.pop(key, None)
+        if "cac" in name:  # pairs of crops, or none: how unlabelled images are cut is the method's
+            for config in (method, baseline):
+                config.train_dataloader.dataset.unlabeled.pop("pipeline", None)
         extra = {*(method.train_dataloader.dataset.pop("sources", None) or {})}
         baseline.train_dataloader.dataset.pop("sources", None)
         if not extra <= {"gt"}:

@@ -248,6 +248,83 @@ def test_augseg_protocol():
     assert AUGSEG_EPOCHS.keys() == AUGSEG_LABELS.keys()
 
 
+# ---------------------------------------------------------------- CAC
+
+# GPUs, images of each source a GPU, crop, learning rate, past steps in the bank; long sides of labelled images,
+# least one of unlabelled ones.
+CAC = {
+    "voc": (2, 4, 320, 0.01, 1, (200, 800), 320),
+    "cityscapes": (4, 2, 720, 0.1, 0, (1024, 4096), 1638),
+}
+CAC_LABELS = {
+    **{f"voc_1-{r}": (f"cac_voc_{n}_d0", n) for r, n in {16: 662, 8: 1323, 4: 2645}.items()},
+    **{f"cityscapes_1-{r}": (f"cac_city_{n}_d0", n) for r, n in {8: 372, 4: 744}.items()},
+    "voc_full": (None, None),
+}
+CAC_FILES = [*CAC_LABELS, *(f"{stem}_psp" for stem in CAC_LABELS if stem.startswith("voc"))]
+CAC_CPS = [f"{stem}{mix}_cac" for stem in ("voc_1-8", "cityscapes_1-8") for mix in ("", "_cutmix")]
+
+
+def test_cac_protocol():
+    def check(name: str, config: Config):
+        folder, stem = name.split("/")
+        stem = stem.removesuffix("_cac").removesuffix("_cutmix")
+        labels, count = CAC_LABELS[stem.removesuffix("_psp")]
+        data = stem.split("_")[0]
+        gpus, per_gpu, crop, lr, steps, (low, high), least = CAC[data]
+        factor = {"supervised": 0, "cac": 1, "cps": 2 if "cutmix" in name else 1}[folder]
+        expected = dict(
+            batch=(per_gpu, factor * per_gpu, 0), total=gpus * per_gpu * (1 + factor),
+            iterations=80 * 1157, validations_each=1157, optimizer=sgd(lr, 1e-4), schedule=POLY,
+            paramwise=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))), labels=labels, labeled=count,
+            pool="all" if stem.startswith("voc_full") and folder == "cac" else "rest", crop=(crop, crop),
+        )  # fmt: skip
+        yield from differing(settings_of(config), expected)
+        found = dict(pipelines(config))
+        types = [step.type for step in found["labeled"]]
+        if ("ColorJitter" in types) != (data == "cityscapes"):
+            yield f"labelled images go through {types}"
+        for source, shortest in (("labeled", low), ("unlabeled", least)):
+            resize = next(step for step in found[source] if step.type == "RandomResize")
+            sides = [resize.scale[0] * ratio for ratio in resize.ratio_range]
+            if folder != "cps" and [round(side, 6) for side in sides] != [shortest, high + 1]:
+                yield f"{source}: long sides of {sides}"
+            if (resize.backend, resize.interpolation) != ("pillow", "bicubic"):
+                yield f"{source}: {resize}"
+        if folder == "cac":
+            model = on_meta(config.model)
+            wanted = dict(unsup_weight=0.1, temperature=0.1, threshold=0.75, start_iter=5 * 1157,
+                          step_save=steps, selected_num=None, stride=8, projector_channels=128,
+                          rampup_iters=0, ignore_padding=False, eps=0.0)  # fmt: skip
+            yield from differing(vars(model.settings), wanted)
+            pair, strong = found["unlabeled"][-2], model.strong
+            if (pair.crop_size, pair.stride, pair.iou_range) != ((crop, crop), 8, (0.1, 1.0)):
+                yield f"pairs are {pair}"
+            if (strong.probabilities, strong.blur_radius, strong.blur_first) != (
+                (0.8, 0.2, 0.5),
+                2,
+                True,
+            ):
+                yield f"views are {vars(strong)}"
+        if folder == "cps":
+            wanted = dict(unsup_weight=1.5, rampup_iters=0, predict_on=0, strong=None)
+            model = on_meta(config.model)
+            yield from differing(vars(model.settings), wanted)
+            if (model.mix is None) == ("cutmix" in name) or "OverlappingCropPair" in str(
+                found["unlabeled"]
+            ):
+                yield "mixes otherwise, or gets pairs"
+        head, test = config.model.segmentor.decode_head, config.model.segmentor.test_cfg
+        padding = config.model.data_preprocessor
+        if (head.loss_decode.type, test.mode, padding.test_cfg.size_divisor, padding.test_padding) != (
+            "PixelCrossEntropy", "whole", 8, "reflect"):  # fmt: skip
+            yield "another loss or test"
+
+    names = [f"supervised/{stem}_cac" for stem in CAC_FILES]
+    names += [f"cac/{stem}" for stem in CAC_FILES] + [f"cps/{stem}" for stem in CAC_CPS]
+    check_all(names, check)
+
+
 # ---------------------------------------------------------------- ours, and all
 
 
@@ -287,8 +364,10 @@ def test_each_method_has_exactly_its_files():
                  if not stem.endswith(("_legacy-lr", "_adversarial"))}  # fmt: skip
     expected = {
         "supervised": {*ours, *CPS_LENGTHS, *(f"{x}_unimatch" for x in UNIMATCH_LABELS),
-                       *(f"{x}_augseg" for x in AUGSEG_LABELS), *baselines},
-        "cps": {*ours, *CPS_LENGTHS},
+                       *(f"{x}_augseg" for x in AUGSEG_LABELS), *(f"{x}_cac" for x in CAC_FILES),
+                       *baselines},
+        "cps": {*ours, *CPS_LENGTHS, *CAC_CPS},
+        "cac": {*ours, *CAC_FILES},
         "mean_teacher": {*ours, *ratios},
         "cutmix_mean_teacher": {*ours, *ratios},
         "fixmatch": {*ours, *UNIMATCH_LABELS},
@@ -308,7 +387,7 @@ def test_each_method_has_exactly_its_files():
 
 
 # The main number of each header: CPS, then re-runs in its paper; UniMatch's README and logs; AugSeg's logs, R101,
-# best teacher epoch; AdvSemiSeg and s4GAN as marked there.
+# best teacher epoch; CAC's tables, as marked; AdvSemiSeg and s4GAN as marked there.
 MIOU = {
     "cps/voc_1-": dict(zip(RATIOS, (68.21, 73.20, 74.24, 75.91))),
     "cps/cityscapes_1-": dict(zip(RATIOS, (69.79, 74.39, 76.85, 78.64))),
@@ -326,6 +405,12 @@ MIOU = {
     "augseg/voc_": {92: 71.09, 183: 75.45, 366: 78.66, 732: 80.33, 1464: 81.36},
     "augseg/voc_1-": {16: 77.01, 8: 77.31, 4: 78.82},
     "augseg/cityscapes_1-": dict(zip(RATIOS, (75.22, 77.82, 79.56, 80.43))),
+    "cac/voc_": {"1-16": 70.1, "1-8": 72.4, "1-4": 74.0, "full": 76.5, "1-16_psp": 67.1, "1-8_psp": 71.3,
+                 "1-4_psp": 72.5, "full_psp": 76.4},
+    "cac/cityscapes_1-": {8: 69.7, 4: 72.7},
+    "supervised/voc_{}_cac": {"1-16": 63.9, "1-8": 68.3, "1-4": 71.2, "full": 76.3, "1-16_psp": 57.4,
+                              "1-8_psp": 65.0, "1-4_psp": 68.3, "full_psp": 75.1},
+    "supervised/cityscapes_{}_cac": {"1-8": 66.0, "1-4": 70.7},
     "advsemiseg/voc_": {"1-8": 69.5, "1-4": 72.1, "1-2": 73.8, "full": 74.9, "1-8_adversarial": 67.6,
                         "1464": 68.4, "published_checkpoint": 68.8},
     "advsemiseg/cityscapes_": {"1-8": 58.8, "1-4": 62.3, "1-2": 65.7, "full": 67.7},

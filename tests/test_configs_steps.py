@@ -72,7 +72,8 @@ def test_training_pipelines_run(files):
     check_all(
         ["advsemiseg/voc_1-8", "advsemiseg/cityscapes_1-8", "advsemiseg/shapes_1-8",
          "advsemiseg/camvid_1-8", "s4gan/voc_1-8", "s4gan/context_1-8", "s4gan/cityscapes_1-8",
-         "unimatch/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "cps/voc_1-8", "mlmt/voc_1-8", "mlmt/context_1-8", "mlmt/shapes_1-8"],
+         "unimatch/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "cps/voc_1-8", "cac/voc_1-8",
+         "cps/voc_1-8_cac", "mlmt/voc_1-8", "mlmt/context_1-8", "mlmt/shapes_1-8"],
         check,
     )  # fmt: skip
 
@@ -108,6 +109,19 @@ def test_sizes_of_augseg(name, size, scale, expected):
     image = np.zeros((*size, 3), np.uint8)
     resize._random_scale = lambda: scale
     assert resize(dict(img=image, img_shape=size))["img"].shape[:2] == expected
+
+
+def test_long_sides_of_cac():
+    """Of VOC every whole number from 200 or 320 to 800; the short side is rounded half up."""
+    np.random.seed(0)
+    found = dict(pipelines(read("cac/voc_1-8")))
+    for source, position, least in (("labeled", 2, 200), ("unlabeled", 1, 320)):
+        resize = TRANSFORMS.build(found[source][position])
+        counts = np.bincount([resize._random_scale()[0] for _ in range(20_000)])
+        assert len(counts) == 801 and (counts[least:] > 0).all() and not counts[:least].any()
+    resize._random_scale = lambda: (333, 333)
+    image = np.zeros((375, 500, 3), np.uint8)
+    assert resize(dict(img=image, img_shape=(375, 500)))["img"].shape[:2] == (250, 333)
 
 
 def test_long_sides_of_augseg():
@@ -198,6 +212,22 @@ def test_the_net_of_unimatch_has_the_published_size(name, total):
     assert count == total - (23_631_808 - 23_527_264)
 
 
+@pytest.mark.parametrize(("depth", "total"), [(50, 40_352_181), (101, 59_344_309)])
+def test_the_net_of_cac_has_the_published_size(depth, total):
+    """docs/methods/cac.md#known-answers"""
+    config = load("cac/voc_1-8").model
+    config.segmentor.backbone.depth = depth
+    model = on_meta(config)
+    assert sum(p.numel() for p in model.student.parameters()) == total
+    assert sum(p.numel() for p in model.projector.parameters()) == 98_688
+    assert [block.conv2.dilation[0] for block in model.student.backbone.layer4] == [2, 4, 8]
+    dropouts = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
+    assert sorted(dropouts) == [0.1, 0.5, 0.5]
+    psp = on_meta(load("cac/voc_1-8_psp").model)
+    assert psp.projector[0].in_channels == 512
+    assert [block.conv2.dilation[0] for block in psp.student.backbone.layer4] == [2, 4, 4]
+
+
 @pytest.mark.parametrize("name", ["voc_92", "cityscapes_1-8"])
 def test_the_net_of_augseg_is_that_of_unimatch_with_multi_grid(name):
     """The published one has 48 weights more, a bias in front of a norm, which takes it out again."""
@@ -227,6 +257,8 @@ GROUPS = {
     "fixmatch/cityscapes_1-8": (0.005, 0.005, 1e-4, 1e-4),
     "augseg/voc_92": (0.001, 0.01, 1e-4, 1e-4),
     "augseg/cityscapes_1-8": (0.01, 0.01, 5e-4, 5e-4),
+    "cac/voc_1-8": (0.001, 0.01, 1e-4, 1e-4),
+    "cac/cityscapes_1-8": (0.01, 0.1, 1e-4, 1e-4),
     "mlmt/voc_1-8": (0.03, 0.03, 1e-5, 1e-5),
 }
 
@@ -293,6 +325,19 @@ def test_learning_rates_of_augseg():
         scheduler.step()
     expected = {0: 0.001, 1: 9.99982824e-4, 26200: 5.35886731e-4, 52399: 5.65720403e-8}
     assert {step: found[step] for step in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_learning_rates_of_cac():
+    """docs/methods/cac.md#known-answers; of the head, the groups have the backbone's factor."""
+    config = load("cac/voc_1-8")
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=config.optim_wrapper.optimizer.lr)
+    (schedule,) = complete_schedulers(config.param_scheduler, config.train_cfg.max_iters)
+    scheduler = PARAM_SCHEDULERS.build(dict(schedule, optimizer=optimizer))
+    assert optimizer.param_groups[0]["lr"] == 0.01
+    for _ in range(46_280):
+        optimizer.step()
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.00535887, rel=1e-5)
 
 
 def test_learning_rates_of_mlmt():
@@ -362,6 +407,31 @@ def test_a_published_config_trains_one_step(name):
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
+@pytest.mark.parametrize("name", ["cac/voc_1-8", "cac/voc_1-8_psp"])
+def test_a_step_of_cac(name, files):
+    """Pairs, as the loader makes them at a smaller crop, of two images, and a narrow net."""
+    config = load(name)
+    config.train_dataloader.dataset.crop_size = (64, 64)
+    segmentor, bn = config.model.segmentor, ConfigDict(type="BN", requires_grad=True)
+    segmentor.backbone.update(base_channels=4, stem_channels=4, init_cfg=None, norm_cfg=bn)
+    is_psp = segmentor.decode_head.type == "PSPHead"
+    segmentor.decode_head.update(in_channels=128 if is_psp else [16, 128], channels=8, norm_cfg=bn)
+    config.model.update(start_iter=0, threshold=0.0)
+    config.model.data_preprocessor.size = (64, 64)
+    model = MODELS.build(config.model).train()
+    model.prepare_training()
+    batch, found = [], dict(pipelines(config))
+    for source in ("labeled", "labeled", "unlabeled", "unlabeled"):
+        packed = run(found[source], files)
+        packed["data_samples"].set_metainfo(dict(source=source, draw_seed=len(batch)))
+        batch.append(packed)
+    losses = model(**model.data_preprocessor(pseudo_collate(batch), training=True), mode="loss")
+    sum(value for key, value in losses.items() if "loss" in key).backward()
+    assert losses["unsup.loss_dc1"] + losses["unsup.loss_dc2"] > 0
+    assert model.memory_bank.steps[0][0].shape == (2 * 2 * 64, 128)
+    assert all(p.grad is not None for p in model.parameters())
+
+
 def test_a_step_of_the_published_classifier(files):
     """Pipelines, preprocessor and a narrow net fit together."""
     config = load("mlmt/voc_1-8")
@@ -396,3 +466,15 @@ def test_test_images_are_padded_and_cut_back():
         whole = model.student.encode_decode(data["inputs"], [dict(img_shape=(505, 505))])
     assert config.model.data_preprocessor.test_cfg.size == (505, 505)
     torch.testing.assert_close(result.seg_logits.data, whole[0, :, :50, :70])
+
+
+def test_test_images_are_padded_by_reflection():
+    """CAC: to a multiple of 8 at the bottom and right; a border of the image, not the mean colour."""
+    preprocessor = MODELS.build(load("cac/voc_1-8").model.data_preprocessor)
+    image = torch.randint(0, 255, (3, 50, 72), dtype=torch.uint8)
+    sample = SegDataSample(metainfo=dict(ori_shape=(50, 72), img_shape=(50, 72)))
+    data = preprocessor(dict(inputs=[image], data_samples=[sample]), training=False)
+    padded = data["inputs"][0]
+    assert padded.shape == (3, 56, 72)
+    assert torch.equal(padded[:, 50:], padded[:, 43:49].flip(1))
+    assert list(sample.metainfo["img_padding_size"]) == [0, 0, 0, 6]

@@ -24,6 +24,10 @@ def add_advsemiseg(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cac(parser: argparse.ArgumentParser) -> None:
+    """Convert a DeepLabv3+ of CAC's released code."""
+
+
 def add_deeplabv2_coco(parser: argparse.ArgumentParser) -> None:
     """Convert the MS-COCO DeepLabv2 ResNet-101 that AdvSemiSeg starts from."""
     parser.add_argument(
@@ -42,6 +46,7 @@ def add_wider_resnet38(parser: argparse.ArgumentParser) -> None:
 #: Module of ``mmsemi.checkpoint_converters`` -> what its function ``convert`` is told beside files.
 CONVERTERS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "advsemiseg": add_advsemiseg,
+    "cac": add_cac,
     "deeplabv2_coco": add_deeplabv2_coco,
     "wider_resnet38": add_wider_resnet38,
 }

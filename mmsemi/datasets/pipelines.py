@@ -20,7 +20,7 @@ from mmseg.datasets.transforms import GenerateEdge, LoadAnnotations, PhotoMetric
 from mmseg.registry import TRANSFORMS
 
 from ..errors import ConfigError
-from .transforms import AddImageLabels, LoadCheckedAnnotations
+from .transforms import AddImageLabels, ColorJitter, LoadCheckedAnnotations
 
 # Where a config of a data set or of a transform may hold further transforms.
 _NESTED = ("pipeline", "datasets", "dataset", "transforms")
@@ -97,7 +97,7 @@ def refuse_mask_loaders(dataset: BaseDataset) -> None:
 
 
 # What unlabelled images cannot have, or get in the step: loaders of masks, what reads masks, colour.
-_LEFT_OUT = (MaskLoader, AddImageLabels, GenerateEdge, PhotoMetricDistortion)
+_LEFT_OUT = (MaskLoader, AddImageLabels, GenerateEdge, ColorJitter, PhotoMetricDistortion)
 
 
 def weak_pipeline(labeled: dict, sample: Mapping | None = None) -> list[dict]:

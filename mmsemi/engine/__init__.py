@@ -3,9 +3,11 @@
 
 from .hooks import (
     AtomicCheckpointHook,
+    IdleParametersHook,
     InvalidLossHook,
     MaskCheckHook,
     MeanTeacherHook,
+    MemoryBankHook,
     PseudoLabelVisHook,
     RandomStateHook,
     ResumableEarlyStoppingHook,
@@ -16,11 +18,13 @@ from .optim import JointOptimWrapper, JointOptimWrapperConstructor
 
 __all__ = [
     "AtomicCheckpointHook",
+    "IdleParametersHook",
     "InvalidLossHook",
     "JointOptimWrapper",
     "JointOptimWrapperConstructor",
     "MaskCheckHook",
     "MeanTeacherHook",
+    "MemoryBankHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
     "ResumableEarlyStoppingHook",

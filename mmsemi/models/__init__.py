@@ -7,6 +7,7 @@ from .heads import DeepLabV2Head, DeepLabV3PlusHead, DeepLabV3PlusWRNHead
 from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
 from .segmentors import (
+    CAC,
     CPS,
     AugSeg,
     CutMixMeanTeacher,
@@ -28,6 +29,7 @@ from .views import (
 
 __all__ = [
     "AugSeg",
+    "CAC",
     "CPS",
     "ClassMix",
     "CutMix",

@@ -31,7 +31,7 @@ from mmseg.structures import SegDataSample
 from torch import Generator, Tensor
 
 from ..errors import ConfigError, DataError
-from ..structures import Images, SemiBatch
+from ..structures import SECOND_CROP, Images, SemiBatch
 from ..utils import close_matches, derive_seed
 
 Samples = list[SegDataSample]
@@ -57,6 +57,20 @@ def merge_preprocessors(inner: dict | None, outer: dict | None) -> dict | None:
     return {**(inner or {}), **(outer or {}), "type": "SemiSegDataPreProcessor"}
 
 
+def split_crop_pairs(
+    images: Sequence[Tensor], samples: Samples
+) -> tuple[Sequence[Tensor], Samples]:
+    """Second crops of pairs, which are packed as one tensor, become a source of their own at the end."""
+    pairs = [(image, sample) for image, sample in zip(images, samples) if image.ndim == 4]
+    if not pairs:
+        return images, samples
+    second = [
+        SegDataSample(metainfo={**sample.metainfo, "source": SECOND_CROP}) for _, sample in pairs
+    ]
+    firsts = [image[0] if image.ndim == 4 else image for image in images]
+    return [*firsts, *(image[1] for image, _ in pairs)], [*samples, *second]
+
+
 @MODELS.register_module()
 class SemiSegDataPreProcessor(SegDataPreProcessor):
     """Turns a batch of named sources into a :class:`~mmsemi.structures.SemiBatch`.
@@ -68,6 +82,9 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         size: Height and width of the training batch; smaller images are padded at the bottom and
             right. ``None``: the largest of the batch, or what the training loop sets from
             ``train_dataloader.dataset.crop_size``.
+        test_padding: Where ``test_cfg`` pads, outside training: ``'constant'``, with ``pad_val``, as the
+            stock class, or ``'reflect'``, with the mirrored border of the image. A plain config that is
+            exported knows the first one alone.
         value_range: Darkest and brightest value of the images, between which strong views change
             them. ``None``: (0, 255) for 8-bit images, the own extremes of any other image.
         kwargs: Those of ``SegDataPreProcessor`` (mean, std, bgr_to_rgb, pad_val, seg_pad_val,
@@ -83,6 +100,7 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         self,
         size: Sequence[int] | None = None,
         value_range: tuple[float, float] | None = None,
+        test_padding: str = "constant",
         **kwargs,
     ) -> None:
         size = tuple(size) if size is not None else None
@@ -92,7 +110,16 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
             raise ConfigError(
                 f"data_preprocessor.value_range={value_range} must be (darkest, brightest)"
             )
-        known = [*inspect.signature(SegDataPreProcessor).parameters, "value_range"]
+        if test_padding not in ("constant", "reflect"):
+            raise ConfigError(
+                f"data_preprocessor.test_padding={test_padding!r} is neither 'constant' nor 'reflect'"
+            )
+        if test_padding == "reflect" and not kwargs.get("test_cfg"):
+            raise ConfigError(
+                "data_preprocessor.test_padding='reflect' pads nothing without a test_cfg: add "
+                "data_preprocessor.test_cfg=dict(size_divisor=8), say"
+            )
+        known = [*inspect.signature(SegDataPreProcessor).parameters, "value_range", "test_padding"]
         for key in kwargs:
             if key not in known:
                 raise ConfigError(
@@ -100,7 +127,7 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
                     f"(known: {', '.join(known)})"
                 )
         super().__init__(size=size, **kwargs)
-        self.value_range = value_range
+        self.value_range, self.test_padding = value_range, test_padding
         self._mean_std = kwargs.get("mean"), kwargs.get("std")
         self._is_compared = False
         # The OneDL fork keeps this flag under another name.
@@ -110,8 +137,9 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         """Make the batch of a training step, or the stock input of a test batch."""
         self._check_channels(data["inputs"], data.get("data_samples") or ())
         if not training:
-            return super().forward(data, training=False)
-        images, samples = data["inputs"], data["data_samples"]
+            data = super().forward(data, training=False)
+            return self._reflect(data) if self.test_padding == "reflect" else data
+        images, samples = split_crop_pairs(data["inputs"], data["data_samples"])
         names = [sample.metainfo.get("source", "labeled") for sample in samples]
         height, width = self._batch_size_hw(images, samples)
         range_N2 = self._ranges(images)
@@ -143,6 +171,16 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
         generator = None if unlabeled is None else self._generator(unlabeled.samples)
         batch = SemiBatch(labeled, unlabeled, sources, generator)
         return dict(inputs=batch, data_samples=None)
+
+    @staticmethod
+    def _reflect(data: dict) -> dict:
+        """Replace the padding of a test batch by the mirrored image; that of a tiny one stays."""
+        for image, sample in zip(data["inputs"], data["data_samples"]):
+            _, right, _, bottom = sample.metainfo["img_padding_size"]
+            inside = image[:, : image.shape[1] - bottom, : image.shape[2] - right]
+            if bottom < inside.shape[1] and right < inside.shape[2]:
+                image.copy_(F.pad(inside.clone(), (0, right, 0, bottom), mode="reflect"))
+        return data
 
     @staticmethod
     def _have_masks(source: str, samples: Samples) -> bool:

@@ -13,6 +13,13 @@ sup_pipeline = [
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSemiInputs"),
 ]
+# For CAC.
+pair_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomChoice", transforms=scales),
+    dict(type="OverlappingCropPair"),
+    dict(type="PackSemiInputs"),
+]
 # Ground truth for a discriminator: as released for s4GAN; never padded for AdvSemiSeg.
 gt = dict(pool="labeled", pipeline=sup_pipeline)
 covering = dict(type="RandomCoveringResize", ratios=factors)

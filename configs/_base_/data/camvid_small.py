@@ -10,6 +10,13 @@ sup_pipeline = [
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSemiInputs"),
 ]
+# For CAC.
+pair_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomResize", scale=(240, 180), ratio_range=(0.75, 1.5), keep_ratio=True),
+    dict(type="OverlappingCropPair"),
+    dict(type="PackSemiInputs"),
+]
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="Resize", scale=(240, 180), keep_ratio=True),

@@ -9,6 +9,8 @@ from mmengine.structures import PixelData
 from mmseg.datasets.transforms import PackSegInputs
 from mmseg.registry import TRANSFORMS
 
+from ...errors import ConfigError
+
 
 @TRANSFORMS.register_module()
 class PackSemiInputs(PackSegInputs):
@@ -17,16 +19,39 @@ class PackSemiInputs(PackSegInputs):
     The stock transform ships int64 masks: eight times the bytes through the worker's pipe and to the
     device. The preprocessor casts on the device.
 
-    Image labels (:class:`~mmsemi.datasets.transforms.AddImageLabels`) become metainfo.
+    Image labels (:class:`~mmsemi.datasets.transforms.AddImageLabels`) become metainfo. A pair of crops
+    (:class:`~mmsemi.datasets.transforms.OverlappingCropPair`) is packed as one tensor of both.
+
+    Raises:
+        ConfigError: A transform has changed a pair of crops.
     """
 
     def transform(self, results: dict) -> dict:
-        """Pack image, mask (1, H, W) uint8 and meta keys into ``inputs`` and ``data_samples``."""
+        """Pack image, mask (1, H, W) uint8 and meta keys into ``inputs`` and ``data_samples``.
+
+        Returns:
+            ``inputs`` is (C, H, W), or (2, C, H, W) for a pair of crops.
+        """
         mask = results.pop("gt_seg_map", None)
-        packed = super().transform(results)
+        if "crop_pair" in results:
+            packed = self._pack_pair(results)
+        else:
+            packed = super().transform(results)
         if mask is not None:
             data = torch.from_numpy(np.ascontiguousarray(mask[None]))
             packed["data_samples"].gt_sem_seg = PixelData(data=data)
         if "image_labels" in results:
             packed["data_samples"].set_metainfo(dict(image_labels=results["image_labels"]))
+        return packed
+
+    def _pack_pair(self, results: dict) -> dict:
+        crops = results["img"]
+        if not isinstance(crops, list):  # numpy's functions make an array of a list
+            raise ConfigError(
+                "a transform behind OverlappingCropPair has changed the crops, whose overlap is known "
+                "already: put it before, in train_dataloader.dataset.unlabeled.pipeline"
+            )
+        both = [PackSegInputs.transform(self, dict(results, img=crop)) for crop in crops]
+        packed = dict(both[0], inputs=torch.stack([one["inputs"] for one in both]))
+        packed["data_samples"].set_metainfo(dict(crop_pair=results["crop_pair"]))
         return packed

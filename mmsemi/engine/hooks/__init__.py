@@ -1,9 +1,11 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .batch_norm_gap_hook import BatchNormGapHook
+from .idle_parameters_hook import IdleParametersHook
 from .invalid_loss_hook import InvalidLossHook
 from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
+from .memory_bank_hook import MemoryBankHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
@@ -12,9 +14,11 @@ from .resume_hook import ResumeHook
 __all__ = [
     "AtomicCheckpointHook",
     "BatchNormGapHook",
+    "IdleParametersHook",
     "InvalidLossHook",
     "MaskCheckHook",
     "MeanTeacherHook",
+    "MemoryBankHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
     "ResumableEarlyStoppingHook",

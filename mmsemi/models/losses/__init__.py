@@ -13,6 +13,13 @@ from .adversarial import (
     trusted_labels,
 )
 from .consistency import CONSISTENCY_FORMS, confidence_weight, consistency_loss
+from .contrastive import (
+    NO_LABEL,
+    DirectionalContrastiveLoss,
+    DirectionalLosses,
+    Pixels,
+    directional_contrastive_loss,
+)
 from .cross_entropy import (
     PixelCrossEntropy,
     ProbOhemCrossEntropy,
@@ -26,13 +33,18 @@ from .rampup import sigmoid_rampup
 
 __all__ = [
     "CONSISTENCY_FORMS",
+    "NO_LABEL",
+    "DirectionalContrastiveLoss",
+    "DirectionalLosses",
     "PixelCrossEntropy",
+    "Pixels",
     "ProbOhemCrossEntropy",
     "confidence_weight",
     "confident_cross_entropy",
     "consistency_loss",
     "cosine_consistency",
     "cross_entropy",
+    "directional_contrastive_loss",
     "feature_matching_loss",
     "full_precision",
     "kept_share",

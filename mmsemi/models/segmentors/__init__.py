@@ -2,6 +2,7 @@
 from .advsemiseg import AdvSemiSeg
 from .augseg import AugSeg
 from .base import SemiSegmentor
+from .cac import CAC
 from .cps import CPS
 from .cutmix_mean_teacher import CutMixMeanTeacher
 from .fixmatch import FixMatch
@@ -12,6 +13,7 @@ from .supervised import Supervised
 from .unimatch import UniMatch
 
 __all__ = [
+    "CAC",
     "CPS",
     "S4GAN",
     "AdvSemiSeg",

@@ -237,8 +237,8 @@ class StrongPhotometric:
     brightness, contrast, saturation and hue in a random order, drawn per batch (torchvision: per
     image); everything else is drawn per image.
 
-    The blur kernel reaches 3 times the largest sigma (13 pixels wide for sigma <= 2), or the image
-    border if that is nearer.
+    The blur kernel reaches 3 times the largest sigma (13 pixels wide for sigma <= 2) unless
+    ``blur_size`` is given, or the image border if that is nearer.
 
     Args:
         jitter: Strengths (brightness, contrast, saturation, hue): factors uniform in
@@ -247,6 +247,9 @@ class StrongPhotometric:
         p_gray: Probability of grayscale.
         p_blur: Probability of blur.
         sigma: Range of the blur's standard deviation in pixels, uniform.
+        blur_size: Odd width of the blur kernel in pixels; None: see above.
+        blur_first: Blur before the other operations, not after them.
+        pads_with_mean: Padding is seen in the mean colour, not in black.
 
     Raises:
         ConfigError: An argument is out of its range.
@@ -259,6 +262,9 @@ class StrongPhotometric:
         p_gray: float = 0.2,
         p_blur: float = 0.5,
         sigma: tuple[float, float] = (0.1, 2.0),
+        blur_size: int | None = None,
+        blur_first: bool = False,
+        pads_with_mean: bool = False,
     ) -> None:
         if len(jitter) != 4 or min(jitter) < 0 or jitter[3] > 0.5:
             raise ConfigError(
@@ -276,7 +282,10 @@ class StrongPhotometric:
         low_high = [(max(0.0, 1 - s), 1 + s) for s in jitter[:3]]
         low_high += [(-jitter[3], jitter[3]), tuple(sigma)]
         self.ranges = torch.tensor(low_high, dtype=torch.float32)
-        self.blur_radius = math.ceil(3 * sigma[1])
+        if blur_size is not None and (blur_size < 1 or blur_size % 2 == 0):
+            raise ConfigError(f"StrongPhotometric: blur_size={blur_size} must be odd, or None")
+        self.blur_radius = math.ceil(3 * sigma[1]) if blur_size is None else blur_size // 2
+        self.blur_first, self.pads_with_mean = blur_first, pads_with_mean
 
     @torch.no_grad()
     def __call__(self, x: Tensor, generator: Generator | None = None) -> Tensor:
@@ -327,32 +336,37 @@ class StrongPhotometric:
                 "take any channels)"
             )
 
-    @staticmethod
     def _whole_batch(
-        x: Tensor, parameters_5N: Tensor, drawn_3N: Tensor, order: list[int], kernel_size: int
+        self, x: Tensor, parameters_5N: Tensor, drawn_3N: Tensor, order: list[int], kernel_size: int
     ) -> Tensor:
         apply_jitter, apply_gray, apply_blur = drawn_3N
+        if self.blur_first:
+            x = gaussian_blur(x, parameters_5N[4], kernel_size, apply_blur)
         for i in order:
             x = _of_batch(_JITTER[i], x, parameters_5N[i], apply_jitter)
         if x.shape[1] == 3:
             x = to_grayscale(x, apply_gray)
+        if self.blur_first:
+            return x
         return gaussian_blur(x, parameters_5N[4], kernel_size, apply_blur)
 
-    @staticmethod
     def _one_by_one(
-        x: Tensor, parameters_5N: Tensor, drawn_3N: Tensor, order: list[int], kernel_size: int
+        self, x: Tensor, parameters_5N: Tensor, drawn_3N: Tensor, order: list[int], kernel_size: int
     ) -> Tensor:
         views = torch.empty_like(x, memory_format=torch.contiguous_format)
         images = zip(x.split(1), views.split(1), parameters_5N.T.tolist(), drawn_3N.T.tolist())
         for image, view, parameters, (apply_jitter, apply_gray, apply_blur) in images:
             # The first operation reads the image and writes the view, all others work in place.
+            if apply_blur and self.blur_first:
+                _blur_by_products(image, _gaussian_kernel(parameters[4], kernel_size, x), view)
+                image = view
             for i in order if apply_jitter else ():
                 _JITTER[i](image, parameters[i], view)
                 image = view
             if apply_gray:
                 _grayscale(image, view)
                 image = view
-            if apply_blur:
+            if apply_blur and not self.blur_first:
                 _blur_by_products(image, _gaussian_kernel(parameters[4], kernel_size, x), view)
             elif image is not view:
                 view.copy_(image)

@@ -125,8 +125,7 @@ def torchvision_view(x: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 def strong(request, monkeypatch) -> StrongPhotometric:
     """The default view, made in either of the two ways."""
     if request.param == "whole batch":
-        whole_batch = staticmethod(StrongPhotometric._whole_batch)
-        monkeypatch.setattr(StrongPhotometric, "_one_by_one", whole_batch)
+        monkeypatch.setattr(StrongPhotometric, "_one_by_one", StrongPhotometric._whole_batch)
     return StrongPhotometric()
 
 
@@ -141,6 +140,23 @@ def test_the_whole_view_equals_torchvision(strong, monkeypatch, size):
         view = strong(x, torch.Generator().manual_seed(seed))
         torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
         assert torch.equal(x, original), "the images were changed"
+
+
+@pytest.mark.parametrize("size", [(40, 50), (15, 90)])
+def test_blur_before_the_rest(strong, size):
+    """As CAC: 5 x 5 with sigma 1.1, then colours; what is drawn is the same as behind them."""
+    x, settings = images(6, size), dict(sigma=(1.1, 1.1), blur_size=5, p_gray=0.3)
+    blurred = torch.stack([TF.gaussian_blur(i, [5, 5], [1.1, 1.1]) for i in x])
+    for seed in range(3):
+        colours = StrongPhotometric(p_blur=0.0, **settings)
+        expected = colours(blurred, torch.Generator().manual_seed(seed))
+        first = StrongPhotometric(p_blur=1.0, blur_first=True, **settings)
+        view = first(x, torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(view, expected, atol=1e-5, rtol=0)
+        last = StrongPhotometric(p_blur=1.0, **settings)(x, torch.Generator().manual_seed(seed))
+        view = colours(x, torch.Generator().manual_seed(seed))
+        expected = torch.stack([TF.gaussian_blur(i, [5, 5], [1.1, 1.1]) for i in view])
+        torch.testing.assert_close(last, expected, atol=1e-5, rtol=0)
 
 
 def test_views_of_other_memory_layouts_are_the_same(strong):
@@ -267,6 +283,7 @@ def test_images_smaller_than_the_kernel_are_blurred_to_their_border():
         dict(p_gray=1.2),
         dict(sigma=(0.0, 2.0)),
         dict(sigma=(2.0, 0.1)),
+        dict(blur_size=4),
     ],
 )
 def test_bad_arguments_are_refused(arguments):
