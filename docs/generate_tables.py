@@ -34,6 +34,7 @@ from mmengine.config import Config  # noqa: E402
 from mmseg.registry import MODELS, TASK_UTILS  # noqa: E402
 
 import mmsemi  # noqa: E402, F401  # before mmseg, for mmcv-lite
+from mmsemi.datasets.splits.ids import read_id_list  # noqa: E402
 from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
 from runs.table import data_table, format_table  # noqa: E402
 
@@ -47,6 +48,7 @@ DATA = {
     "ADE20KDataset": ("ADE20K", 20210),
     "CamVidDataset": ("CamVid", 367),
     "ShapesDataset": ("built-in shapes", 256),
+    "BaseSegDataset": ("nuclei", 464),
 }
 
 
@@ -116,6 +118,9 @@ class Entry:
             labeled = total
         elif split.type == "PublishedSplit":
             labeled = get_protocol(split.name).labeled.count
+        elif split.type == "ListSplit":
+            labeled, total = (len(read_id_list(split[name])) for name in ("labeled", "unlabeled"))
+            return labeled, total if "unlabeled" in self.counts else 0
         else:
             labeled = len(TASK_UTILS.build(split)([f"{i:06}" for i in range(total)])[0])
         unlabeled = total if dataset.unlabeled.get("pool") == "all" else total - labeled
@@ -126,7 +131,8 @@ class Entry:
         split = self.config.train_dataloader.dataset.split
         if split is None:
             return "all masks"
-        return f"`{split.name}`" if split.type == "PublishedSplit" else "seeded draw"
+        names = {"PublishedSplit": split.get("name"), "ListSplit": split.get("labeled")}
+        return f"`{names[split.type]}`" if split.type in names else "seeded draw"
 
 
 @cache

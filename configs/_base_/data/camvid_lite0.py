@@ -1,5 +1,5 @@
 # CamVid (11 classes, 323 training images, 101 val images) at 240x180, settings ours: EfficientNet-Lite0 from ImageNet
-# weights, crop 128, 4 labelled and 4 unlabelled images; last checkpoint. Labels and hold-out: runs/choose_labels.py.
+# weights, crop 96, 4 labelled and 4 unlabelled images; last checkpoint. Labels and hold-out: runs/choose_labels.py.
 # Layout: data/camvid/{images/{train,val}/*.jpg,labels/{train,val}/*.png}.
 _base_ = "../models/deeplabv3plus_efficientnet_lite0.py"
 camvid = dict(type="CamVidDataset")
@@ -24,7 +24,7 @@ train_dataloader = dict(
     num_workers=1,
     sampler=dict(num_per_source=dict(labeled=4, unlabeled=4)),
     dataset=dict(
-        crop_size=(128, 128),
+        crop_size=(96, 96),
         split=dict(
             type="ListSplit",
             labeled="splits/camvid/labels_24.txt",
@@ -43,7 +43,7 @@ test_dataloader = val_dataloader
 model = dict(backbone_norm_eval=True, segmentor=dict(decode_head=dict(num_classes=11)))
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.01),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.01),
     paramwise_cfg=dict(
         norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.3))
     ),

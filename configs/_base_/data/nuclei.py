@@ -1,5 +1,5 @@
 # Cell nuclei under several microscopes (2 classes, 406 training images, 100 val images, sides up to 512), settings ours:
-# EfficientNet-Lite0 from ImageNet weights, crop 128, 4 labelled and 4 unlabelled images; last checkpoint.
+# EfficientNet-Lite0 from ImageNet weights, crop 96, 4 labelled and 4 unlabelled images; last checkpoint.
 # Labels and hold-out: runs/choose_labels.py. Layout: data/nuclei/{images/{train,val}/*.jpg,labels/{train,val}/*.png}.
 _base_ = "../models/deeplabv3plus_efficientnet_lite0.py"
 nuclei = dict(type="BaseSegDataset", metainfo=dict(classes=("background", "nucleus")))
@@ -20,7 +20,7 @@ train_dataloader = dict(
     num_workers=1,
     sampler=dict(num_per_source=dict(labeled=4, unlabeled=4)),
     dataset=dict(
-        crop_size=(128, 128),
+        crop_size=(96, 96),
         split=dict(
             type="ListSplit",
             labeled="splits/nuclei/labels_6.txt",
@@ -37,10 +37,10 @@ test_dataloader = val_dataloader
 model = dict(backbone_norm_eval=True, segmentor=dict(decode_head=dict(num_classes=2)))
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.01),
+    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.01),
     paramwise_cfg=dict(
         norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.3))
     ),
 )
 param_scheduler = [dict(type="PolyLR", power=0.9)]
-train_cfg = dict(max_iters=300, num_validations=2)
+train_cfg = dict(max_iters=400, num_validations=2)
