@@ -67,7 +67,9 @@ def test_equal_bodies_do_not_exist():
 def test_models_build_and_everything_agrees():
     def check(name: str, config: Config) -> Iterator[str]:
         model, dataset = on_meta(config.model), config.train_dataloader.dataset
-        classes = len(DATASETS.get(config.val_dataloader.dataset.type).METAINFO["classes"])
+        data = config.val_dataloader.dataset
+        known = data.get("metainfo") or DATASETS.get(data.type).METAINFO
+        classes = len(known["classes"])
         if model.num_classes != classes:
             yield f"the head has {model.num_classes} classes, the data set {classes}"
         counts = config.train_dataloader.sampler.num_per_source
@@ -188,7 +190,7 @@ def baseline_of(name: str) -> str:
     folder, stem = name.split("/")
     stem = re.sub(r"_(fused|legacy-lr|adversarial)$", "", stem).replace("full-resolution", "1-8")
     stem = stem.replace("_cutmix_cac", "_cac")
-    is_ours = stem.startswith(("camvid", "shapes"))
+    is_ours = stem.startswith(("camvid", "nuclei", "shapes"))
     return f"supervised/{stem}{'' if is_ours else FAMILIES.get(folder, '')}"
 
 
