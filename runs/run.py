@@ -7,8 +7,8 @@ Decisions:
   config says with all that it inherits, and those of the run it starts from; where things lie does not
   count. The code is that of the files that the run has imported (:mod:`.code`).
 - A run that was cut is resumed, unless a file of mmsemi has changed since it began.
-- What a run starts from is computed if its checkpoint is not there. Runs are deterministic on one
-  machine, so the checkpoint is the same one; its weights' hash is stored and compared.
+- What a run starts from is made again if its checkpoint is not there. Runs are deterministic on one
+  machine; the hash of its weights is stored and compared.
 - One thread each. Several of these commands may run side by side: a run that another one is at is left
   to it.
 """
@@ -268,7 +268,7 @@ def describe(run: Run) -> dict[str, Any]:
             cpu=_cpu(), torch=torch.__version__, python=platform.python_version(),
             device="cuda" if torch.cuda.is_available() else "cpu",
         ),
-        date=time.strftime("%Y-%m-%d"),
+        date=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
 
 
@@ -279,7 +279,7 @@ def _git() -> dict[str, Any]:
         )
         return answer.stdout.strip() if answer.returncode == 0 else None
 
-    changes = ask("status", "--porcelain", "--", "mmsemi", "runs", "configs")
+    changes = ask("status", "--porcelain", "--", "mmsemi", "runs", "configs", "splits")
     return dict(commit=ask("rev-parse", "HEAD"), changed=None if changes is None else bool(changes))
 
 
@@ -329,7 +329,7 @@ def cost_result(run: Run, load: float) -> dict[str, Any]:
 
 def compare_with_stored(result: Mapping, record: Mapping) -> list[str]:
     """What differs between a run and a stored result of the same row and seed; empty if nothing does."""
-    names = ("settings", "last", "curve", "iou", "weights", "labels")
+    names = ("settings", "start_weights", "labels", "last", "curve", "iou", "weights")
     return [f"{n}: {record.get(n)} stored, {result.get(n)} now" for n in names
             if record.get(n) != result.get(n)]  # fmt: skip
 
@@ -370,25 +370,33 @@ def train(run: Run) -> None:
 
 
 def find_start(run: Run) -> None:
-    """Let a run begin with the checkpoint of its start, which is computed if it is not there."""
+    """Let a run begin with the checkpoint of its start, which is made if it is not there.
+
+    Raises:
+        TrainingError: The start gives other weights than those that are stored, on another machine
+            perhaps, and the run would be stored beside runs that began with these.
+    """
     if not run.row.start or run.kind == "cost":
         return
     start = make_run(run.protocol, run.protocol.row(run.row.start), run.seed)
-    stored = ("run", start.row.name, start.seed)
     with _alone(start, wait=True):
-        record = read_results(run.protocol.data).get(stored)
-        path = start_checkpoint(start, record)
-        if path is None or status(start) != "stored":
-            execute(start, is_held=True)
+        have = status(start)
+        record = read_results(run.protocol.data).get(("run", start.row.name, start.seed))
+        path = start_checkpoint(start, record) if have == "stored" else None
+        if path is None:
+            start.again = have == "stored"
+            if not execute(start) and not run.again:
+                raise TrainingError(
+                    f"{run.name} failed: its start is not the stored one on this machine, so it would not "
+                    f"belong to the rows that are stored: remove the results of seed {run.seed} from "
+                    f"docs/results/{run.protocol.data}.jsonl to make all of them here"
+                )
             path = start.checkpoint
     run.options = [*run.options, f"load_from={path}"]
 
 
-def execute(run: Run, is_held: bool = False) -> bool:
+def execute(run: Run) -> bool:
     """Run, and store the result or compare it with the stored one.
-
-    Args:
-        is_held: The caller has the run's lock.
 
     Returns:
         False if the numbers of a repeated run are not the stored ones.

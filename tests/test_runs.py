@@ -213,6 +213,19 @@ def test_a_start_is_made_again_where_its_checkpoint_is_not(protocol, trainings):
     make_run(protocol, START, 1).checkpoint.unlink()
     run.main(["made_up", "weak", "1"])
     assert trainings.done == [("start", 1), ("start", 1), ("weak", 1)]
+    assert status(make_run(protocol, WEAK, 1)) == "stored"
+
+
+def test_a_start_that_is_not_the_stored_one_brings_no_result(protocol, trainings):
+    run.main(["made_up", "fixmatch", "1"])
+    before = (results.FOLDER / "made_up.jsonl").read_bytes()
+    make_run(protocol, START, 1).checkpoint.unlink()
+    trainings.scores["start"] = 49.0  # another machine
+    assert run.main(["made_up", "weak", "1"]) == 1
+    assert ("weak", 1) not in trainings.done
+    assert run.main(["made_up", "fixmatch", "1", "--again"]) == 1, "compared, and not the same"
+    assert trainings.done.count(("fixmatch", 1)) == 2
+    assert (results.FOLDER / "made_up.jsonl").read_bytes() == before
 
 
 def test_a_failed_run_is_told_and_the_others_go_on(protocol, trainings, capsys):
