@@ -46,7 +46,7 @@ from mmsemi.utils.config_keys import READABLE
 from mmsemi.visualization.report import progress_line, read_scalars
 
 from .code import ROOT, file_hash, is_unchanged, snapshot
-from .results import add_result, has_other_start, read_code, read_results
+from .results import IDLE, add_result, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, Row
 
 WORK = ROOT / "work_dirs" / "runs"
@@ -64,8 +64,6 @@ COST_OPTIONS = (
     "train_cfg.val_interval=1000000",
     f"default_hooks.logger.interval={COST_INTERVAL}",
 )
-#: Load of the machine (processes that want to run) below which it counts as idle.
-IDLE = 0.3
 
 
 # ---------------------------------------------------------------- settings
@@ -140,6 +138,9 @@ class Run(Training):
     def name(self) -> str:
         """For messages."""
         return f"{self.protocol.data} {self.row.name} seed {self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.name}: training, log in {self.log}"
 
     @property
     def report(self) -> Path:
@@ -442,13 +443,11 @@ def run_all(runs: Sequence[Run], keep: bool) -> int:
     """
     failed = []
     for run in runs:
-        have = status(run)
-        if not run.again and (have == "stored" or (keep and have == "other code")):
-            print(f"{run.name}: {have}, skipped", flush=True)
-            continue
-        with _alone(run, wait=False) as free:
-            if not free:
-                print(f"{run.name}: another process is at it, skipped", flush=True)
+        with _alone(run, wait=False) as is_free:
+            have = status(run) if is_free else "another process is at it"
+            is_wanted = run.again or have not in ("stored", "other code" if keep else "stored")
+            if not is_free or not is_wanted:
+                print(f"{run.name}: {have}, skipped", flush=True)
                 continue
             try:
                 if not execute(run):
