@@ -17,6 +17,7 @@ from runs.rows import PROTOCOLS, Protocol, Row
 from runs.run import make_run, settings_hash, status
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = REPOSITORY / "configs"
 SHORT = ("train_cfg.max_iters=4", "train_cfg.num_validations=2")
 START = Row(
     "start", "supervised, the start", "supervised/shapes_1-8", 3, kind="start", options=SHORT
@@ -52,6 +53,27 @@ def test_every_row_is_named_once_and_starts_from_a_start(data):
         assert any(row.kind == "baseline" for row in protocol.rows if row.table == name)
     script = (REPOSITORY / "runs" / f"{data}.sh").read_text()
     assert f"-m runs.run {data} " in script
+
+
+@pytest.mark.parametrize("data", PROTOCOLS)
+def test_every_row_differs_from_the_others_and_compares_with_its_baseline(data):
+    protocol = PROTOCOLS[data]
+    missing = [r.config for r in protocol.rows if not (CONFIGS / f"{r.config}.py").is_file()]
+    if missing:
+        pytest.skip(f"no config {missing[0]} yet")
+    assert len({settings_hash(protocol, row) for row in protocol.rows}) == len(protocol.rows)
+    for table_name in {row.table for row in protocol.rows}:
+        rows = [row for row in protocol.rows if row.table == table_name and row.kind != "start"]
+        fair = set()
+        for row in rows:
+            config = run.row_config(row)
+            assert row.kind == "method" or config.model.type == "Supervised"
+            loader = config.train_dataloader
+            fair.add(json.dumps([
+                config.train_cfg.max_iters, loader.sampler.num_per_source.labeled,
+                loader.dataset.crop_size, config.model.segmentor, config.optim_wrapper.optimizer,
+            ], default=str))  # fmt: skip
+        assert len(fair) == 1, "the same net, batch, optimiser and number of steps"
 
 
 def test_the_hash_follows_every_setting_and_no_place(protocol):
