@@ -303,22 +303,25 @@ def training_result(run: Run) -> dict[str, Any]:
             f"{run.name} ended without a validation at step {run.length}: {run.log}"
         )
 
-    def scores(record: Mapping, end: str) -> dict[str, float]:
-        return {k: round(v, 2) for k, v in record.items() if k.split("/")[-1].startswith(end)}
+    def scores(record: Mapping, name: str) -> dict[str, float]:
+        return {k: round(v, 2) for k, v in record.items() if k.split("/")[-1].startswith(name)}
 
-    checkpoint = run.checkpoint
+    checkpoint, last = run.checkpoint, scores(curve[-1], "mIoU")
     split = torch.load(checkpoint, map_location="cpu", weights_only=False)["meta"].get("split")
     return dict(
         steps=run.length,
-        last=scores(curve[-1], "mIoU"),
-        best={name: max(scores(r, "mIoU").get(name, 0.0) for r in curve) for name in scores(curve[-1], "mIoU")},
+        last=last,
+        best={name: max(scores(r, "mIoU").get(name, 0.0) for r in curve) for name in last},
         iou=scores(curve[-1], "IoU."),
-        curve=[dict(step=record["step"], **scores(record, "mIoU")) for record in curve],
+        curve=[
+            dict(step=record["step"], **scores(record, "mIoU"), **scores(record, "batch_norm_gap"))
+            for record in curve
+        ],
         labels=split,
         weights=weights_hash(checkpoint),
         seconds=round(run.seconds),
         resumed=run.resumed,
-    )  # fmt: skip
+    )
 
 
 def cost_result(run: Run, load: float) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def trainings(monkeypatch):
         folder = one.work_dir / "20260101_000000" / "vis_data"
         folder.mkdir(parents=True)
         lines = [
-            dict(step=2, mIoU=score + 1, **{"student/mIoU": 1.0}),
+            dict(step=2, mIoU=score + 1, batch_norm_gap=3.0, **{"student/mIoU": 1.0}),
             dict(step=40, iter=40, loss=1.0, time=0.5),
             dict(step=4, mIoU=score, **{"student/mIoU": 2.0, "IoU.bar": 10.0, "IoU.ring": 30.0}),
         ]
@@ -206,7 +206,8 @@ def test_a_row_brings_its_start_and_is_not_run_twice(protocol, trainings, capsys
     assert len(trainings.done) == 2
     record = results.read_results("made_up")["run", "fixmatch", 1]
     assert record["last"] == {"mIoU": 50.0, "student/mIoU": 2.0} and record["best"]["mIoU"] == 51.0
-    assert record["curve"][0] == {"step": 2, "mIoU": 51.0, "student/mIoU": 1.0}
+    first = {"step": 2, "mIoU": 51.0, "student/mIoU": 1.0, "batch_norm_gap": 3.0}
+    assert record["curve"][0] == first
     assert record["iou"] == {"IoU.bar": 10.0, "IoU.ring": 30.0}
     assert record["start_weights"] == results.read_results("made_up")["run", "start", 1]["weights"]
     assert record["labels"] == {"labeled": 3} and record["command"] == "runs/made_up.sh fixmatch 1"
