@@ -23,6 +23,8 @@ from .code import ROOT, code_hash
 
 FOLDER = ROOT / "docs" / "results"
 CODE = "code.json"
+#: Load of the machine (processes that want to run) below which a measurement of cost has nothing beside it.
+IDLE = 0.3
 
 
 def key(record: Mapping[str, Any]) -> tuple[str, str, int]:

@@ -7,8 +7,8 @@ Decisions:
   config says with all that it inherits, and those of the run it starts from; where things lie does not
   count. The code is that of the files that the run has imported (:mod:`.code`).
 - A run that was cut is resumed, unless a file of mmsemi has changed since it began.
-- What a run starts from is computed if its checkpoint is not there. Runs are deterministic on one
-  machine, so the checkpoint is the same one; its weights' hash is stored and compared.
+- What a run starts from is made again if its checkpoint is not there. Runs are deterministic on one
+  machine; the hash of its weights is stored and compared.
 - One thread each. Several of these commands may run side by side: a run that another one is at is left
   to it.
 """
@@ -46,7 +46,7 @@ from mmsemi.utils.config_keys import READABLE
 from mmsemi.visualization.report import progress_line, read_scalars
 
 from .code import ROOT, file_hash, is_unchanged, snapshot
-from .results import add_result, has_other_start, read_code, read_results
+from .results import IDLE, add_result, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, Row
 
 WORK = ROOT / "work_dirs" / "runs"
@@ -64,8 +64,6 @@ COST_OPTIONS = (
     "train_cfg.val_interval=1000000",
     f"default_hooks.logger.interval={COST_INTERVAL}",
 )
-#: Load of the machine (processes that want to run) below which it counts as idle.
-IDLE = 0.3
 
 
 # ---------------------------------------------------------------- settings
@@ -140,6 +138,9 @@ class Run(Training):
     def name(self) -> str:
         """For messages."""
         return f"{self.protocol.data} {self.row.name} seed {self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.name}: training, log in {self.log}"
 
     @property
     def report(self) -> Path:
@@ -268,7 +269,7 @@ def describe(run: Run) -> dict[str, Any]:
             cpu=_cpu(), torch=torch.__version__, python=platform.python_version(),
             device="cuda" if torch.cuda.is_available() else "cpu",
         ),
-        date=time.strftime("%Y-%m-%d"),
+        date=time.strftime("%Y-%m-%d %H:%M"),
     )  # fmt: skip
 
 
@@ -279,7 +280,7 @@ def _git() -> dict[str, Any]:
         )
         return answer.stdout.strip() if answer.returncode == 0 else None
 
-    changes = ask("status", "--porcelain", "--", "mmsemi", "runs", "configs")
+    changes = ask("status", "--porcelain", "--", "mmsemi", "runs", "configs", "splits")
     return dict(commit=ask("rev-parse", "HEAD"), changed=None if changes is None else bool(changes))
 
 
@@ -302,22 +303,25 @@ def training_result(run: Run) -> dict[str, Any]:
             f"{run.name} ended without a validation at step {run.length}: {run.log}"
         )
 
-    def scores(record: Mapping, end: str) -> dict[str, float]:
-        return {k: round(v, 2) for k, v in record.items() if k.split("/")[-1].startswith(end)}
+    def scores(record: Mapping, name: str) -> dict[str, float]:
+        return {k: round(v, 2) for k, v in record.items() if k.split("/")[-1].startswith(name)}
 
-    checkpoint = run.checkpoint
+    checkpoint, last = run.checkpoint, scores(curve[-1], "mIoU")
     split = torch.load(checkpoint, map_location="cpu", weights_only=False)["meta"].get("split")
     return dict(
         steps=run.length,
-        last=scores(curve[-1], "mIoU"),
-        best={name: max(scores(r, "mIoU").get(name, 0.0) for r in curve) for name in scores(curve[-1], "mIoU")},
+        last=last,
+        best={name: max(scores(r, "mIoU").get(name, 0.0) for r in curve) for name in last},
         iou=scores(curve[-1], "IoU."),
-        curve=[dict(step=record["step"], **scores(record, "mIoU")) for record in curve],
+        curve=[
+            dict(step=record["step"], **scores(record, "mIoU"), **scores(record, "batch_norm_gap"))
+            for record in curve
+        ],
         labels=split,
         weights=weights_hash(checkpoint),
         seconds=round(run.seconds),
         resumed=run.resumed,
-    )  # fmt: skip
+    )
 
 
 def cost_result(run: Run, load: float) -> dict[str, Any]:
@@ -329,7 +333,7 @@ def cost_result(run: Run, load: float) -> dict[str, Any]:
 
 def compare_with_stored(result: Mapping, record: Mapping) -> list[str]:
     """What differs between a run and a stored result of the same row and seed; empty if nothing does."""
-    names = ("settings", "last", "curve", "iou", "weights", "labels")
+    names = ("settings", "start_weights", "labels", "last", "curve", "iou", "weights")
     return [f"{n}: {record.get(n)} stored, {result.get(n)} now" for n in names
             if record.get(n) != result.get(n)]  # fmt: skip
 
@@ -370,25 +374,33 @@ def train(run: Run) -> None:
 
 
 def find_start(run: Run) -> None:
-    """Let a run begin with the checkpoint of its start, which is computed if it is not there."""
+    """Let a run begin with the checkpoint of its start, which is made if it is not there.
+
+    Raises:
+        TrainingError: The start gives other weights than those that are stored, on another machine
+            perhaps, and the run would be stored beside runs that began with these.
+    """
     if not run.row.start or run.kind == "cost":
         return
     start = make_run(run.protocol, run.protocol.row(run.row.start), run.seed)
-    stored = ("run", start.row.name, start.seed)
     with _alone(start, wait=True):
-        record = read_results(run.protocol.data).get(stored)
-        path = start_checkpoint(start, record)
-        if path is None or status(start) != "stored":
-            execute(start, is_held=True)
+        have = status(start)
+        record = read_results(run.protocol.data).get(("run", start.row.name, start.seed))
+        path = start_checkpoint(start, record) if have == "stored" else None
+        if path is None:
+            start.again = have == "stored"
+            if not execute(start) and not run.again:
+                raise TrainingError(
+                    f"{run.name} failed: its start is not the stored one on this machine, so it would not "
+                    f"belong to the rows that are stored: remove the results of seed {run.seed} from "
+                    f"docs/results/{run.protocol.data}.jsonl to make all of them here"
+                )
             path = start.checkpoint
     run.options = [*run.options, f"load_from={path}"]
 
 
-def execute(run: Run, is_held: bool = False) -> bool:
+def execute(run: Run) -> bool:
     """Run, and store the result or compare it with the stored one.
-
-    Args:
-        is_held: The caller has the run's lock.
 
     Returns:
         False if the numbers of a repeated run are not the stored ones.
@@ -434,13 +446,11 @@ def run_all(runs: Sequence[Run], keep: bool) -> int:
     """
     failed = []
     for run in runs:
-        have = status(run)
-        if not run.again and (have == "stored" or (keep and have == "other code")):
-            print(f"{run.name}: {have}, skipped", flush=True)
-            continue
-        with _alone(run, wait=False) as free:
-            if not free:
-                print(f"{run.name}: another process is at it, skipped", flush=True)
+        with _alone(run, wait=False) as is_free:
+            have = status(run) if is_free else "another process is at it"
+            is_wanted = run.again or have not in ("stored", "other code" if keep else "stored")
+            if not is_free or not is_wanted:
+                print(f"{run.name}: {have}, skipped", flush=True)
                 continue
             try:
                 if not execute(run):

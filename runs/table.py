@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .results import has_other_start, read_code, read_results
+from .results import IDLE, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, Row
 
 Records = Mapping[tuple[str, str, int], Mapping]
@@ -104,7 +104,7 @@ def cost_cells(record: Mapping | None) -> tuple[str, str]:
     """Seconds per iteration and memory of a measurement."""
     if record is None:
         return "", ""
-    busy = " (busy)" if record["load"] > 0.3 else ""
+    busy = " (busy)" if record["load"] > IDLE else ""
     return f"{record['time']:.2f}{busy}", f"{record['memory']:,}"
 
 

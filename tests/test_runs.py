@@ -17,6 +17,7 @@ from runs.rows import PROTOCOLS, Protocol, Row
 from runs.run import make_run, settings_hash, status
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = REPOSITORY / "configs"
 SHORT = ("train_cfg.max_iters=4", "train_cfg.num_validations=2")
 START = Row(
     "start", "supervised, the start", "supervised/shapes_1-8", 3, kind="start", options=SHORT
@@ -52,6 +53,27 @@ def test_every_row_is_named_once_and_starts_from_a_start(data):
         assert any(row.kind == "baseline" for row in protocol.rows if row.table == name)
     script = (REPOSITORY / "runs" / f"{data}.sh").read_text()
     assert f"-m runs.run {data} " in script
+
+
+@pytest.mark.parametrize("data", PROTOCOLS)
+def test_every_row_differs_from_the_others_and_compares_with_its_baseline(data):
+    protocol = PROTOCOLS[data]
+    missing = [r.config for r in protocol.rows if not (CONFIGS / f"{r.config}.py").is_file()]
+    if missing:
+        pytest.skip(f"no config {missing[0]} yet")
+    assert len({settings_hash(protocol, row) for row in protocol.rows}) == len(protocol.rows)
+    for table_name in {row.table for row in protocol.rows}:
+        rows = [row for row in protocol.rows if row.table == table_name and row.kind != "start"]
+        fair = set()
+        for row in rows:
+            config = run.row_config(row)
+            assert row.kind == "method" or config.model.type == "Supervised"
+            loader = config.train_dataloader
+            fair.add(json.dumps([
+                config.train_cfg.max_iters, loader.sampler.num_per_source.labeled,
+                loader.dataset.crop_size, config.model.segmentor, config.optim_wrapper.optimizer,
+            ], default=str))  # fmt: skip
+        assert len(fair) == 1, "the same net, batch, optimiser and number of steps"
 
 
 def test_the_hash_follows_every_setting_and_no_place(protocol):
@@ -160,7 +182,7 @@ def trainings(monkeypatch):
         folder = one.work_dir / "20260101_000000" / "vis_data"
         folder.mkdir(parents=True)
         lines = [
-            dict(step=2, mIoU=score + 1, **{"student/mIoU": 1.0}),
+            dict(step=2, mIoU=score + 1, batch_norm_gap=3.0, **{"student/mIoU": 1.0}),
             dict(step=40, iter=40, loss=1.0, time=0.5),
             dict(step=4, mIoU=score, **{"student/mIoU": 2.0, "IoU.bar": 10.0, "IoU.ring": 30.0}),
         ]
@@ -184,7 +206,8 @@ def test_a_row_brings_its_start_and_is_not_run_twice(protocol, trainings, capsys
     assert len(trainings.done) == 2
     record = results.read_results("made_up")["run", "fixmatch", 1]
     assert record["last"] == {"mIoU": 50.0, "student/mIoU": 2.0} and record["best"]["mIoU"] == 51.0
-    assert record["curve"][0] == {"step": 2, "mIoU": 51.0, "student/mIoU": 1.0}
+    first = {"step": 2, "mIoU": 51.0, "student/mIoU": 1.0, "batch_norm_gap": 3.0}
+    assert record["curve"][0] == first
     assert record["iou"] == {"IoU.bar": 10.0, "IoU.ring": 30.0}
     assert record["start_weights"] == results.read_results("made_up")["run", "start", 1]["weights"]
     assert record["labels"] == {"labeled": 3} and record["command"] == "runs/made_up.sh fixmatch 1"
@@ -213,6 +236,19 @@ def test_a_start_is_made_again_where_its_checkpoint_is_not(protocol, trainings):
     make_run(protocol, START, 1).checkpoint.unlink()
     run.main(["made_up", "weak", "1"])
     assert trainings.done == [("start", 1), ("start", 1), ("weak", 1)]
+    assert status(make_run(protocol, WEAK, 1)) == "stored"
+
+
+def test_a_start_that_is_not_the_stored_one_brings_no_result(protocol, trainings):
+    run.main(["made_up", "fixmatch", "1"])
+    before = (results.FOLDER / "made_up.jsonl").read_bytes()
+    make_run(protocol, START, 1).checkpoint.unlink()
+    trainings.scores["start"] = 49.0  # another machine
+    assert run.main(["made_up", "weak", "1"]) == 1
+    assert ("weak", 1) not in trainings.done
+    assert run.main(["made_up", "fixmatch", "1", "--again"]) == 1, "compared, and not the same"
+    assert trainings.done.count(("fixmatch", 1)) == 2
+    assert (results.FOLDER / "made_up.jsonl").read_bytes() == before
 
 
 def test_a_failed_run_is_told_and_the_others_go_on(protocol, trainings, capsys):
