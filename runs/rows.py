@@ -25,7 +25,8 @@ class Row:
             counts two), as ``docs/methods`` states them.
         start: The row from whose last checkpoint of the same seed it starts; empty for the weights
             that the config names.
-        kind: ``start``; ``baseline``, which trains on without unlabelled images; ``ceiling``, with all
+        kind: ``count``, with another number of labels; ``start``; ``baseline``, which trains on without
+            unlabelled images; ``ceiling``, with all
             labels; ``method``.
         table: Of which table it is part.
         options: Settings beside the config's, each as ``KEY=VALUE``.
@@ -73,17 +74,22 @@ class Protocol:
         return rows[name]
 
 
-def _rows(labels: str, pool: str, go_on: tuple[str, ...] = ()) -> tuple[Row, ...]:
+def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> tuple[Row, ...]:
     """The rows that the data sets share.
 
     Args:
         labels: How configs end, ``<data set>_<number of labels>``.
-        pool: List of all images that may be labelled.
+        counts: Other numbers of labels that the supervised network is measured with.
         go_on: Settings of the runs that go on from the supervised network.
     """
+    lists = f"splits/{labels.split('_')[0]}"
     strong = ("model.strong.type=StrongPhotometric",)
     split = "train_dataloader.dataset.split"
-    every_label = (f"{split}.labeled={pool}", f"{split}.labeled_sha256=None")
+
+    def labeled(name: str) -> tuple[str, str]:
+        return f"{split}.labeled={lists}/{name}.txt", f"{split}.labeled_sha256=None"
+
+    every_label = labeled("pool")
     classmix = ("model.mix._delete_=True", "model.mix.type=ClassMix")
     # Without a mix each unlabelled image is one view.
     plain = ("model.mix=None", "train_dataloader.sampler.num_per_source.unlabeled=4")
@@ -97,7 +103,13 @@ def _rows(labels: str, pool: str, go_on: tuple[str, ...] = ()) -> tuple[Row, ...
         options = (*go_on, *options)
         return Row(name, title, f"{config}/{labels}", units, "supervised", options=options, **more)
 
+    def counted(name: str, title: str, options: tuple[str, str]) -> Row:
+        """From ImageNet weights, with another number of labels."""
+        return Row(name, title, f"supervised/{labels}", 3, "", "count", "labels", options)
+
     return (
+        *(counted(f"labels_{n}", f"{n} labels", labeled(f"labels_{n}")) for n in counts),
+        counted("labels_all", "all labels", every_label),
         Row("supervised", "supervised, the start", f"supervised/{labels}", 3, kind="start"),
         on("weak", "supervised, weak views", "supervised", 3, kind="baseline"),
         on("strong", "supervised, strong views", "supervised", 3, *strong, kind="baseline"),
@@ -126,13 +138,13 @@ PROTOCOLS = {
         folder="data/nuclei",
         seeds=(1, 2, 3),
         rare=("nucleus",),
-        rows=_rows("nuclei_6", "splits/nuclei/pool.txt"),
+        rows=_rows("nuclei_4", counts=(6, 12)),
     ),
     "camvid": Protocol(
         data="camvid",
         folder="data/camvid",
         seeds=(1,),
         rare=("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist"),
-        rows=_rows("camvid_24", "splits/camvid/pool.txt"),
+        rows=_rows("camvid_24", counts=(12, 48)),
     ),
 }

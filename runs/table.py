@@ -115,7 +115,7 @@ def data_table(
 
     Args:
         data: Its name.
-        table: ``continued`` or ``imagenet``.
+        table: ``labels``, ``continued`` or ``imagenet``.
         settings: Today's settings hash of each row, by name; read from the configs if None.
         folder: Of the results, by default docs/results.
     """

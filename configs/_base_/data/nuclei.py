@@ -23,8 +23,8 @@ train_dataloader = dict(
         crop_size=(96, 96),
         split=dict(
             type="ListSplit",
-            labeled="splits/nuclei/labels_6.txt",
-            labeled_sha256="de258619be1442009b34fb5472001291ac24598dcae1d0a66e79991fb78b8e48",
+            labeled="splits/nuclei/labels_4.txt",
+            labeled_sha256="62bc4de22c06ed9ebf371805cfe4c7123c3553deb96ce548c6ec69517cfb4f42",
             unlabeled="splits/nuclei/pool.txt",
             allow_overlap=True,
         ),

@@ -1,3 +1,3 @@
-# UniMatch V1 on nuclei, 6 labelled images; settings are ours.
+# UniMatch V1 on nuclei, 4 labelled images; settings are ours.
 _base_ = ["../_base_/data/nuclei.py", "../_base_/methods/unimatch.py"]
 model = dict(_base_.method, sup_weight=1.0, unsup_weight=1.0)

@@ -1,4 +1,4 @@
-# s4GAN on nuclei, 6 labelled images; settings are ours.
+# s4GAN on nuclei, 4 labelled images; settings are ours.
 _base_ = ["../_base_/data/nuclei.py", "../_base_/methods/s4gan.py"]
 model = dict(_base_.method, discriminator=_base_.narrow)
 optim_wrapper = _base_.optimizers

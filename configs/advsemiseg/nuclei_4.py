@@ -1,4 +1,4 @@
-# AdvSemiSeg on nuclei, 6 labelled images; settings are ours.
+# AdvSemiSeg on nuclei, 4 labelled images; settings are ours.
 _base_ = ["../_base_/data/nuclei.py", "../_base_/methods/advsemiseg.py"]
 model = dict(_base_.method, discriminator=_base_.narrow, unsup_start=50)
 optim_wrapper = _base_.optimizers
