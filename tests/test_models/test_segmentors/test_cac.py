@@ -334,6 +334,12 @@ def test_images_that_are_no_pairs_are_refused(build):
         make_pairs().loss(build(stride=16).model)
 
 
+def test_other_methods_refuse_pairs(segmentor_config, preprocessor_config):
+    model = make_method(segmentor_config, preprocessor_config, type="FixMatch").model
+    with pytest.raises(ConfigError, match=r"FixMatch.*OverlappingCropPair"):
+        model(make_pairs().batch, mode="loss")
+
+
 def test_strides_and_heads_that_do_not_fit_are_refused(build, segmentor_config):
     model = build().model
     model.prepare_training()
