@@ -12,11 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import PixelData
-from mmseg.registry import DATA_SAMPLERS, DATASETS
+from mmseg.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from mmsemi.datasets.pipelines import fill_crop_size, weak_pipeline
+from mmsemi.datasets.pipelines import fill_crop_size, seeded, weak_pipeline
 from mmsemi.errors import ConfigError
 
 Batch = dict[str, list]
@@ -30,14 +30,19 @@ def set_crop(config: Config, size: int) -> None:
 
 
 def make_batch(config: Config, num_classes: int, seed: int = 0) -> Batch:
-    """A collated batch of noise images, with masks for all but the unlabelled source."""
+    """A collated batch of noise images, with masks for all but the unlabelled source.
+
+    Unlabelled images are pairs of crops where the config's pipeline cuts them.
+    """
     size = config.model.data_preprocessor.get("size")
     size = size or config.train_dataloader.dataset.get("crop_size")
     if size is None:
         raise ConfigError("model.data_preprocessor.size=None: give --crop")
     height, width = size
     generator = torch.Generator().manual_seed(seed)
-    samples = []
+    steps = (config.train_dataloader.dataset.get("unlabeled") or {}).get("pipeline") or []
+    pairs = [TRANSFORMS.build(dict(x, crop_size=size)) for x in steps if "Pair" in str(x["type"])]
+    pair, samples = next(iter(pairs), None), []
     for source, count in config.train_dataloader.sampler.num_per_source.items():
         for _ in range(count):
             number = len(samples)
@@ -50,6 +55,12 @@ def make_batch(config: Config, num_classes: int, seed: int = 0) -> Batch:
                 sample.gt_sem_seg = PixelData(data=mask.to(torch.uint8))
                 sample.set_metainfo(dict(image_labels=tuple(range(0, num_classes, 2))))
             image = torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8)
+            if source == "unlabeled" and pair is not None:
+                wide = image.repeat(1, 1, 2).permute(1, 2, 0).numpy()
+                with seeded(number):
+                    crops = pair(dict(img=wide))
+                image = torch.stack([torch.tensor(x).permute(2, 0, 1) for x in crops["img"]])
+                sample.set_metainfo(dict(crop_pair=crops["crop_pair"]))
             samples.append(dict(inputs=image, data_samples=sample))
     return pseudo_collate(samples)
 

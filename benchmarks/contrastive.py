@@ -4,8 +4,8 @@
     python -m benchmarks.contrastive [--anchors 1500] [--rows 51200] [--channels 128] [--out r.json]
 
 Each run has a process of its own, so that one does not find the memory of another: time, and how
-much the peak of its resident memory is above what it held before (Linux). Medians of ``--pairs`` runs; they alternate. A first run
-in each process is not measured, on 64 anchors.
+much the peak of its resident memory is above what it held before (Linux). Medians of ``--pairs``
+runs; they alternate. A first run in each process, on 64 anchors, is not measured.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def measure(form: str, anchors: int, rows: int, channels: int, where: torch.devi
         growth = peak_memory_mib(run, where) - before
     else:
         before, timing = resident_mib(), timed(run, where)
-        growth = peak_memory_mib(run, where) - before  # of the process so far: it does not run
+        # The peak of the process so far (this does not run); the two counters differ by a little.
+        growth = max(0.0, peak_memory_mib(run, where) - before)
     return dict(growth_mib=growth, **timing._asdict(), **found)
 
 

@@ -17,6 +17,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from reference.advsemiseg import advsemiseg_step
 from reference.augseg import Exchange, augseg_step
 from reference.blocks import Recipe
+from reference.cac import Crops, cac_step
 from reference.cps import cps_step
 from reference.cutmix_mean_teacher import cutmix_mean_teacher_step
 from reference.fixmatch import fixmatch_step
@@ -27,7 +28,7 @@ from reference.supervised import supervised_step
 from reference.unimatch import unimatch_step
 from torch import Tensor, nn
 
-from mmsemi.structures import SemiBatch
+from mmsemi.structures import SECOND_CROP, SemiBatch
 
 Losses = dict[str, Tensor]
 
@@ -196,6 +197,22 @@ def _unimatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     return unimatch_step(*given, draws.channel_factors, **settings)
 
 
+def _cac(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    if method.iteration() < method.settings.start_iter:
+        return supervised_step(method.student, *_labeled(batch))
+    pairs = [sample.crop_pair for sample in batch.unlabeled.samples]
+    sources = batch.unlabeled, batch.sources[SECOND_CROP]
+    crops = [
+        Crops(view, [pair.flips[i] for pair in pairs], [pair[i] for pair in pairs], one.valid_NHW)
+        for i, (view, one) in enumerate(zip(draws.views, sources))
+    ]
+    bank = list(method.memory_bank.steps)
+    networks, settings = (method.student, method.projector), _settings(cac_step, method)
+    losses = cac_step(*networks, *_labeled(batch), crops, bank, **settings)
+    method.memory_bank.steps.extend(bank)
+    return losses
+
+
 def _advsemiseg(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     view, valid = (None, None) if batch.unlabeled is None else (*draws.views, _weak(batch)[1])
     real, now = batch.sources.get("gt", batch.labeled), method.iteration()
@@ -234,6 +251,7 @@ STEPS: dict[str, Callable[[nn.Module, Any, Draws], Losses]] = dict(
     FixMatch=_fixmatch,
     UniMatch=_unimatch,
     AugSeg=_augseg,
+    CAC=_cac,
     AdvSemiSeg=_advsemiseg,
     S4GAN=_s4gan,
     MLMTClassifier=_mlmt,
@@ -268,6 +286,7 @@ def why_no_reference(method: nn.Module, wrapper: OptimWrapper | OptimWrapperDict
             f"{type(mix).__name__}, which pastes {'no ' * (name == 'AugSeg')}labels",
         ),
         (any(isinstance(head, nn.ModuleList) for head in heads), "a cascade of decode heads"),
+        (getattr(method.settings, "selected_num", None) is not None, "selected_num"),
         (any(getattr(head, "out_channels", 2) == 1 for head in heads), "one output channel"),
         (
             any(

@@ -277,7 +277,7 @@ def test_cac_protocol():
             batch=(per_gpu, factor * per_gpu, 0), total=gpus * per_gpu * (1 + factor),
             iterations=80 * 1157, validations_each=1157, optimizer=sgd(lr, 1e-4), schedule=POLY,
             paramwise=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))), labels=labels, labeled=count,
-            pool="all" if stem.startswith("voc_full") and folder == "cac" else "rest", crop=(crop, crop),
+            pool="all" if stem.startswith("voc_full") else "rest", crop=(crop, crop),
         )  # fmt: skip
         yield from differing(settings_of(config), expected)
         found = dict(pipelines(config))

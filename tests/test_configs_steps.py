@@ -225,7 +225,7 @@ def test_the_net_of_cac_has_the_published_size(depth, total):
     assert sorted(dropouts) == [0.1, 0.5, 0.5]
     psp = on_meta(load("cac/voc_1-8_psp").model)
     assert psp.projector[0].in_channels == 512
-    assert [block.conv2.dilation[0] for block in psp.student.backbone.layer4] == [2, 4, 4]
+    assert [block.conv2.dilation[0] for block in psp.student.backbone.layer4] == [4, 4, 4]
 
 
 @pytest.mark.parametrize("name", ["voc_92", "cityscapes_1-8"])
@@ -328,13 +328,14 @@ def test_learning_rates_of_augseg():
 
 
 def test_learning_rates_of_cac():
-    """docs/methods/cac.md#known-answers; of the head, the groups have the backbone's factor."""
+    """docs/methods/cac.md#known-answers: at half of the run, here a twentieth of the published one."""
     config = load("cac/voc_1-8")
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=config.optim_wrapper.optimizer.lr)
-    (schedule,) = complete_schedulers(config.param_scheduler, config.train_cfg.max_iters)
+    assert config.train_cfg.max_iters == 92_560
+    (schedule,) = complete_schedulers(config.param_scheduler, 4_628)
     scheduler = PARAM_SCHEDULERS.build(dict(schedule, optimizer=optimizer))
     assert optimizer.param_groups[0]["lr"] == 0.01
-    for _ in range(46_280):
+    for _ in range(2_314):
         optimizer.step()
         scheduler.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.00535887, rel=1e-5)

@@ -2,4 +2,7 @@
 # Published: 75.1 mIoU [R].
 _base_ = "../_base_/data/voc_cac.py"
 model = dict(segmentor=_base_.pspnet)
-train_dataloader = dict(sampler=dict(num_per_source=dict(unlabeled=0)), dataset=dict(split=None))
+train_dataloader = dict(
+    sampler=dict(num_per_source=dict(unlabeled=0)),
+    dataset=dict(split=None, unlabeled=dict(pool="all")),
+)

@@ -46,6 +46,8 @@ def make_config(segmentor_config, preprocessor_config, semi_config):
             **settings,
         )
         counts = dict(labeled=2, unlabeled=4)
+        if method == "CAC":
+            semi_config["unlabeled"]["pipeline"][2:4] = [dict(type="OverlappingCropPair")]
         loader = dict(
             batch_size=6,
             sampler=dict(type="MultiSourceSampler", num_per_source=counts),
@@ -77,6 +79,7 @@ STEPS = [
     ("FixMatch", dict(STUDENT, mix=HALVES, labeled_forward="weak", pasted_mode="train")),
     ("AugSeg", dict(AUGSEG, mix=dict(type="LabelPaste", paste_prob=1))),
     ("AugSeg", dict(AUGSEG, labeled_forward="alone", ignore_padding=True)),
+    ("CAC", dict(threshold=0.36, strong=STRONG, step_save=1, ignore_padding=True)),
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE)),
     ("UniMatch", dict(UNIMATCH, mix=HALVES, joint_decoder=True)),
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE, labeled_forward="alone")),

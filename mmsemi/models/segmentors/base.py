@@ -23,7 +23,7 @@ from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from ...errors import ConfigError
-from ...structures import Images, PseudoLabels, SemiBatch, Shown
+from ...structures import SECOND_CROP, Images, PseudoLabels, SemiBatch, Shown
 from ..forward import (
     Outputs,
     check_losses,
@@ -59,6 +59,8 @@ class SemiSegmentor(PredictingSegmentor):
 
     #: Whether the method compares softmax probabilities, or only trains on labels.
     compares_classes: ClassVar[bool] = True
+    #: Whether it looks at pairs of crops; another method would not even flip them.
+    takes_crop_pairs: ClassVar[bool] = False
     #: Set by PseudoLabelVisHook for an iteration that it shows, and filled by :meth:`show`.
     wants_to_show = False
     shown: Shown | None = None
@@ -104,6 +106,15 @@ class SemiSegmentor(PredictingSegmentor):
             return super().forward(inputs, data_samples, mode)
         self.check_batch(inputs)
         return self.loss(inputs)
+
+    def check_batch(self, batch: Any) -> None:
+        """Refuse pairs of crops, too, where the method looks at single ones."""
+        super().check_batch(batch)
+        if SECOND_CROP in batch.sources and not self.takes_crop_pairs:
+            raise ConfigError(
+                f"{type(self).__name__} looks at one crop of an image: take OverlappingCropPair out of "
+                "train_dataloader.dataset.unlabeled.pipeline, and put RandomCrop and RandomFlip there"
+            )
 
     def loss(self, batch: SemiBatch) -> Losses:
         """One training step of the method.

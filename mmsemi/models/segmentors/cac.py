@@ -100,6 +100,7 @@ class CAC(SemiSegmentor):
 
     Settings = CACSettings
     settings: CACSettings
+    takes_crop_pairs = True
 
     def build_networks(self, network: dict) -> None:
         """The student, and the projector that only training needs."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_tester import MethodTester, build_runner
+from method_tester import MethodTester, build_runner, train_rank
 from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from recorded import (
@@ -28,6 +28,7 @@ from recorded import (
 from reference.cac import Bank, Crops, cac_step
 from step_runner import StepRunner
 from torch import Tensor, nn
+from watchers import differing
 
 from mmsemi.compat import load_checkpoint_file
 from mmsemi.errors import ConfigError
@@ -59,6 +60,22 @@ class TestCAC(MethodTester):
         assert [rows.shape for rows, _ in bank["steps"]] == [(128, 128)] * 2
         assert not [key for key in checkpoint["state_dict"] if "bank" in key]
         assert straight.model.memory_bank.extend(*bank["steps"][0])[0].shape == (3 * 128, 128)
+
+    def test_two_ranks_start_together(self, gloo_pool, tmp_path):
+        """Through two iterations the projector stays, weight decay or not; then both learn the same."""
+        config = self.runner_config(tmp_path, max_iters=3, launcher="pytorch")
+        config["model"]["start_iter"] = 2
+        config["default_hooks"]["checkpoint"]["interval"] = 100
+        config["optim_wrapper"]["optimizer"]["weight_decay"] = 0.1
+        found = []
+        for max_iters in (1, 2, 3):
+            config["train_cfg"] = dict(config["train_cfg"], max_iters=max_iters)
+            first, second = gloo_pool.run(train_rank, config)
+            assert not differing(first, second)
+            found.append(first)
+        moved = [set(differing(*pair)) for pair in zip(found, found[1:])]
+        assert moved[1] == set(first)
+        assert moved[0] == {name for name in first if not name.startswith("projector.")}
 
     def test_weights_alone_bring_no_bank(self, straight, tmp_path):
         checkpoint = str(Path(straight.work_dir) / "iter_2.pth")
@@ -315,6 +332,12 @@ def test_images_that_are_no_pairs_are_refused(build):
         recorded.loss(model)
     with pytest.raises(ConfigError, match=r"stride=16.*stride=8"):
         make_pairs().loss(build(stride=16).model)
+
+
+def test_other_methods_refuse_pairs(segmentor_config, preprocessor_config):
+    model = make_method(segmentor_config, preprocessor_config, type="FixMatch").model
+    with pytest.raises(ConfigError, match=r"FixMatch.*OverlappingCropPair"):
+        model(make_pairs().batch, mode="loss")
 
 
 def test_strides_and_heads_that_do_not_fit_are_refused(build, segmentor_config):
