@@ -26,8 +26,7 @@ class Row:
         start: The row from whose last checkpoint of the same seed it starts; empty for the weights
             that the config names.
         kind: ``count``, with another number of labels; ``start``; ``baseline``, which trains on without
-            unlabelled images; ``ceiling``, with all
-            labels; ``method``.
+            unlabelled images; ``ceiling``, with all labels; ``method``.
         table: Of which table it is part.
         options: Settings beside the config's, each as ``KEY=VALUE``.
     """
