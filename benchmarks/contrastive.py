@@ -90,9 +90,9 @@ def measure(form: str, anchors: int, rows: int, channels: int, where: torch.devi
         growth = peak_memory_mib(run, where) - before
     else:
         before, timing = resident_mib(), timed(run, where)
-        # The peak of the process so far (this does not run); the two counters differ by a little.
-        growth = max(0.0, peak_memory_mib(run, where) - before)
-    return dict(growth_mib=growth, **timing._asdict(), **found)
+        growth = peak_memory_mib(run, where) - before  # of the process so far: it does not run
+    # The counters differ by a little, and too little cannot be divided by.
+    return dict(growth_mib=max(growth, 0.01), **timing._asdict(), **found)
 
 
 def measure_apart(form: str, arguments: argparse.Namespace) -> dict:
