@@ -368,7 +368,7 @@ def test_each_method_has_exactly_its_files():
                        *(f"{x}_augseg" for x in AUGSEG_LABELS), *(f"{x}_cac" for x in CAC_FILES),
                        *baselines},
         "cps": {*ours, *CPS_LENGTHS, *CAC_CPS},
-        "cac": {*ours - real, *CAC_FILES},
+        "cac": {*ours, *CAC_FILES},
         "mean_teacher": {*ours, *ratios},
         "cutmix_mean_teacher": {*ours, *ratios},
         "fixmatch": {*ours, *UNIMATCH_LABELS},

@@ -19,6 +19,13 @@ test_pipeline = [
     dict(type="LoadAnnotations"),
     dict(type="PackSegInputs"),
 ]
+# For CAC.
+pair_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomResize", scale=(240, 180), ratio_range=(0.75, 1.5), keep_ratio=True),
+    dict(type="OverlappingCropPair"),
+    dict(type="PackSemiInputs"),
+]
 gt = dict(pool="labeled", pipeline=sup_pipeline)
 train_dataloader = dict(
     num_workers=1,

@@ -15,6 +15,13 @@ sup_pipeline = [
     dict(type="RandomFlip", prob=[0.25, 0.25, 0.25], direction=["horizontal", "vertical", "diagonal"]),
     dict(type="PackSemiInputs"),
 ]
+# For CAC.
+pair_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="RandomChoice", transforms=scales),
+    dict(type="OverlappingCropPair"),
+    dict(type="PackSemiInputs"),
+]
 gt = dict(pool="labeled", pipeline=sup_pipeline)
 train_dataloader = dict(
     num_workers=1,

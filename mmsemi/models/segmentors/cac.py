@@ -167,7 +167,8 @@ class CAC(SemiSegmentor):
     def _look_at(self, crops: Images, flips: Sequence[bool], batch: SemiBatch) -> CropView:
         """One pass over one crop of each image."""
         pixels_NCHW = self.strong_view(crops, batch)
-        features = self._features(flip_chosen(pixels_NCHW, flips))
+        with self.strong_statistics(self.student):
+            features = self._features(flip_chosen(pixels_NCHW, flips))
         with torch.no_grad():
             pseudo = pseudo_labels(classify(self.student, features.detach()))
         projected = F.normalize(full_precision(self.projector(features)), dim=1)
