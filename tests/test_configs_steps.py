@@ -478,4 +478,4 @@ def test_test_images_are_padded_by_reflection():
     padded = data["inputs"][0]
     assert padded.shape == (3, 56, 72)
     assert torch.equal(padded[:, 50:], padded[:, 43:49].flip(1))
-    assert list(sample.metainfo["img_padding_size"]) == [0, 0, 0, 6]
+    assert list(data["data_samples"][0].metainfo["img_padding_size"]) == [0, 0, 0, 6]

@@ -9,12 +9,12 @@ from mmseg.registry import MODELS
 
 from ...structures import SemiBatch
 from ..forward import forward
-from ..settings import ViewSettings, setting
+from ..settings import MethodSettings, setting
 from .base import Losses, SemiSegmentor
 
 
 @dataclass(frozen=True)
-class SupervisedSettings(ViewSettings):
+class SupervisedSettings(MethodSettings):
     """Settings of :class:`Supervised`."""
 
     strong: dict | None = setting(

@@ -231,10 +231,11 @@ def test_each_loss_trains_one_network(build):
 def give_logits(monkeypatch, *logits: Tensor) -> None:
     """Let the student give these logits, call by call."""
     outputs = iter(logits)
-    monkeypatch.setattr(
-        "mmsemi.models.segmentors.advsemiseg.forward",
-        lambda *_: (lambda z: Outputs(None, [z], z))(next(outputs)),
-    )
+    for module in ("advsemiseg", "base"):  # labelled images, strong views
+        monkeypatch.setattr(
+            f"mmsemi.models.segmentors.{module}.forward",
+            lambda *_: (lambda z: Outputs(None, [z], z))(next(outputs)),
+        )
 
 
 @pytest.mark.parametrize("ignore_padding", [True, False])

@@ -280,9 +280,11 @@ def known_batch(labels: list, num_unlabeled: int) -> Recorded:
 def give_logits(monkeypatch, labeled: Tensor, unlabeled: Tensor) -> None:
     """Let the student give these logits; labelled images come first."""
     outputs = iter([labeled, unlabeled])
-    monkeypatch.setattr(
-        "mmsemi.models.segmentors.s4gan.forward", lambda *_: Outputs(None, [], next(outputs))
-    )
+    for module in ("s4gan", "base"):  # labelled images, strong views
+        monkeypatch.setattr(
+            f"mmsemi.models.segmentors.{module}.forward",
+            lambda *_: Outputs(None, [], next(outputs)),
+        )
     monkeypatch.setattr(
         "mmsemi.models.segmentors.base.supervised_losses",
         lambda *_: {"decode.loss_ce": torch.tensor(0.9)},

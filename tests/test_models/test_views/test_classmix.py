@@ -44,6 +44,7 @@ class TestFixMatchClassMix(MethodTester):
     networks = ["student", "teacher"]
     predict_on = "teacher"
     unsup_losses = ("unsup.loss_strong",)
+    views_alone = dict(labeled_forward="alone")
 
     def test_a_step_never_waits_for_the_device(self):
         """Nor does the draw, which other mixes make on the CPU."""
