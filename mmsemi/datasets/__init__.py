@@ -2,6 +2,7 @@
 from .camvid import CamVidDataset
 from .checks import check_at_start
 from .coco import COCO81Dataset
+from .pseudo_labels import PseudoLabelDataset
 from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
 from .shapes import ShapesDataset
@@ -9,6 +10,7 @@ from .splits import CountSplit, ListSplit, PublishedSplit, RatioSplit
 from .transforms import (
     AddImageLabels,
     LoadCheckedAnnotations,
+    LoadPseudoLabel,
     PackSemiInputs,
     RandomCoveringResize,
     RandomRelativeResize,
@@ -23,8 +25,10 @@ __all__ = [
     "Draw",
     "ListSplit",
     "LoadCheckedAnnotations",
+    "LoadPseudoLabel",
     "MultiSourceSampler",
     "PackSemiInputs",
+    "PseudoLabelDataset",
     "PublishedSplit",
     "RandomCoveringResize",
     "RandomRelativeResize",
