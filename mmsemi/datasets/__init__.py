@@ -6,7 +6,7 @@ from .pseudo_labels import PseudoLabelDataset
 from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
 from .shapes import ShapesDataset
-from .splits import CountSplit, ListSplit, PublishedSplit, RatioSplit
+from .splits import CountSplit, ListSplit, OverlappingPart, PublishedSplit, RatioSplit
 from .transforms import (
     AddImageLabels,
     LoadCheckedAnnotations,
@@ -27,6 +27,7 @@ __all__ = [
     "LoadCheckedAnnotations",
     "LoadPseudoLabel",
     "MultiSourceSampler",
+    "OverlappingPart",
     "PackSemiInputs",
     "PseudoLabelDataset",
     "PublishedSplit",

@@ -9,7 +9,7 @@ Decisions:
 - The threshold of a class with the sorted confidences A of its sampled pixels, n of them, at a ratio r is
   the (j+1)-th largest, j = int(n r): j + 1 sampled pixels pass, and those that are equal.
 - :class:`Histograms` keep counts, so memory does not grow with the images. Confidences crowd at 1, so bins
-  are spaced in -log(1 - p): each halving of 1 - p is cut into 1024 equal parts, which the bits of a
+  are spaced in -log(1 - p): each halving of 1 - p is cut into 512 equal parts, which the bits of a
   float32 give without a logarithm, exactly and in order on every machine. A threshold is the lower edge of
   its bin; a few more pixels than exactly pass, at most those of one bin.
 - :class:`SortedConfidences` keep every sampled confidence, for parity with the released codes.
@@ -31,24 +31,29 @@ from ..utils import derive_seed
 RULES = ("ratio", "argmax")
 SAMPLINGS = ("batch", "image", "random")
 
-# A float32 has 23 bits of mantissa: 2^10 bins remain of each power of two of 1 - p. Twice as many take
+# A float32 has 23 bits of mantissa: 2^9 bins are kept of each power of two of 1 - p. Twice as many take
 # twice as long to count, since they leave the processor's cache.
-_SHIFT = 23 - 10
+_SHIFT = 23 - 9
 _ONE = np.int32(np.float32(1).view(np.int32) >> _SHIFT)
 #: Powers of two of 1 - p that have bins of their own; below 2^-24 float32 knows only p = 1.
 _OCTAVES = 25
-NUM_BINS = (_OCTAVES << 10) + 1
+_LEAST = np.float32(2.0**-_OCTAVES)
+NUM_BINS = (_OCTAVES << 9) + 1
 # Sampled pixels that are counted at a time: fewer would spend the time on empty bins.
 _BLOCK = 1 << 19
 
 
+def _octave_bits(confidence: np.ndarray) -> np.ndarray:
+    """Exponent and first bits of 1 - p, int32; those of 2^-25, less than any other 1 - p, for p = 1."""
+    rest = np.subtract(np.float32(1), confidence, dtype=np.float32)
+    bits = np.maximum(rest, _LEAST, out=rest).view(np.int32)
+    bits >>= _SHIFT
+    return bits
+
+
 def bin_of(confidence: np.ndarray) -> np.ndarray:
     """Bin 0 (p = 0) to ``NUM_BINS`` - 1 (p = 1) of float32 confidences in [0, 1], int32."""
-    rest = np.float32(1) - confidence.astype(np.float32, copy=False)
-    bins = np.maximum(rest, 0, out=rest).view(np.int32)
-    bins >>= _SHIFT
-    np.subtract(_ONE, bins, out=bins)
-    return np.minimum(bins, NUM_BINS - 1, out=bins)
+    return _ONE - _octave_bits(confidence)
 
 
 def lower_edge(number: int) -> float:
@@ -89,6 +94,7 @@ class Histograms:
     def __init__(self, num_classes: int, per_class: bool = True) -> None:
         self.num_classes = num_classes if per_class else 1
         self.bins = np.zeros((self.num_classes, NUM_BINS), np.int64)
+        self._first_code = _ONE + np.arange(self.num_classes, dtype=np.int32) * np.int32(NUM_BINS)
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._num_waiting = 0
 
@@ -102,9 +108,8 @@ class Histograms:
     def _count(self) -> None:
         if self._waiting:
             label, confidence = map(np.concatenate, zip(*self._waiting))
-            code = bin_of(confidence)
-            if self.num_classes > 1:
-                code += label.astype(np.int32) * np.int32(NUM_BINS)
+            code = _octave_bits(confidence)
+            np.subtract(self._first_code[label] if self.num_classes > 1 else _ONE, code, out=code)
             self.bins += np.bincount(code, minlength=self.bins.size).reshape(self.bins.shape)
             self._waiting, self._num_waiting = [], 0
 
