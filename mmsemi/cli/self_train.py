@@ -221,8 +221,8 @@ class SelfTraining:
         shared = {key: value for key, value in options.items() if key.startswith(_DATA)}
         shared = {k: v for k, v in shared.items() if f".sources.{PSEUDO}." not in k}
         self.students = []
-        parts = [(self.plan.baseline, {}, "_a" if self.plan.second else "", seed)]
-        if self.plan.second:
+        parts = [(self.plan.baseline, {}, "_a" if self.plan.second is not None else "", seed)]
+        if self.plan.second is not None:
             second = self.plan.second
             baseline = second.get("baseline") or self.plan.baseline
             parts.append((baseline, second.get("options") or {}, "_b", seed + _SECOND_MODEL))

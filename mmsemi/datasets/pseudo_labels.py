@@ -84,11 +84,6 @@ class PseudoLabelDataset(BaseSegDataset):
             if self.data_root and not osp.isabs(folder):
                 folder = fileio.join_path(self.data_root, folder)
             self.data_prefix[key] = folder
-            if not fileio.isdir(folder):
-                raise DataError(
-                    f"PseudoLabelDataset.data_prefix.{key}: the folder '{folder}' does not exist "
-                    f"(searched from '{osp.abspath(osp.curdir)}')"
-                )
 
     def load_data_list(self) -> list[dict]:
         """Labels with their images, sorted, so that the order never depends on the file system."""
@@ -130,6 +125,11 @@ class PseudoLabelDataset(BaseSegDataset):
     ) -> dict[str, list[str]]:
         """Files of a folder, by their path below it without the suffix."""
         folder, found = self.data_prefix[key], {}
+        if not fileio.isdir(folder):
+            raise DataError(
+                f"PseudoLabelDataset.data_prefix.{key}: the folder '{folder}' does not exist "
+                f"(searched from '{osp.abspath(osp.curdir)}')"
+            )
         for path in fileio.list_dir_or_file(folder, list_dir=False, recursive=True):
             suffix = next((one for one in suffixes if path.lower().endswith(one.lower())), None)
             if suffix is None:

@@ -65,6 +65,7 @@ _SHARD = 8  # batches
 #: Bytes of a pixel on disk: measured of labels 0.02 to 0.2, of confidences 0.3 to 1.9.
 _LABEL_BYTES, _CONFIDENCE_BYTES = 0.25, 2.0
 _MEASURED_IMAGES = 64
+_UNITS = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
 
 
 @dataclass(frozen=True)
@@ -542,7 +543,8 @@ def check_disk(img_paths: Sequence[str], out: Path, confidence: bool) -> int:
 
 
 def _size(number: int) -> str:
-    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
+    unit, divisor = next((u for u in _UNITS if number >= u[1]), _UNITS[-1])
+    return f"{number / divisor:.1f} {unit}"
 
 
 class Progress:

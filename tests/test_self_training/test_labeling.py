@@ -136,7 +136,7 @@ def test_an_unreadable_image_is_named_and_skipped(setup, tmp_path, capsys):
 def test_little_space(setup, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1, 1, 10_000))
-    with pytest.raises(MachineError, match="10"):
+    with pytest.raises(MachineError, match="9.8 KiB"):
         main(setup)
     monkeypatch.undo()
 
