@@ -556,8 +556,14 @@ def _call(command: list[str], threads: int) -> int:
 # --- Results --------------------------------------------------------------------------------------
 
 
-def format_table(rows: Sequence[dict[str, Any]], metric: str) -> str:
-    """A Markdown table: a row for each training, with the admitted share of each class."""
+def format_table(rows: Sequence[dict[str, Any]], metric: str, out: str | Path = "") -> str:
+    """A Markdown table: a row for each training, with the admitted share of each class.
+
+    Args:
+        rows: Of :meth:`SelfTraining.run`.
+        metric: Name of the score.
+        out: Folder that paths are shortened by.
+    """
     classes = list(dict.fromkeys(name for row in rows for name in row["classes"]))
     head = ["stage", metric, "admitted", *classes, "kept checkpoint", "chosen by", "note"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
@@ -566,7 +572,7 @@ def format_table(rows: Sequence[dict[str, Any]], metric: str) -> str:
         cells.append(", ".join(f"{100 * share:.1f} %" for share in row["admitted"]))
         shares = [row["classes"].get(name) for name in classes]
         cells += ["" if share is None else f"{100 * share:.1f}" for share in shares]
-        cells += [row["checkpoint"], row["chosen_by"], row["note"]]
+        cells += [row["checkpoint"].removeprefix(f"{out}/"), row["chosen_by"], row["note"]]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -628,7 +634,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     metric = rounds.plan.metric
-    table = format_table(rows, metric)
+    table = format_table(rows, metric, out)
     print(table)
     text = json.dumps(rows, indent=1) + "\n"
     for name, content in (

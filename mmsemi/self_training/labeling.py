@@ -471,8 +471,10 @@ class Labeler:
                     label_HW, confidence_HW = assign(
                         prob_CHW, self._thresholds, self.settings.assign, self.ignore_index
                     )
-                predicted += _count(prob_CHW.argmax(0), self.num_classes)
-                admitted += _count(label_HW, self.num_classes)
+                class_HW = prob_CHW.argmax(0)
+                predicted += _count(class_HW, self.num_classes)
+                # By the likeliest class, which the rule 'ratio' may replace.
+                admitted += _count(class_HW[label_HW != self.ignore_index], self.num_classes)
                 name = self.ids[sample["number"]]
                 maps = [(LABELS, label_HW.cpu().numpy())]
                 if self.settings.confidence:

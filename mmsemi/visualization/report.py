@@ -218,6 +218,7 @@ def plot_curves(
         steps, values = running_mean(steps, values, smooth)
         axes.plot(steps, values, label=name, marker="o" if len(steps) < 30 else None, markersize=3)
     axes.set_xlabel(xlabel)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3)
     if curves:
