@@ -1,7 +1,7 @@
 # ST++ on nuclei, 6 labelled images; 80 iterations of the baseline and 2 x 160 = 320 of the rounds. Settings are ours.
 _base_ = ["../_base_/data/nuclei.py", "../_base_/methods/st_plus_plus.py"]
 model = _base_.method
-train_dataloader = dict(_base_.batch, sampler=dict(num_per_source=dict(labeled=4, unlabeled=0, pseudo=4)))
+train_dataloader = _base_.four
 train_cfg = dict(max_iters=160, num_validations=2)
 baseline = dict(config="supervised/nuclei_6", options={"train_cfg.max_iters": 80})
 self_training = dict(_base_.plain, baseline=baseline)

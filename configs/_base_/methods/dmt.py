@@ -4,11 +4,17 @@ method = dict(type="SelfTraining", weight=dict(type="MutualWeight", gamma1=5, ga
 on_cityscapes = dict(type="SelfTraining", weight=dict(type="MutualWeight", gamma1=3, gamma2=3))
 stored = dict(sources=dict(pseudo=dict(type="PseudoLabelDataset")))
 batch = dict(sampler=dict(num_per_source=dict(labeled=1, unlabeled=0, pseudo=7)), dataset=stored)
-city_batch = dict(sampler=dict(num_per_source=dict(labeled=2, unlabeled=0, pseudo=6)), dataset=stored)
+city_batch = dict(
+    sampler=dict(num_per_source=dict(labeled=2, unlabeled=0, pseudo=6)), dataset=stored
+)
+eight = dict(sampler=dict(num_per_source=dict(labeled=8, unlabeled=0, pseudo=8)), dataset=stored)
+four = dict(sampler=dict(num_per_source=dict(labeled=4, unlabeled=0, pseudo=4)), dataset=stored)
 self_training = dict(
     mode="mutual",
     ratios=(0.2, 0.4, 0.6, 0.8, 1.0),
     labels=dict(assign="argmax", sampling="image", exact=True),
     select="best",
 )
-plain = dict(labels=dict(sampling="random", exact=False), select="last")
+# Ours: three rounds, selection without a look at validation images, and histograms.
+plain = dict(ratios=(0.4, 0.7, 1.0), labels=dict(sampling="random", exact=False), select="last")
+ours = dict(method, weight=dict(type="MutualWeight", gamma1=2, gamma2=2))
