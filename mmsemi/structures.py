@@ -69,6 +69,9 @@ class CropPair(NamedTuple):
 #: The source that holds the second crops of unlabelled pairs; the first ones are ``unlabeled``.
 SECOND_CROP = "second_crop"
 
+#: The source of images with stored pseudo-labels.
+PSEUDO = "pseudo"
+
 
 @dataclass
 class SemiBatch:

@@ -30,7 +30,7 @@ _counter = itertools.count()
 
 @DATASETS.register_module(force=True)  # the processes of the gloo pool read this file once a task
 class NoiseImages(Dataset):
-    """4 labelled, 8 unlabelled and 4 further labelled noise images for a source ``gt``.
+    """4 labelled, 8 unlabelled and 4 further labelled noise images for a source ``gt``; 8 for ``pseudo``.
 
     Pixels, mask and height come from the draw's seed.
 
@@ -42,10 +42,11 @@ class NoiseImages(Dataset):
 
     def __init__(self, pairs: bool = False) -> None:
         self.source_ranges = dict(labeled=range(4), unlabeled=range(4, 12), gt=range(12, 16))
+        self.source_ranges["pseudo"] = range(16, 24)
         self.crop_pair = OverlappingCropPair(SIZE) if pairs else None
 
     def __len__(self) -> int:
-        return 16
+        return 24
 
     def __getitem__(self, draw) -> dict:
         generator = torch.Generator().manual_seed(draw.seed)
@@ -60,6 +61,9 @@ class NoiseImages(Dataset):
         if source != "unlabeled":
             sample.gt_sem_seg = PixelData(data=mask)
             sample.set_metainfo(dict(image_labels=tuple(mask.unique().tolist())))
+        if source == "pseudo":
+            confidence = torch.rand(mask.shape, generator=generator)
+            sample.gt_confidence = PixelData(data=confidence)
         image = (60 * mask + noise).to(torch.uint8)
         if self.crop_pair and source == "unlabeled":
             wide = image.repeat(1, 1, 2).permute(1, 2, 0).numpy()

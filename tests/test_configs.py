@@ -200,6 +200,7 @@ METHODS = [
     if not name.startswith(("supervised/", "mlmt/"))  # a classifier has no such baseline
     and name != "advsemiseg/voc_published_checkpoint"  # for tools/test.py alone
     and not name.startswith("advsemiseg/shapes_plateau_")  # a workflow with a baseline of its own
+    and not name.startswith(("dst_cbc/", "dmt/", "st_plus_plus/"))  # several trainings
 ]
 
 

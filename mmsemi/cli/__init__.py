@@ -23,6 +23,8 @@ from ..version import __version__
 COMMANDS = {
     "train": "train a model; the arguments of mmseg's tools/train.py",
     "test": "test a checkpoint; the arguments of mmseg's tools/test.py",
+    "pseudo-label": "label the unlabelled images of a config with a checkpoint, on disk",
+    "self-train": "rounds of self-training: label, train, label, ...",
     "export": "write one network of a checkpoint as a plain mmseg model, or as ONNX",
     "print-config": "show a config with all that it inherits, and which file set each value",
     "check-dataset": "find what is wrong with the images, masks and lists of a config",

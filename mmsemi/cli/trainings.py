@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..utils.config_files import PACKAGE
+
+_PDEATHSIG = 1  # of Linux's prctl
+
+
+def end_with_parent() -> None:
+    """In a new process: be killed when the one that started it ends, even by SIGKILL (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass
@@ -68,6 +78,7 @@ class Training:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 env=env,
+                preexec_fn=end_with_parent,
             )
         self._started = time.perf_counter()
 

@@ -2,13 +2,15 @@
 from .camvid import CamVidDataset
 from .checks import check_at_start
 from .coco import COCO81Dataset
+from .pseudo_labels import PseudoLabelDataset
 from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
 from .shapes import ShapesDataset
-from .splits import CountSplit, ListSplit, PublishedSplit, RatioSplit
+from .splits import CountSplit, ListSplit, OverlappingPart, PublishedSplit, RatioSplit
 from .transforms import (
     AddImageLabels,
     LoadCheckedAnnotations,
+    LoadPseudoLabel,
     PackSemiInputs,
     RandomCoveringResize,
     RandomRelativeResize,
@@ -23,8 +25,11 @@ __all__ = [
     "Draw",
     "ListSplit",
     "LoadCheckedAnnotations",
+    "LoadPseudoLabel",
     "MultiSourceSampler",
+    "OverlappingPart",
     "PackSemiInputs",
+    "PseudoLabelDataset",
     "PublishedSplit",
     "RandomCoveringResize",
     "RandomRelativeResize",

@@ -17,6 +17,7 @@ from ..errors import ConfigError, DataError, UserError
 from ..utils import check_keys
 from .files import common_folder, relative_ids
 from .pipelines import fill_crop_size, insert_mask_checks, refuse_mask_loaders, weak_pipeline
+from .pseudo_labels import PseudoLabelDataset
 from .sources import Source, leaves, mixes_images, restricted, wrapped
 from .splits import PublishedSplit, check_split
 from .unlabeled import UnlabeledDataset
@@ -84,6 +85,7 @@ def build_sources(
             found.add(_build_unlabeled(unlabeled, found))
     for name, config in sources.items():
         with found.attempt(f"sources.{name}"):
+            _complete_stored(config, labeled, found.all_labeled)
             taken += fill_crop_size(config, crop_size)
             found.add(_build_further(name, config, found.sources.get("labeled")))
     for source in found.sources.values():
@@ -204,6 +206,21 @@ def _complete_unlabeled(config: dict, labeled: dict, whole: Source | None) -> No
     if "pipeline" not in config:
         leaf, index = (None, 0) if whole is None else whole.locate(0)
         config["pipeline"] = weak_pipeline(labeled, leaf and leaf.get_data_info(index))
+
+
+def _complete_stored(config: dict, labeled: dict, whole: Source | None) -> None:
+    """Give each set of stored labels in a config, at any depth, what it leaves to the labelled one."""
+    inside = config.get("datasets") or [config[key] for key in ("dataset",) if key in config]
+    for part in inside:
+        _complete_stored(part, labeled, whole)
+    kind = config.get("type")
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if inside or not (isinstance(kind, type) and issubclass(kind, PseudoLabelDataset)):
+        return
+    meta = {} if whole is None else whole.metainfo
+    config.setdefault("metainfo", {k: meta[k] for k in ("classes", "palette") if k in meta})
+    if "pipeline" in labeled:
+        config.setdefault("pipeline", copy.deepcopy(labeled["pipeline"]))
 
 
 def _build_further(name: str, config: dict, labeled: Source | None) -> Source | None:

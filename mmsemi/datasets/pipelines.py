@@ -68,18 +68,32 @@ def insert_mask_checks(dataset: BaseDataset) -> None:
     if isinstance(pipeline, Compose):
         classes = dataset.metainfo.get("classes")
         num_classes = len(classes) if classes else None
-        _replace_loaders(pipeline.transforms, num_classes, getattr(dataset, "ignore_index", 255))
+        ignore_index = getattr(dataset, "ignore_index", 255)
+        replace_mask_loaders(pipeline.transforms, LoadCheckedAnnotations, num_classes, ignore_index)
 
 
-def _replace_loaders(steps: list, num_classes: int | None, ignore_index: int) -> None:
+def replace_mask_loaders(
+    steps: list,
+    checked: type[LoadCheckedAnnotations],
+    num_classes: int | None,
+    ignore_index: int,
+) -> None:
+    """Replace each stock ``LoadAnnotations`` among transforms, at any depth, by a checked one, in place.
+
+    Args:
+        steps: Built transforms.
+        checked: The class of the new loaders.
+        num_classes: See :class:`~mmsemi.datasets.transforms.LoadCheckedAnnotations`.
+        ignore_index: See there.
+    """
     for position, step in enumerate(steps):
         nested = step if isinstance(step, list) else getattr(step, "transforms", None)
         if type(step) is LoadAnnotations:
-            steps[position] = LoadCheckedAnnotations.in_place_of(step, num_classes, ignore_index)
+            steps[position] = checked.in_place_of(step, num_classes, ignore_index)
         elif nested is not None:
             # Some hold a Compose in the place of a list.
             nested = getattr(nested, "transforms", nested)
-            _replace_loaders(nested, num_classes, ignore_index)
+            replace_mask_loaders(nested, checked, num_classes, ignore_index)
 
 
 def refuse_mask_loaders(dataset: BaseDataset) -> None:

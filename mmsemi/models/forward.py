@@ -260,14 +260,16 @@ def computes_stock_loss(head: nn.Module) -> bool:
     )
 
 
-def head_losses(head: nn.Module, logits_NChw: Tensor, labels_NHW: Tensor) -> dict[str, Tensor]:
+def head_losses(
+    head: nn.Module, logits_NChw: Tensor, labels_NHW: Tensor, weight_NHW: Tensor | None = None
+) -> dict[str, Tensor]:
     """What ``BaseDecodeHead.loss_by_feat`` returns, resizing logits only if they need it."""
     if logits_NChw.shape[-2:] != labels_NHW.shape[-2:]:
         logits_NChw = _resize(logits_NChw, labels_NHW.shape[-2:], head.align_corners)
     losses: dict[str, Tensor] = {}
     modules = head.loss_decode
     for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
-        value = module(logits_NChw, labels_NHW, weight=None, ignore_index=head.ignore_index)
+        value = module(logits_NChw, labels_NHW, weight=weight_NHW, ignore_index=head.ignore_index)
         known = losses.get(module.loss_name)
         losses[module.loss_name] = value if known is None else known + value
     logits_NChw = two_class_logits(logits_NChw.detach())
@@ -275,29 +277,51 @@ def head_losses(head: nn.Module, logits_NChw: Tensor, labels_NHW: Tensor) -> dic
     return losses
 
 
-def supervised_losses(net: nn.Module, outputs: Outputs, labeled: Images) -> dict[str, Tensor]:
-    """The network's own losses (decode stages and auxiliary heads), named as mmseg names them."""
+def supervised_losses(
+    net: nn.Module, outputs: Outputs, labeled: Images, weight_NHW: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The network's own losses (decode stages and auxiliary heads), named as mmseg names them.
+
+    Args:
+        net: A segmentor.
+        outputs: Of a forward of it.
+        labeled: The images, with labels.
+        weight_NHW: Factor of each pixel's loss, for heads that compute their loss as mmseg's base does.
+
+    Raises:
+        ConfigError: A head that computes its own loss shall weigh its pixels.
+    """
     losses: dict[str, Tensor] = {}
     stages = decode_stages(net)
     for number, (stage, output) in enumerate(zip(stages, outputs.heads)):
         name = "decode" if len(stages) == 1 else f"decode_{number}"
         if not computes_stock_loss(stage):
+            _refuse_weight(stage, weight_NHW)
             loss = stage.loss_by_feat(output, labeled.samples)
         else:
             is_resized = number == len(stages) - 1 and stage.out_channels > 1
             logits = outputs.logits_NCHW if is_resized else _logits(stage, output)
-            loss = head_losses(stage, logits, labeled.labels_NHW)
+            loss = head_losses(stage, logits, labeled.labels_NHW, weight_NHW)
         losses.update(add_prefix(loss, name))
     auxiliary = getattr(net, "auxiliary_head", None)
     if auxiliary is not None:
         is_list = isinstance(auxiliary, nn.ModuleList)
         for number, head in enumerate(auxiliary if is_list else [auxiliary]):
             if computes_stock_loss(head) and type(head).loss is BaseDecodeHead.loss:
-                loss = head_losses(head, head(outputs.feats), labeled.labels_NHW)
+                loss = head_losses(head, head(outputs.feats), labeled.labels_NHW, weight_NHW)
             else:
+                _refuse_weight(head, weight_NHW)
                 loss = head.loss(outputs.feats, labeled.samples, net.train_cfg)
             losses.update(add_prefix(loss, f"aux_{number}" if is_list else "aux"))
     return losses
+
+
+def _refuse_weight(head: nn.Module, weight_NHW: Tensor | None) -> None:
+    if weight_NHW is not None:
+        raise ConfigError(
+            f"{type(head).__name__} computes its own loss, which takes no weight for each pixel: choose "
+            "another head, or no weight of pseudo-labels"
+        )
 
 
 def label_pasted(

@@ -31,7 +31,7 @@ from mmseg.structures import SegDataSample
 from torch import Generator, Tensor
 
 from ..errors import ConfigError, DataError
-from ..structures import SECOND_CROP, Images, SemiBatch
+from ..structures import PSEUDO, SECOND_CROP, Images, SemiBatch
 from ..utils import close_matches, derive_seed
 
 Samples = list[SegDataSample]
@@ -168,7 +168,8 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
                 for sample, labels_HW in zip(of_source, labels):
                     sample.gt_sem_seg = PixelData(data=labels_HW[None])
         labeled, unlabeled = sources.pop("labeled", None), sources.pop("unlabeled", None)
-        generator = None if unlabeled is None else self._generator(unlabeled.samples)
+        drawn = sources.get(PSEUDO) if unlabeled is None else unlabeled
+        generator = None if drawn is None else self._generator(drawn.samples)
         batch = SemiBatch(labeled, unlabeled, sources, generator)
         return dict(inputs=batch, data_samples=None)
 
@@ -221,7 +222,7 @@ class SemiSegDataPreProcessor(SegDataPreProcessor):
 
     @staticmethod
     def _generator(samples: Samples) -> Generator | None:
-        """Randomness of the batch as a function of its first unlabelled draw (None: torch's own)."""
+        """Randomness of the batch as a function of the first of these draws (None: torch's own)."""
         seed = samples[0].metainfo.get("draw_seed")
         if seed is None:
             return None

@@ -195,7 +195,10 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def plot_curves(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], ylabel: str, smooth: int = 1
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    ylabel: str,
+    smooth: int = 1,
+    xlabel: str = "iteration",
 ) -> bytes:
     """Line plot of several runs as PNG bytes.
 
@@ -203,6 +206,7 @@ def plot_curves(
         curves: Run name -> (steps, values).
         ylabel: Name of the values.
         smooth: Window of a running mean over the values; 1 for none.
+        xlabel: Name of the steps.
     """
     # The object interface: pyplot would choose a backend and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -213,7 +217,8 @@ def plot_curves(
     for name, (steps, values) in curves.items():
         steps, values = running_mean(steps, values, smooth)
         axes.plot(steps, values, label=name, marker="o" if len(steps) < 30 else None, markersize=3)
-    axes.set_xlabel("iteration")
+    axes.set_xlabel(xlabel)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3)
     if curves:

@@ -21,7 +21,7 @@ from .ids import (
 from .list_split import ListSplit
 from .protocols import MASTERS, PROTOCOLS, SplitProtocol, get_protocol
 from .published import PublishedSplit
-from .seeded import CountSplit, RatioSplit
+from .seeded import CountSplit, OverlappingPart, RatioSplit
 
 __all__ = [
     "MASTERS",
@@ -30,6 +30,7 @@ __all__ = [
     "Ids",
     "LabeledUnlabeled",
     "ListSplit",
+    "OverlappingPart",
     "PublishedSplit",
     "RatioSplit",
     "SplitProtocol",

@@ -95,3 +95,35 @@ class CountSplit(_SeededSplit):
         if self.count > total:
             raise ConfigError(f"split.count={self.count} but the data set has {total} images")
         return self.count
+
+
+@TASK_UTILS.register_module()
+class OverlappingPart:
+    """One of two overlapping parts of a split's labelled images, for two models that shall differ (DMT).
+
+    The labelled images are shuffled; the left part leaves out the last (1 - shared) / 2 of them, rounded up,
+    the right part the first ones, so that both share the rest. The unlabelled images stay those of the split.
+
+    Args:
+        split: Config of the split.
+        side: ``'left'`` or ``'right'``.
+        shared: Share of the labelled images that is in both, in [0, 1].
+        seed: Seed of the shuffle.
+    """
+
+    def __init__(self, split: dict, side: str, shared: float = 0.6, seed: int = 0) -> None:
+        if side not in ("left", "right"):
+            raise ConfigError(f"split.side must be 'left' or 'right', got {side!r}")
+        if not 0 <= shared <= 1:
+            raise ConfigError(f"split.shared must be in [0, 1], got {shared!r}")
+        self.split, self.side, self.shared = TASK_UTILS.build(split), side, shared
+        self.seed = _check_whole("seed", seed)
+        self.allow_overlap = getattr(self.split, "allow_overlap", False)
+
+    def __call__(self, ids: Ids) -> LabeledUnlabeled:
+        labeled, unlabeled = self.split(ids)
+        order = sorted(labeled)
+        random.Random(self.seed).shuffle(order)
+        own = math.ceil((1 - self.shared) / 2 * len(order) - 1e-9)
+        part = order[: len(order) - own] if self.side == "left" else order[own:]
+        return sorted(part), unlabeled

@@ -20,10 +20,12 @@ class PackSemiInputs(PackSegInputs):
     device. The preprocessor casts on the device.
 
     Image labels (:class:`~mmsemi.datasets.transforms.AddImageLabels`) become metainfo. A pair of crops
-    (:class:`~mmsemi.datasets.transforms.OverlappingCropPair`) is packed as one tensor of both.
+    (:class:`~mmsemi.datasets.transforms.OverlappingCropPair`) is packed as one tensor of both. The
+    confidence of a stored label (:class:`~mmsemi.datasets.transforms.LoadPseudoLabel`) is packed as
+    ``gt_confidence``.
 
     Raises:
-        ConfigError: A transform has changed a pair of crops.
+        ConfigError: A transform has changed a pair of crops, or a label without its confidence.
     """
 
     def transform(self, results: dict) -> dict:
@@ -32,7 +34,7 @@ class PackSemiInputs(PackSegInputs):
         Returns:
             ``inputs`` is (C, H, W), or (2, C, H, W) for a pair of crops.
         """
-        mask = results.pop("gt_seg_map", None)
+        mask, confidence = results.pop("gt_seg_map", None), results.pop("gt_conf_map", None)
         if "crop_pair" in results:
             packed = self._pack_pair(results)
         else:
@@ -40,6 +42,15 @@ class PackSemiInputs(PackSegInputs):
         if mask is not None:
             data = torch.from_numpy(np.ascontiguousarray(mask[None]))
             packed["data_samples"].gt_sem_seg = PixelData(data=data)
+        if confidence is not None:
+            if confidence.shape != mask.shape:
+                raise ConfigError(
+                    f"a transform made labels of {mask.shape} and left their confidences at "
+                    f"{confidence.shape}: leave out what changes the labels alone, such as Pad (the "
+                    "preprocessor pads)"
+                )
+            data = torch.from_numpy(np.ascontiguousarray(confidence[None]))
+            packed["data_samples"].gt_confidence = PixelData(data=data)
         if "image_labels" in results:
             packed["data_samples"].set_metainfo(dict(image_labels=results["image_labels"]))
         return packed

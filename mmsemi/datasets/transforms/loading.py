@@ -102,10 +102,11 @@ class LoadCheckedAnnotations(LoadAnnotations):
         vars(checked).update(vars(loader))
         return checked
 
-    def _decode(self, path: str) -> np.ndarray:
+    def _decode(self, path: str, backend: str | None = None) -> np.ndarray:
         data = fileio.get(path, backend_args=self.backend_args)
+        backend = backend or self.imdecode_backend
         try:
-            raw = mmcv.imfrombytes(data, flag="unchanged", backend=self.imdecode_backend)
+            raw = mmcv.imfrombytes(data, flag="unchanged", backend=backend)
         except DecompressionBombError as error:
             raise DataError(
                 f"mask '{path}' is too large: {error}; cut image and mask into tiles, or set "
@@ -158,3 +159,35 @@ class LoadCheckedAnnotations(LoadAnnotations):
         check_values(mask, self.num_classes, self.ignore_index, f"mask '{path}'")
         results["gt_seg_map"] = mask
         results["seg_fields"].append("gt_seg_map")
+
+
+@TRANSFORMS.register_module()
+class LoadPseudoLabel(LoadCheckedAnnotations):
+    """Also loads the confidence of each label, where the sample has a ``conf_map_path``.
+
+    ``gt_conf_map`` is (H, W) float32 in [0, 1], and one of the ``seg_fields``, which transforms of mmseg
+    change as they change the labels.
+
+    Raises:
+        DataError: The confidence is no grey picture of 8 or 16 bits, or of another size than the label.
+    """
+
+    def _load_seg_map(self, results: dict) -> None:
+        super()._load_seg_map(results)
+        path = results.get("conf_map_path")
+        if path is None:
+            return
+        raw = self._decode(path, backend="cv2").squeeze()
+        if raw.ndim != 2 or raw.dtype not in (np.uint8, np.uint16):
+            raise DataError(
+                f"confidence '{path}' is a picture of {raw.dtype} {raw.shape}: it must be grey, with 8 or 16 "
+                "bits, whose largest value is certainty"
+            )
+        if raw.shape != results["gt_seg_map"].shape:
+            raise DataError(
+                f"confidence '{path}' is {raw.shape[1]}x{raw.shape[0]} pixels, its label "
+                f"'{results['seg_map_path']}' is {results['gt_seg_map'].shape[1]}x"
+                f"{results['gt_seg_map'].shape[0]}"
+            )
+        results["gt_conf_map"] = raw / np.float32(np.iinfo(raw.dtype).max)
+        results["seg_fields"].append("gt_conf_map")

@@ -30,31 +30,47 @@ from .cross_entropy import (
 )
 from .image_level import cosine_consistency, late_linear_weight, multilabel_bce
 from .rampup import sigmoid_rampup
+from .self_training import (
+    DynamicWeight,
+    MutualWeight,
+    StoredWeight,
+    WeightedLabels,
+    dynamic_weight,
+    mutual_weight,
+    stored_weight,
+)
 
 __all__ = [
     "CONSISTENCY_FORMS",
     "NO_LABEL",
     "DirectionalContrastiveLoss",
     "DirectionalLosses",
+    "DynamicWeight",
+    "MutualWeight",
     "PixelCrossEntropy",
     "Pixels",
     "ProbOhemCrossEntropy",
+    "StoredWeight",
+    "WeightedLabels",
     "confidence_weight",
     "confident_cross_entropy",
     "consistency_loss",
     "cosine_consistency",
     "cross_entropy",
     "directional_contrastive_loss",
+    "dynamic_weight",
     "feature_matching_loss",
     "full_precision",
     "kept_share",
     "late_linear_weight",
     "masked_bce_with_logits",
     "multilabel_bce",
+    "mutual_weight",
     "ohem_cross_entropy",
     "one_hot_maps",
     "rescale_batch",
     "selected_image_labels",
     "sigmoid_rampup",
+    "stored_weight",
     "trusted_labels",
 ]

@@ -9,6 +9,7 @@ from .fixmatch import FixMatch
 from .mean_teacher import MeanTeacher
 from .probability_windows import ProbabilityWindowEncoderDecoder
 from .s4gan import S4GAN
+from .self_training import SelfTraining
 from .supervised import Supervised
 from .unimatch import UniMatch
 
@@ -22,6 +23,7 @@ __all__ = [
     "FixMatch",
     "MeanTeacher",
     "ProbabilityWindowEncoderDecoder",
+    "SelfTraining",
     "SemiSegmentor",
     "Supervised",
     "UniMatch",

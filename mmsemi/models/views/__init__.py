@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from .classmix import ClassMix
 from .cutmix import CutMix, SingleBoxCutMix
+from .cutout import Cutout
 from .label_paste import LabelPaste
 from .mixing import MixRecipe, PairedMix, Paste
 from .photometric import StrongPhotometric
@@ -25,6 +26,7 @@ from .random_intensity import RandomIntensity
 __all__ = [
     "ClassMix",
     "CutMix",
+    "Cutout",
     "LabelPaste",
     "MixRecipe",
     "PairedMix",

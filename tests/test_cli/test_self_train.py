@@ -1,0 +1,345 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""``mmsemi self-train``: who labels for whom, what a restart does, which checkpoint is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmsemi.cli import self_train
+from mmsemi.cli.self_train import Plan, SelfTraining, format_table, plot_rounds
+from mmsemi.errors import ConfigError, TrainingError
+from mmsemi.self_training.state import State
+from mmsemi.utils.config_files import read_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stages:
+    """Stands for the processes: trainings and labellings leave what they would leave.
+
+    Attributes:
+        log: (what, folder, weights that it started from) in their order.
+        scores: mIoU of each training, by its number.
+        fails: Number of the call that is cut off.
+    """
+
+    def __init__(self, scores=()):
+        self.log, self.scores, self.fails = [], list(scores), None
+
+    def _count(self) -> None:
+        if self.fails is not None and len(self.log) == self.fails:
+            raise KeyboardInterrupt
+
+    def train(self, trainings, jobs, threads):
+        (training,) = trainings
+        self._count()
+        config = Config.fromfile(training.config)
+        stage = training.work_dir.parent.parent.name
+        sources = config.train_dataloader.dataset.get("sources") or {}
+        pseudo = sources.get("pseudo") or {}
+        parts = pseudo.get("datasets") or [pseudo] if pseudo else []
+        labels = [Path(one["data_prefix"]["seg_map_path"]) for one in parts]
+        start = config.get("load_from")
+        self.log.append(("train", stage, start and Path(start).parents[2].name))
+        run = training.work_dir
+        (run / "20260101_000000" / "vis_data").mkdir(parents=True, exist_ok=True)
+        number = sum(what == "train" for what, *_ in self.log) - 1
+        score = self.scores[number] if number < len(self.scores) else 50.0 + number
+        line = json.dumps(dict(mIoU=score, step=10))
+        (run / "20260101_000000" / "vis_data" / "scalars.json").write_text(line + "\n")
+        made_of = [
+            start,
+            config.randomness.seed,
+            *(sorted(p.read_bytes() for p in f.iterdir()) for f in labels),
+        ]
+        digest = hashlib.sha256(repr(made_of).encode()).hexdigest()
+        for name in ("iter_3.pth", "iter_6.pth", "iter_10.pth", "best_mIoU_iter_10.pth"):
+            (run / name).write_text(digest + name)
+        (run / "last_checkpoint").write_text("iter_10.pth")
+        yield training
+
+    def label(self, command, threads):
+        self._count()
+        out, images = Path(command[6]), Path(command[8])
+        teacher = Path(command[5])
+        self.log.append(("label", out.parents[1].name, teacher.parents[2].name))
+        for folder in ("labels", "confidence"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+        for name in images.read_text().split():
+            value = int(hashlib.sha256(teacher.read_bytes()).hexdigest()[:2], 16) % 3
+            Image.new("L", (4, 4), value).save(out / f"labels/{name}.png")
+        classes = [dict(name="left", share=0.5), dict(name="right", share=None)]
+        report = dict(admitted=0.4, classes=classes, unreadable=[])
+        (out / "thresholds.json").write_text(json.dumps(report))
+        return 0
+
+
+@pytest.fixture
+def make(tmp_path, semi_config, val_config, monkeypatch):
+    """Builds a self-training of stand-in stages from the section ``self_training``."""
+    shared = dict(
+        train_dataloader=dict(sampler=dict(num_per_source=dict(labeled=2)), dataset=semi_config),
+        val_dataloader=dict(dataset=val_config),
+        default_hooks=dict(checkpoint=dict(type="AtomicCheckpointHook")),
+        train_cfg=dict(max_iters=10),
+    )
+    baseline = tmp_path / "supervised.py"
+    Config(dict(shared, model=dict(type="Supervised"))).dump(baseline)
+    config_file = tmp_path / "student.py"
+
+    def build(stages, options=None, **section):
+        section = dict(dict(baseline=str(baseline), ratios=(0.5, 1.0)), **section)
+        student = dict(shared, model=dict(type="SelfTraining"), self_training=section)
+        Config(student).dump(config_file)
+        monkeypatch.setattr(self_train, "run_trainings", stages.train)
+        monkeypatch.setattr(self_train, "_call", stages.label)
+        options = options or {}
+        return SelfTraining(
+            read_config(str(config_file), options), tmp_path / "out", 7, options, {}
+        )
+
+    return build
+
+
+def test_a_model_labels_for_its_next_round(make, tmp_path):
+    stages = Stages()
+    rows = make(stages).run()
+    assert stages.log == [
+        ("train", "baseline", None),
+        ("label", "round_1", "baseline"),
+        ("train", "round_1", "baseline"),
+        ("label", "round_2", "round_1"),
+        ("train", "round_2", "round_1"),
+    ]
+    assert [row["score"] for row in rows] == [50.0, 51.0, 52.0]
+    assert {row["chosen_by"] for row in rows} == {"the last iteration, no validation"}
+    seeds = [
+        Config.fromfile(tmp_path / f"out/{name}/train/config.py").randomness.seed
+        for name in ("baseline", "round_1", "round_2")
+    ]
+    assert seeds == [7, 1007, 2007]
+    ratios = [
+        Config.fromfile(tmp_path / f"out/round_{n}/labels/config.py").self_training.labels.ratio
+        for n in (1, 2)
+    ]
+    assert ratios == [0.5, 1.0]
+    table = format_table(rows, "mIoU").splitlines()
+    assert "52.00" in table[-1] and "40.0 %" in table[-1]
+    assert plot_rounds(rows, "mIoU").startswith(b"\x89PNG")
+
+
+def test_nothing_is_done_twice_and_changed_inputs_are(make, tmp_path):
+    stages = Stages()
+    first = make(stages).run()
+    again = Stages()
+    assert make(again).run() == first and again.log == []
+    for name in ("iter_10.pth", "best_mIoU_iter_10.pth"):
+        (tmp_path / "out/round_1/train/run" / name).unlink()
+    repeated = Stages([51.0])
+    assert [row["checkpoint"] for row in make(repeated).run()] == [r["checkpoint"] for r in first]
+    assert repeated.log == [("train", "round_1", "baseline")], "the same checkpoint as before"
+    other = Stages()
+    make(other, {"train_cfg.max_iters": 20}).run()
+    names = [(what, stage) for what, stage, _ in other.log]
+    assert ("train", "baseline") not in names and ("label", "round_1") not in names
+    assert names == [("train", "round_1"), ("train", "round_2")] or names[0] == ("train", "round_1")
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_call_that_is_cut_off_goes_on(make, tmp_path, number):
+    stages = Stages()
+    stages.fails = number
+    with pytest.raises(KeyboardInterrupt):
+        make(stages).run()
+    done = list(stages.log)
+    stages.fails = None
+    make(stages).run()
+    assert len(stages.log) == 5 and stages.log[:number] == done
+
+
+def test_two_models_label_for_each_other(make):
+    stages = Stages()
+    second = dict(options={"model.weight": dict(type="MutualWeight", gamma1=1, gamma2=1)})
+    make(stages, mode="mutual", second=second).run()
+    assert stages.log[:2] == [("train", "baseline_a", None), ("train", "baseline_b", None)]
+    assert stages.log[2:6] == [
+        ("label", "round_1_a", "baseline_a"),
+        ("label", "round_1_b", "baseline_b"),
+        ("train", "round_1_a", "baseline_a"),
+        ("train", "round_1_b", "baseline_b"),
+    ]
+    # Labels of round 2 come from round 1, of either model, although the first one has been trained since.
+    assert stages.log[6:8] == [
+        ("label", "round_2_a", "round_1_a"),
+        ("label", "round_2_b", "round_1_b"),
+    ]
+
+
+def test_the_other_model_s_labels(make, tmp_path):
+    make(Stages(), mode="mutual", second={}).run()
+    configs = [Config.fromfile(tmp_path / f"out/round_1_{name}/train/config.py") for name in "ab"]
+    folders = [c.train_dataloader.dataset.sources.pseudo.data_prefix.seg_map_path for c in configs]
+    assert ["round_1_b" in folders[0], "round_1_a" in folders[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "scores, carry, starts, kept",
+    [
+        ((50, 48, 49), True, ["baseline", "baseline"], "baseline"),
+        ((50, 48, 49), False, ["baseline", "round_1"], "round_2"),
+        ((50, 52, 51), True, ["baseline", "round_1"], "round_1"),
+    ],
+)
+def test_the_best_one_can_be_carried(make, capsys, scores, carry, starts, kept):
+    stages = Stages(scores)
+    rows = make(stages, select="best", carry_best=carry).run()
+    assert [start for what, _, start in stages.log if what == "train"][1:] == starts
+    assert Path(rows[-1]["checkpoint"]).parents[2].name == kept
+    assert Path(rows[-1]["checkpoint"]).name.startswith("best_mIoU")
+    assert "worse" in capsys.readouterr().out and "images/val" in rows[0]["chosen_by"]
+
+
+def test_reliable_images_come_first(make, tmp_path, monkeypatch):
+    stages = Stages()
+    rounds = make(
+        stages,
+        start="pretrained",
+        ratios=(1.0, 1.0),
+        images=dict(shares=(0.5, 1.0), checkpoints=3),
+        labels=dict(assign="all"),
+    )
+    names = rounds.ids
+    monkeypatch.setattr(rounds, "_score", lambda *_: {name: i / 8 for i, name in enumerate(names)})
+    rounds.run()
+    assert stages.log == [
+        ("train", "baseline", None),
+        ("label", "round_1", "baseline"),
+        ("train", "round_1", None),
+        ("label", "round_2", "round_1"),
+        ("train", "round_2", None),
+    ]
+    halves = [(tmp_path / f"out/round_{n}/labels/images.txt").read_text().split() for n in (1, 2)]
+    assert sorted(halves[0]) == sorted(names[4:]) and sorted(halves[1]) == sorted(names[:4])
+    config = Config.fromfile(tmp_path / "out/round_2/train/config.py")
+    parts = config.train_dataloader.dataset.sources.pseudo.datasets
+    assert ["round_1" in parts[0].data_prefix.seg_map_path, len(parts)] == [True, 2]
+    assert Config.fromfile(
+        tmp_path / "out/baseline/train/config.py"
+    ).default_hooks.checkpoint.keep == [3, 6, 10]
+
+
+def test_a_failed_stage_is_said(make):
+    stages = Stages()
+    rounds = make(stages)
+    stages.label = lambda command, threads: 3
+    self_train._call = stages.label
+    with pytest.raises(TrainingError, match="exit code 3"):
+        rounds.run()
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        dict(mode="both"),
+        dict(baseline=None),
+        dict(mode="mutual"),
+        dict(second={}),
+        dict(carry_best=True),
+        dict(ratios=()),
+        dict(images=dict(shares=(0.5,))),
+        dict(images=dict(shares=(1.0, 0.5))),
+        dict(labels=dict(assing="all")),
+        dict(ratio=0.5),
+    ],
+)
+def test_refusals(make, section):
+    with pytest.raises(ConfigError):
+        make(Stages(), **section)
+
+
+def test_a_config_without_the_section():
+    with pytest.raises(ConfigError, match="self_training"):
+        Plan.read(read_config("supervised/shapes_1-8"))
+
+
+def test_a_stage_with_other_inputs_starts_anew(tmp_path):
+    state = State(tmp_path)
+
+    def work(folder: Path) -> dict:
+        (folder / "net.pth").write_text("weights")
+        return dict(checkpoint=str(folder / "net.pth"), old=(folder / "rest").exists())
+
+    outputs = state.run("one", dict(seed=0), work)
+    (tmp_path / "one/rest").write_text("of the first")
+    assert State(tmp_path).run("one", dict(seed=0), lambda _: 1 / 0) == outputs
+    assert not State(tmp_path).run("one", dict(seed=1), work)["old"]
+    (tmp_path / "one/rest").write_text("kept")
+    (tmp_path / "one/net.pth").write_text("damaged")
+    assert State(tmp_path).run("one", dict(seed=1), work)["old"], "the folder of equal inputs stays"
+
+
+# --- Whole runs -----------------------------------------------------------------------------------
+
+
+def write_tiny(folder: Path) -> Path:
+    """A config for the built-in data set with 2 rounds of 4 iterations, and its baseline."""
+    from forked_runs import make_data, tiny_config
+
+    data = make_data(folder / "data", train=12, val=3)
+    baseline = tiny_config("supervised", data, folder / "supervised.py", iters=5)
+    config = Config.fromfile(baseline)
+    config.model = dict(
+        config.model, type="SelfTraining", weight=dict(type="DynamicWeight", gamma=1)
+    )
+    config.train_dataloader.sampler.num_per_source = dict(labeled=2, unlabeled=0, pseudo=2)
+    config.train_dataloader.dataset.sources = dict(pseudo=dict(type="PseudoLabelDataset"))
+    config.train_cfg.update(max_iters=8, val_interval=4)
+    config.default_hooks.checkpoint.interval = 4
+    config.self_training = dict(
+        baseline=str(baseline), ratios=(0.5, 1.0), labels=dict(assign="ratio", batch_size=2)
+    )
+    config.dump(folder / "student.py")
+    return folder / "student.py"
+
+
+def command(config: Path, out: Path) -> list[str]:
+    return [sys.executable, "-m", "mmsemi", "self-train", str(config), "--out", str(out)]
+
+
+def final_weights(out: Path) -> dict:
+    path = out / "round_2/train/run/iter_8.pth"
+    return torch.load(path, weights_only=False)["state_dict"]
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_it_ends_with_the_same_weights(tmp_path):
+    config = write_tiny(tmp_path)
+    env = dict(os.environ, PYTHONPATH=f"{ROOT}", OMP_NUM_THREADS="1")
+    subprocess.run(command(config, tmp_path / "straight"), env=env, check=True, cwd=tmp_path)
+    out = tmp_path / "killed"
+    # During a labelling, inside a training, and between two stages.
+    moments = ["round_1/labels/stored/settings.json", "round_1/train/run/iter_4.pth", "round_2"]
+    for moment in moments:
+        process = subprocess.Popen(command(config, out), env=env, cwd=tmp_path)
+        while not (out / moment).exists():
+            assert process.poll() is None, f"it ended before {moment}"
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command(config, out), env=env, check=True, cwd=tmp_path)
+    straight, killed = final_weights(tmp_path / "straight"), final_weights(out)
+    assert straight.keys() == killed.keys()
+    assert all(torch.equal(straight[key], killed[key]) for key in straight)
+    assert (out / "table.md").read_text().count("round_") >= 2
