@@ -69,7 +69,8 @@ def pipelines(config: Config) -> Iterator[tuple[str, list]]:
     yield "labeled", dataset.labeled.pipeline
     yield "unlabeled", dataset.unlabeled.get("pipeline") or weak_pipeline(dataset.labeled)
     for name, source in (dataset.get("sources") or {}).items():
-        yield name, source.pipeline
+        if "pipeline" in source:
+            yield name, source.pipeline
 
 
 def validation_interval(config: Config) -> int:

@@ -348,7 +348,13 @@ def test_our_settings():
             yield "the student labels"
 
     check_all(
-        [name for name in NAMES if re.search(r"^(?!mlmt).*/(camvid|shapes)_1-8(_small)?$", name)],
+        [
+            name
+            for name in NAMES
+            if re.search(
+                r"^(?!mlmt|dst_cbc|dmt|st_plus_plus).*/(camvid|shapes)_1-8(_small)?$", name
+            )
+        ],
         check,
     )
 
