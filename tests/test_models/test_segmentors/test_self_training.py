@@ -27,7 +27,7 @@ COUNTS = dict(labeled=2, pseudo=4)
 
 class SelfTrainingTester(MethodTester):
     counts = COUNTS
-    unsup_losses = ("pseudo.admitted",)  # the loss itself is shared with the labelled images
+    unsup_losses = ("loss",)  # one loss over labelled and pseudo-labelled images
     # There are no views of unlabelled images, and all images share one forward.
     test_views_can_leave_the_statistics_alone = None
 
