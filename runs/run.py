@@ -40,6 +40,7 @@ from mmengine.config import Config
 import mmsemi  # noqa: F401  # before mmseg, for mmcv-lite
 from mmsemi.cli import run as run_command
 from mmsemi.cli.trainings import Training, run_trainings
+from mmsemi.compat_checkpoints import load_checkpoint_file
 from mmsemi.errors import ConfigError, DataError, TrainingError
 from mmsemi.utils.config_files import parse_options, read_config
 from mmsemi.utils.config_keys import READABLE
@@ -212,7 +213,7 @@ def make_run(
 
 def weights_hash(checkpoint: Path) -> str:
     """SHA-256 of the names and values of a checkpoint's weights; the file's own has dates in it."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    state = load_checkpoint_file(checkpoint, map_location="cpu")["state_dict"]
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
@@ -307,7 +308,7 @@ def training_result(run: Run) -> dict[str, Any]:
         return {k: round(v, 2) for k, v in record.items() if k.split("/")[-1].startswith(name)}
 
     checkpoint, last = run.checkpoint, scores(curve[-1], "mIoU")
-    split = torch.load(checkpoint, map_location="cpu", weights_only=False)["meta"].get("split")
+    split = load_checkpoint_file(checkpoint, map_location="cpu")["meta"].get("split")
     return dict(
         steps=run.length,
         last=last,
