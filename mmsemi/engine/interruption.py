@@ -102,7 +102,7 @@ class Interruption:
         Raises:
             Interrupted: A process got a signal on the way; on all of them, behind their last batch.
         """
-        for batch in batches:
+        for batch in start_workers(batches):
             if self._received and self.allowed:
                 break
             yield batch
@@ -111,6 +111,16 @@ class Interruption:
             self._share(number, async_op=False)
         if number:
             raise Interrupted(int(number))
+
+
+def start_workers(batches: Iterable) -> Iterator:
+    """The iterator of a loader; no signal reaches its workers before they know what to do with one."""
+    # A worker begins with the mask of the thread that starts it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        return iter(batches)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def shield_workers(loader: DataLoader) -> None:

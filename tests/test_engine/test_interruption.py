@@ -11,9 +11,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import worker
 
 from mmsemi.engine import interruption
-from mmsemi.engine.interruption import Interruption, shield_workers
+from mmsemi.engine.interruption import Interruption, shield_workers, start_workers
 from mmsemi.errors import Interrupted
 
 
@@ -165,29 +166,37 @@ class Numbers(Dataset):
         return index
 
 
-def test_workers_are_ended_by_their_main_process_only() -> None:
+def test_workers_are_ended_by_their_main_process_only(monkeypatch) -> None:
     """Terminals and clusters signal every process; a dead worker would end the iteration."""
+    begin = worker._worker_loop
+
+    def begin_late(*args) -> None:
+        time.sleep(0.2)
+        begin(*args)
+
+    monkeypatch.setattr(worker, "_worker_loop", begin_late)
     started = []
     loader = DataLoader(
         Numbers(), num_workers=2, worker_init_fn=started.append, persistent_workers=True
     )
     shield_workers(loader)
     shield_workers(loader)  # of a second training in the process
-    iterator = iter(loader)
-    next(iterator)
-    workers = iterator._workers
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    iterator = start_workers(loader)
+    workers = iterator._workers  # have not run a line yet
 
     def signal_workers() -> None:
-        for worker in workers:
+        for process in workers:
             for number in interruption.SIGNALS:
-                os.kill(worker.pid, number)
+                os.kill(process.pid, number)
 
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
     assert in_child(signal_workers) == 0
-    assert len(list(iterator)) == 7 and all(worker.is_alive() for worker in workers)
-    for worker in workers:
-        worker.terminate()
-        worker.join(10)
-        assert worker.exitcode == 0
+    assert len(list(iterator)) == 8 and all(process.is_alive() for process in workers)
+    for process in workers:
+        process.terminate()
+        process.join(10)
+        assert process.exitcode == 0
 
 
 # --- Several processes ----------------------------------------------------------------------------

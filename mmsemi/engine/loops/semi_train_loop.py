@@ -45,7 +45,7 @@ from ...utils.config_keys import check_config_keys
 from ..hooks.invalid_loss_hook import InvalidLossHook
 from ..hooks.random_state_hook import RandomStateHook
 from ..hooks.resume_hook import ResumeHook
-from ..interruption import Interruption, shield_workers
+from ..interruption import Interruption, shield_workers, start_workers
 from ..optim import has_stepped
 from ..run_lock import RunLock
 from ..summary import log_summary
@@ -240,7 +240,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             if can_skip:
                 self.sampler.skip(self._iter * self.dataloader.batch_sampler.batch_size)
         # At once, not with the first batch: it draws a random number.
-        self.dataloader_iterator = iter(self.dataloader)
+        self.dataloader_iterator = start_workers(self.dataloader)
         if self._iter > 0 and not can_skip:
             print_log(
                 f"{type(self.sampler).__name__} cannot skip: {self._iter} batches are now read and "
@@ -259,7 +259,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             self._num_passes += 1
             if hasattr(self.sampler, "set_epoch"):
                 self.sampler.set_epoch(self._num_passes)
-            self.dataloader_iterator = iter(self.dataloader)
+            self.dataloader_iterator = start_workers(self.dataloader)
             return next(self.dataloader_iterator)
 
     def _validate(self) -> None:
