@@ -36,7 +36,8 @@ from mmseg.registry import MODELS, TASK_UTILS  # noqa: E402
 import mmsemi  # noqa: E402, F401  # before mmseg, for mmcv-lite
 from mmsemi.datasets.splits.ids import read_id_list  # noqa: E402
 from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
-from runs.table import data_table, format_table  # noqa: E402
+from mmsemi.utils.markdown import format_table  # noqa: E402
+from runs.table import data_table  # noqa: E402
 
 _TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Name and training images of a data set, as its publishers count them, by the type in a config.

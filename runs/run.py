@@ -17,208 +17,32 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import hashlib
 import json
 import os
-import platform
-import shutil
 import signal
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-import torch
-from mmengine.config import Config
 
 import mmsemi  # noqa: F401  # before mmseg, for mmcv-lite
 from mmsemi.cli import run as run_command
-from mmsemi.cli.trainings import Training, run_trainings
-from mmsemi.compat_checkpoints import load_checkpoint_file
+from mmsemi.cli.trainings import run_trainings
 from mmsemi.errors import ConfigError, DataError, TrainingError
-from mmsemi.utils.config_files import parse_options, read_config
-from mmsemi.utils.config_keys import READABLE
-from mmsemi.visualization.report import progress_line, read_scalars
+from mmsemi.visualization.report import progress_line
 
-from .code import ROOT, file_hash, is_unchanged, snapshot
+from .code import ROOT, is_unchanged
 from .results import IDLE, add_result, has_other_start, read_code, read_results
-from .rows import PROTOCOLS, Protocol, Row
-
-WORK = ROOT / "work_dirs" / "runs"
-#: Settings of every run: the same numbers each time, IoU per class in the log, one checkpoint.
-OPTIONS = (
-    "randomness.deterministic=True",
-    "val_evaluator.type=ClassIoUMetric",
-    "default_hooks.checkpoint.save_best=None",
-    "default_hooks.checkpoint.max_keep_ckpts=1",
+from .rows import PROTOCOLS, Protocol
+from .training_run import (
+    Run,
+    compare_with_stored,
+    cost_result,
+    describe,
+    make_run,
+    training_result,
+    weights_hash,
 )
-#: Iterations of a measurement of cost, and how many a record of its log is the mean of.
-COST_ITERS, COST_INTERVAL = 60, 10
-COST_OPTIONS = (
-    f"train_cfg.max_iters={COST_ITERS}",
-    "train_cfg.val_interval=1000000",
-    f"default_hooks.logger.interval={COST_INTERVAL}",
-)
-
-
-# ---------------------------------------------------------------- settings
-
-
-@cache
-def row_config(row: Row, *options: str) -> Config:
-    """The resolved config of a row with further options, for any seed; not to be changed."""
-    return read_config(row.config, parse_options((*OPTIONS, *row.options, *options)))
-
-
-@cache
-def settings_hash(protocol: Protocol, row: Row) -> str:
-    """One hash of all settings of a row and of the row it starts from.
-
-    Left out are the seed, which is a key of the results, the work dir, and the folders of absolute
-    paths. A list or table of the repository that a setting names counts with its content.
-    """
-    config = row_config(row)
-    settings = {key: value for key, value in config.to_dict().items() if key in READABLE}
-    for name in ("work_dir", "resume", "launcher"):
-        settings.pop(name, None)
-    settings["randomness"] = {k: v for k, v in settings["randomness"].items() if k != "seed"}
-    if row.start:
-        settings["load_from"] = settings_hash(protocol, protocol.row(row.start))
-    text = json.dumps(_without_places(settings), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _without_places(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _without_places(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_places(part) for part in value]
-    if isinstance(value, str):
-        if os.path.isabs(value):
-            return os.path.basename(value)
-        if value.endswith((".txt", ".json")) and (ROOT / value).is_file():
-            return f"{value} {file_hash(ROOT / value)}"
-    return value
-
-
-# ---------------------------------------------------------------- one run
-
-
-@dataclass(kw_only=True)
-class Run(Training):
-    """A row with a seed, as a process.
-
-    Attributes:
-        protocol: Of the data set.
-        row: What is trained.
-        seed: Of the run.
-        kind: ``run`` or ``cost``.
-        again: Whether it is to be compared with a stored result instead of being one.
-        length: Optimiser steps.
-        model: Type of the model.
-        settings: :func:`settings_hash` of the row.
-    """
-
-    protocol: Protocol
-    row: Row
-    seed: int
-    kind: str = "run"
-    again: bool = False
-    length: int
-    model: str
-    settings: str
-    resumed: bool = field(default=False, init=False)
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return f"{self.protocol.data} {self.row.name} seed {self.seed}"
-
-    def __str__(self) -> str:
-        return f"{self.name}: training, log in {self.log}"
-
-    @property
-    def report(self) -> Path:
-        """What the process leaves at its end."""
-        return self.work_dir / "report.json"
-
-    @property
-    def checkpoint(self) -> Path | None:
-        """The newest one, if there is one."""
-        record = self.work_dir / "last_checkpoint"
-        path = self.work_dir / Path(record.read_text()).name if record.is_file() else None
-        return path if path is not None and path.is_file() else None
-
-    @property
-    def command(self) -> list[str]:
-        """The command line of the process."""
-        start = [sys.executable, "-m", "runs.training", str(self.report), self.model]
-        return [*start, *self.arguments, *(["--resume"] if self.resumed else [])]
-
-    def prepare(self) -> None:
-        """Go on where an earlier process was cut, or begin with an empty folder."""
-        begun = self.work_dir / "begun.json"
-        is_cut = begun.is_file() and self.checkpoint is not None and not self.report.is_file()
-        self.resumed = is_cut and self.kind == "run" and is_unchanged(json.loads(begun.read_text()))
-        if not self.resumed:
-            shutil.rmtree(self.work_dir, ignore_errors=True)
-            self.work_dir.mkdir(parents=True)
-            begun.write_text(json.dumps(snapshot()))
-
-    def records(self) -> list[dict]:
-        """All that was logged, also by processes that were cut, in the order of the steps."""
-        found: dict[tuple[int, bool], dict] = {}
-        for path in sorted(self.work_dir.glob("*/vis_data/scalars.json")):
-            for record in read_scalars(path):
-                found[record["step"], "iter" in record] = record
-        return [found[key] for key in sorted(found)]
-
-    def explain_failure(self) -> str:
-        """One line: the error of the log, or its last line."""
-        lines = [line for line in self.log.read_text().splitlines() if line.strip()] or [""]
-        errors = [line for line in lines if " error: " in line]
-        return f"{self.name} failed: {(errors or lines)[-1]} ({self.log})"
-
-
-def make_run(
-    protocol: Protocol, row: Row, seed: int, kind: str = "run", again: bool = False
-) -> Run:
-    """A run of a row, with its folder and options."""
-    extra = COST_OPTIONS if kind == "cost" else ()
-    config = row_config(row, *extra)
-    settings = settings_hash(protocol, row)
-    suffix = "_cost" if kind == "cost" else "_again" if again else ""
-    folder = WORK / protocol.data / f"{row.name}_seed{seed}_{settings[:8]}{suffix}"
-    return Run(
-        config=row.config,
-        work_dir=folder,
-        options=[f"randomness.seed={seed}", *OPTIONS, *row.options, *extra],
-        log=folder / "train.log",
-        protocol=protocol,
-        row=row,
-        seed=seed,
-        kind=kind,
-        again=again,
-        length=config.train_cfg.max_iters,
-        model=config.model.type,
-        settings=settings,
-    )
-
-
-def weights_hash(checkpoint: Path) -> str:
-    """SHA-256 of the names and values of a checkpoint's weights; the file's own has dates in it."""
-    state = load_checkpoint_file(checkpoint, map_location="cpu")["state_dict"]
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(state[name].contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def start_checkpoint(run: Run, record: Mapping | None) -> Path | None:
@@ -227,9 +51,6 @@ def start_checkpoint(run: Run, record: Mapping | None) -> Path | None:
     if record is None or path is None or not run.report.is_file():
         return None
     return path if weights_hash(path) == record["weights"] else None
-
-
-# ---------------------------------------------------------------- results
 
 
 def status(run: Run) -> str:
@@ -247,99 +68,6 @@ def status(run: Run) -> str:
     if has_other_start(record, records):
         return "other start"
     return "stored" if is_unchanged(read_code()[record["code"]]) else "other code"
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """What a line of the results says about a run before its numbers."""
-    git = _git()
-    return dict(
-        data=run.protocol.data,
-        kind=run.kind,
-        method=run.row.name,
-        seed=run.seed,
-        start=run.row.start,
-        config=run.config,
-        options=list(run.options),
-        command=" ".join(
-            [f"runs/{run.protocol.data}.sh", *(["cost"] if run.kind == "cost" else []), run.row.name,
-             *([str(run.seed)] if run.kind == "run" else [])]
-        ),  # fmt: skip
-        settings=run.settings,
-        **git,
-        machine=dict(
-            cpu=_cpu(), torch=torch.__version__, python=platform.python_version(),
-            device="cuda" if torch.cuda.is_available() else "cpu",
-        ),
-        date=time.strftime("%Y-%m-%d %H:%M"),
-    )  # fmt: skip
-
-
-def _git() -> dict[str, Any]:
-    def ask(*arguments: str) -> str | None:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        return answer.stdout.strip() if answer.returncode == 0 else None
-
-    changes = ask("status", "--porcelain", "--", "mmsemi", "runs", "configs", "splits")
-    return dict(commit=ask("rev-parse", "HEAD"), changed=None if changes is None else bool(changes))
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def training_result(run: Run) -> dict[str, Any]:
-    """The numbers of an ended training.
-
-    Raises:
-        TrainingError: It has no validation at its last step.
-    """
-    curve = [r for r in run.records() if "iter" not in r and "mIoU" in r]
-    if not curve or curve[-1]["step"] != run.length:
-        raise TrainingError(
-            f"{run.name} ended without a validation at step {run.length}: {run.log}"
-        )
-
-    def scores(record: Mapping, name: str) -> dict[str, float]:
-        return {k: round(v, 2) for k, v in record.items() if k.split("/")[-1].startswith(name)}
-
-    checkpoint, last = run.checkpoint, scores(curve[-1], "mIoU")
-    split = load_checkpoint_file(checkpoint, map_location="cpu")["meta"].get("split")
-    return dict(
-        steps=run.length,
-        last=last,
-        best={name: max(scores(r, "mIoU").get(name, 0.0) for r in curve) for name in last},
-        iou=scores(curve[-1], "IoU."),
-        curve=[
-            dict(step=record["step"], **scores(record, "mIoU"), **scores(record, "batch_norm_gap"))
-            for record in curve
-        ],
-        labels=split,
-        weights=weights_hash(checkpoint),
-        seconds=round(run.seconds),
-        resumed=run.resumed,
-    )
-
-
-def cost_result(run: Run, load: float) -> dict[str, Any]:
-    """Seconds per iteration and peak memory of a measurement; the first records are left out."""
-    times = [r["time"] for r in run.records() if "iter" in r and r["step"] > 2 * COST_INTERVAL]
-    memory = json.loads(run.report.read_text())["memory"]
-    return dict(time=round(statistics.median(times), 3), memory=memory, load=round(load, 2))
-
-
-def compare_with_stored(result: Mapping, record: Mapping) -> list[str]:
-    """What differs between a run and a stored result of the same row and seed; empty if nothing does."""
-    names = ("settings", "start_weights", "labels", "last", "curve", "iou", "weights")
-    return [f"{n}: {record.get(n)} stored, {result.get(n)} now" for n in names
-            if record.get(n) != result.get(n)]  # fmt: skip
-
-
-# ---------------------------------------------------------------- the runner
 
 
 @contextmanager

@@ -15,19 +15,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmsemi.utils.markdown import format_table
+
 from .results import IDLE, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, Row
 
 Records = Mapping[tuple[str, str, int], Mapping]
 HEAD = ("method", "mIoU, last", "best", "gain", "share of the gap", "rare classes", "s / iteration",
         "forward units", "memory, MiB", "seeds")  # fmt: skip
-
-
-def format_table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    cells = ([f" {cell} " if cell != "" else " " for cell in line] for line in lines)
-    return "".join(f"|{'|'.join(line)}|\n" for line in cells)
 
 
 def runs_of(records: Records, row: Row | None) -> dict[int, Mapping]:
@@ -124,7 +119,7 @@ def data_table(
     rows = [row for row in protocol.rows if row.table == table]
     found = {row: runs_of(records, row) for row in rows}
     if settings is None:
-        from .run import settings_hash
+        from .settings import settings_hash
 
         settings = {row.name: settings_hash(protocol, row) for row in rows if found[row]}
     runs = sorted(

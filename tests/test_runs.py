@@ -12,9 +12,11 @@ import torch
 
 from mmsemi.errors import ConfigError, DataError, TrainingError
 from mmsemi.models import FixMatch, Supervised, UniMatch
-from runs import code, results, run, table
+from runs import code, results, run, settings, table, training_run
 from runs.rows import PROTOCOLS, Protocol, Row
-from runs.run import make_run, settings_hash, status
+from runs.run import status
+from runs.settings import settings_hash
+from runs.training_run import make_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"
@@ -35,7 +37,7 @@ def protocol(tmp_path, monkeypatch) -> Protocol:
     rows = (START, WEAK, STRONG, ALL, FIXMATCH)
     made = Protocol("made_up", str(tmp_path / "data"), (1, 2), ("bar", "ring"), rows)
     monkeypatch.setitem(PROTOCOLS, "made_up", made)
-    monkeypatch.setattr(run, "WORK", tmp_path / "work_dirs")
+    monkeypatch.setattr(training_run, "WORK", tmp_path / "work_dirs")
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     return made
 
@@ -66,7 +68,7 @@ def test_every_row_differs_from_the_others_and_compares_with_its_baseline(data):
         rows = [row for row in protocol.rows if row.table == table_name and row.kind != "start"]
         fair = set()
         for row in rows:
-            config = run.row_config(row)
+            config = settings.row_config(row)
             assert row.kind == "method" or config.model.type == "Supervised"
             loader = config.train_dataloader
             fair.add(json.dumps([
@@ -95,11 +97,11 @@ def test_a_changed_start_changes_what_goes_on_from_it(protocol):
 
 
 def test_a_list_of_the_repository_counts_with_its_content(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
     found = []
     for text in ("a\n", "b\n"):
         (tmp_path / "labels.txt").write_text(text)
-        found.append(run._without_places({"labeled": "labels.txt"}))
+        found.append(settings._without_places({"labeled": "labels.txt"}))
     assert found[0] != found[1]
 
 
@@ -284,7 +286,7 @@ def test_a_cut_run_is_resumed_by_the_same_code_only(protocol, monkeypatch):
     (one.work_dir / "last_checkpoint").write_text(str(one.work_dir / "iter_2.pth"))
     one.prepare()
     assert one.resumed and one.command[-1] == "--resume"
-    monkeypatch.setattr(run, "is_unchanged", lambda files: False)
+    monkeypatch.setattr(training_run, "is_unchanged", lambda files: False)
     one.prepare()
     assert not one.resumed and one.checkpoint is None and "--resume" not in one.command
 

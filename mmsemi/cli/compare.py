@@ -26,6 +26,7 @@ from mmengine.config import Config
 from ..errors import ConfigError
 from ..evaluation import GatedIoUMetric, ImageLevelGate
 from ..utils.config_files import parse_options, read_config
+from ..utils.markdown import format_table
 from ..visualization.report import find_scalars, read_scalars
 from .trainings import Training, run_trainings
 
@@ -202,15 +203,13 @@ def train_all(runs: Sequence[Run], metric: str, jobs: int, threads: int) -> list
     return failed
 
 
-def format_table(runs: Sequence[Run], metric: str) -> str:
+def results_table(runs: Sequence[Run], metric: str) -> str:
     """A Markdown table: a row a config, a column a seed, mean and deviation, gain over the first."""
     configs = list(dict.fromkeys(run.config for run in runs))
     seeds = list(dict.fromkeys(run.seed for run in runs))
     values = {(run.config, run.seed): run.value(metric) for run in runs}
-    lines = [
-        f"| {metric} | {' | '.join(f'seed {seed}' for seed in seeds)} | mean | deviation | gain |",
-        "|---|" + "---|" * (len(seeds) + 3),
-    ]
+    head = [metric, *(f"seed {seed}" for seed in seeds), "mean", "deviation", "gain"]
+    lines = []
     baseline = None
     for config in configs:
         row = [values[config, seed] for seed in seeds]
@@ -227,8 +226,8 @@ def format_table(runs: Sequence[Run], metric: str) -> str:
         fused = next(
             (f" ({run.key(metric)})" for run in runs if run.config == config and run.prefix), ""
         )
-        lines.append(f"| {config}{fused} | {' | '.join(cells)} | {mean} | {deviation} | {gain} |")
-    return "\n".join(lines)
+        lines.append([config + fused, *cells, mean, deviation, gain])
+    return format_table(head, lines)
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -278,11 +277,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
-    table = format_table(runs, args.metric)
-    print(table)
+    table = results_table(runs, args.metric)
+    print(table, end="")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "table.md").write_text(table + "\n")
+    (out / "table.md").write_text(table)
     results = [
         dict(
             config=run.config,

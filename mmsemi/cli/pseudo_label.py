@@ -37,10 +37,9 @@ from ..self_training.labeling import (
     compare_with_masks,
     image_ids,
 )
-from ..self_training.state import file_sha256
 from ..utils import check_keys
 from ..utils.config_files import parse_options, read_config
-from ..utils.files import write_beside
+from ..utils.files import file_sha256, write_beside
 from .stock import check_checkpoint
 
 

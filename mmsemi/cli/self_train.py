@@ -36,7 +36,7 @@ from ..self_training.reliability import (
     order_by_reliability,
     reliability,
 )
-from ..self_training.state import State, file_sha256, hash_of
+from ..self_training.state import State, hash_of
 from ..structures import PSEUDO
 from ..utils import check_keys
 from ..utils.config_files import (
@@ -46,7 +46,7 @@ from ..utils.config_files import (
     read_config,
     set_options,
 )
-from ..utils.files import write_beside
+from ..utils.files import file_sha256, write_beside
 from ..visualization import report
 from .pseudo_label import label_settings, test_images, unlabeled_source
 from .stock import check_checkpoint

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ...utils.markdown import format_table
 from .protocols import PROTOCOLS, SplitProtocol
 
 HEAD = ("name", "folds", "labelled", "unlabelled", "fine", "how", "published as")
@@ -54,7 +55,7 @@ def _row(name: str, folds: list[SplitProtocol]) -> tuple[str, ...]:
     )
 
 
-def format_table(dataset: str | None = None) -> str:
+def protocol_tables(dataset: str | None = None) -> str:
     """Markdown tables of all protocols, or of one data set's."""
     blocks = []
     for key, title in DATASETS.items():
@@ -62,10 +63,8 @@ def format_table(dataset: str | None = None) -> str:
             continue
         rows = [_row(name, folds) for name, folds in _families(key)]
         keep = [i for i, head in enumerate(HEAD) if head == "name" or any(row[i] for row in rows)]
-        lines = [[HEAD[i] for i in keep], ["---"] * len(keep)]
-        lines += [[row[i] for i in keep] for row in rows]
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        blocks.append(f"### {title}\n\n{text}\n")
+        text = format_table([HEAD[i] for i in keep], [[row[i] for i in keep] for row in rows])
+        blocks.append(f"### {title}\n\n{text}")
     return "\n".join(blocks)
 
 

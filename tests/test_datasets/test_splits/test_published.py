@@ -33,7 +33,7 @@ from mmsemi.datasets.splits.masters import (
 )
 from mmsemi.datasets.splits.protocols import MasterList, Part, PublishedFile, SplitProtocol
 from mmsemi.datasets.splits.published import regenerate
-from mmsemi.datasets.splits.table import format_table
+from mmsemi.datasets.splits.table import protocol_tables
 from mmsemi.errors import ConfigError, DataError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -98,7 +98,7 @@ def test_the_table_holds_no_image_names():
 
 def test_the_readme_shows_the_table():
     text = (REPOSITORY / "splits" / "README.md").read_text()
-    assert text.endswith(format_table()), "write the table anew: python tools/splits.py list"
+    assert text.endswith(protocol_tables()), "write the table anew: python tools/splits.py list"
 
 
 @pytest.mark.parametrize(
