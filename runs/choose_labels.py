@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument("images", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--labels", type=int, nargs="+", required=True, metavar="N")
+    parser.add_argument(
+        "--random", type=int, nargs="*", default=[], metavar="N", help="beside them"
+    )
     parser.add_argument("--scenes", action="store_true", help="neighbours in a scene look alike")
     args = parser.parse_args()
     paths = {path.stem: path for path in sorted(args.images.glob("*.jpg"))}
@@ -65,6 +68,9 @@ def main() -> None:
     lists = {"holdout": holdout, "pool": pool}
     for count in args.labels:
         lists[f"labels_{count}"] = [pool[index] for index in choose_labels(features, count)]
+    for count in args.random:
+        chosen = np.random.default_rng(0).permutation(len(pool))[:count]
+        lists[f"random_{count}"] = [pool[index] for index in sorted(chosen)]
     args.out.mkdir(parents=True, exist_ok=True)
     for name, ids in lists.items():
         (args.out / f"{name}.txt").write_text("".join(f"{item}\n" for item in ids))

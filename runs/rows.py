@@ -26,7 +26,8 @@ class Row:
         start: The row from whose last checkpoint of the same seed it starts; empty for the weights
             that the config names.
         kind: ``count``, with another number of labels; ``start``; ``baseline``, which trains on without
-            unlabelled images; ``ceiling``, with all labels; ``method``.
+            unlabelled images; ``ceiling``, with all labels; ``method``; ``norm``, of
+            the batch-norm table.
         table: Of which table it is part.
         options: Settings beside the config's, each as ``KEY=VALUE``.
     """
@@ -73,6 +74,37 @@ class Protocol:
         return rows[name]
 
 
+def _labeled(path: str) -> tuple[str, str]:
+    """The options that label the images of a list."""
+    split = "train_dataloader.dataset.split"
+    return f"{split}.labeled={path}", f"{split}.labeled_sha256=None"
+
+
+def _batch_norm_rows(labels: str, path: str) -> tuple[Row, ...]:
+    """Three methods with the backbone's batch norm frozen and trained, on the labels of a list."""
+    frozen = _labeled(path)
+    trained = (*frozen, "model.backbone_norm_eval=False")
+    weak_only = (*trained, "model.strong_view_stats=False")
+
+    def row(
+        name: str, title: str, config: str, units: float, options: tuple, start: str = ""
+    ) -> Row:
+        kind = "norm" if start else "start"
+        return Row(name, title, f"{config}/{labels}", units, start, kind, "batch_norm", options)
+
+    cutmix = "cutmix_mean_teacher"
+    return (
+        row("frozen", "supervised, frozen", "supervised", 3, frozen),
+        row("frozen_fixmatch", "FixMatch, frozen", "fixmatch", 7, frozen, "frozen"),
+        row("frozen_cutmix", "CutMix mean teacher, frozen", cutmix, 8, frozen, "frozen"),
+        row("trained", "supervised, trained", "supervised", 3, trained),
+        row("trained_fixmatch", "FixMatch, trained", "fixmatch", 7, trained, "trained"),
+        row("trained_cutmix", "CutMix mean teacher, trained", cutmix, 8, trained, "trained"),
+        row("weak_fixmatch", "FixMatch, trained, strong views leave the statistics alone", "fixmatch",
+            7, weak_only, "trained"),
+    )  # fmt: skip
+
+
 def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> tuple[Row, ...]:
     """The rows that the data sets share.
 
@@ -83,10 +115,9 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
     """
     lists = f"splits/{labels.split('_')[0]}"
     strong = ("model.strong.type=StrongPhotometric",)
-    split = "train_dataloader.dataset.split"
 
     def labeled(name: str) -> tuple[str, str]:
-        return f"{split}.labeled={lists}/{name}.txt", f"{split}.labeled_sha256=None"
+        return _labeled(f"{lists}/{name}.txt")
 
     every_label = labeled("pool")
     classmix = ("model.mix._delete_=True", "model.mix.type=ClassMix")
@@ -138,7 +169,10 @@ PROTOCOLS = {
         folder="data/nuclei",
         seeds=(1, 2, 3),
         rare=("nucleus",),
-        rows=_rows("nuclei_4", counts=(6, 12)),
+        rows=(
+            *_rows("nuclei_4", counts=(6, 12)),
+            *_batch_norm_rows("nuclei_4", "splits/nuclei/random_14.txt"),
+        ),
     ),
     "camvid": Protocol(
         data="camvid",

@@ -21,8 +21,8 @@ from .results import IDLE, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, Row
 
 Records = Mapping[tuple[str, str, int], Mapping]
-HEAD = ("method", "mIoU, last", "best", "gain", "share of the gap", "rare classes", "s / iteration",
-        "forward units", "memory, MiB", "seeds")  # fmt: skip
+HEAD = ("method", "mIoU, last", "best", "gain", "share of the gap", "rare classes", "train - eval mode",
+        "s / iteration", "forward units", "memory, MiB", "seeds")  # fmt: skip
 
 
 def runs_of(records: Records, row: Row | None) -> dict[int, Mapping]:
@@ -89,6 +89,12 @@ def rare_mean(record: Mapping, protocol: Protocol) -> float:
     return statistics.fmean(record["iou"].get(f"IoU.{name}", 0.0) for name in protocol.rare)
 
 
+def batch_norm_gap(records: Sequence[Mapping]) -> str:
+    """Mean over the runs of what the last validation logged; empty where no run has logged it."""
+    gaps = [r["curve"][-1]["batch_norm_gap"] for r in records if "batch_norm_gap" in r["curve"][-1]]
+    return f"{statistics.fmean(gaps):+.1f}" if gaps else ""
+
+
 def spread(values: Sequence[float]) -> str:
     """Mean and sample deviation."""
     deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -106,11 +112,11 @@ def cost_cells(record: Mapping | None) -> tuple[str, str]:
 def data_table(
     data: str, table: str, settings: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> str:
-    """A table of a data set.
+    """A table of a data set, without the columns in which no row has anything.
 
     Args:
         data: Its name.
-        table: ``labels``, ``continued`` or ``imagenet``.
+        table: Of those that rows name, e.g. ``continued``.
         settings: Today's settings hash of each row, by name; read from the configs if None.
         folder: Of the results, by default docs/results.
     """
@@ -133,9 +139,7 @@ def data_table(
         by_seed = found[row]
         cost = cost_cells(records.get(("cost", row.name, protocol.seeds[0])))
         if not by_seed:
-            lines.append(
-                [row.title, "", "", "", "", "", cost[0], f"{row.units:g}", cost[1], "none yet"]
-            )
+            lines.append([row.title, *[""] * 6, cost[0], f"{row.units:g}", cost[1], "none yet"])
             continue
         gain = share = None
         if row.kind in ("method", "ceiling"):
@@ -152,12 +156,14 @@ def data_table(
             "" if gain is None else f"{gain:+.2f}",
             "" if share is None else f"{share:.0%}",
             f"{statistics.fmean(rare_mean(r, protocol) for r in by_seed.values()):.2f}",
+            batch_norm_gap(list(by_seed.values())),
             cost[0],
             f"{row.units:g}",
             cost[1],
             ", ".join(map(str, by_seed)),
         ])  # fmt: skip
-    return format_table(HEAD, lines)
+    used = [i for i in range(len(HEAD)) if any(line[i] for line in lines)]
+    return format_table([HEAD[i] for i in used], [[line[i] for i in used] for line in lines])
 
 
 def main() -> None:

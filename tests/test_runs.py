@@ -51,7 +51,7 @@ def test_every_row_is_named_once_and_starts_from_a_start(data):
     assert len({row.name for row in protocol.rows}) == len(protocol.rows)
     for row in protocol.rows:
         assert not row.start or protocol.row(row.start).kind == "start"
-    for name in {row.table for row in protocol.rows} - {"labels"}:
+    for name in {row.table for row in protocol.rows} - {"labels", "batch_norm"}:
         assert any(row.kind == "baseline" for row in protocol.rows if row.table == name)
     script = (REPOSITORY / "runs" / f"{data}.sh").read_text()
     assert f"-m runs.run {data} " in script
@@ -69,7 +69,7 @@ def test_every_row_differs_from_the_others_and_compares_with_its_baseline(data):
         fair = set()
         for row in rows:
             config = settings.row_config(row)
-            assert row.kind == "method" or config.model.type == "Supervised"
+            assert row.kind in ("method", "norm") or config.model.type == "Supervised"
             loader = config.train_dataloader
             fair.add(json.dumps([
                 config.train_cfg.max_iters, loader.sampler.num_per_source.labeled,
@@ -341,6 +341,7 @@ def add(row: str, seed: int, last: float, files: dict[str, str], **more) -> None
         data="made_up", kind="run", method=row, seed=seed, start="" if row == "start" else "start",
         settings="now", changed=False, date="2026-01-01", weights=f"{row}{seed}",
         last=dict(mIoU=last), best=dict(mIoU=last + 1), iou={"IoU.bar": 20.0, "IoU.ring": last},
+        curve=[dict(step=2, batch_norm_gap=9.0), dict(step=4)],
     )  # fmt: skip
     if row != "start":
         record["start_weights"] = f"start{seed}"
@@ -369,6 +370,18 @@ def test_gain_and_share_count_against_the_better_baseline(protocol):
         "62.00 ± 2.83", "63.00", "+5.00", "50%", "41.00", "1.25", "7", "1,234", "1, 2",
     ]  # fmt: skip
     assert found["strong"][2:4] == ["", ""] and found["all labels"][2:4] == ["+10.00", "100%"]
+
+
+def test_the_gap_between_the_modes_is_that_of_the_last_validation(protocol):
+    for seed in (1, 2):
+        add("start", seed, 50.0, {})
+    add("weak", 1, 50.0, {}, curve=[dict(batch_norm_gap=9.0), dict(batch_norm_gap=12.0)])
+    add("weak", 2, 50.0, {}, curve=[dict(batch_norm_gap=1.0), dict(batch_norm_gap=-1.0)])
+    add("strong", 1, 50.0, {})
+    text = table.data_table("made_up", "continued", NOW)
+    column = [cell.strip() for cell in text.splitlines()[0].split("|")].index("train - eval mode")
+    found = {line.split("|")[1].strip(): line.split("|")[column] for line in text.splitlines()}
+    assert found["weak"] == " +5.5 " and found["strong"] == " "
 
 
 def test_differences_are_of_the_same_seeds(protocol):
