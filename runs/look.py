@@ -21,7 +21,6 @@ import torch
 from mmseg.apis import inference_model, init_model
 from mmseg.models import BaseSegmentor
 
-import mmsemi  # noqa: F401  # before mmseg, for mmcv-lite
 from mmsemi.cli import run as run_command
 from mmsemi.errors import DataError
 from mmsemi.utils.files import write_beside

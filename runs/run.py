@@ -25,7 +25,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import mmsemi  # noqa: F401  # before mmseg, for mmcv-lite
 from mmsemi.cli import run as run_command
 from mmsemi.cli.trainings import run_trainings
 from mmsemi.errors import ConfigError, DataError, TrainingError
