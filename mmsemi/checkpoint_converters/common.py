@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from ..compat import load_checkpoint_file
 from ..errors import CheckpointError
 from ..utils import close_matches
-from ..utils.files import write_beside
+from ..utils.files import file_sha256, write_beside
 from ..version import __version__
 
 Shape = tuple[int, ...]
@@ -141,11 +140,7 @@ def save(path: Path, source: Path, state_dict: dict[str, Tensor], meta: dict[str
         state_dict: Weights.
         meta: Plain values.
     """
-    with open(source, "rb") as file:
-        digest = hashlib.sha256()
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    origin = dict(file=source.name, sha256=digest.hexdigest())
+    origin = dict(file=source.name, sha256=file_sha256(source))
     content = dict(
         meta=dict(**meta, converted_from=origin, mmsemi_version=__version__), state_dict=state_dict
     )

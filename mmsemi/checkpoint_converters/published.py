@@ -9,7 +9,6 @@ is compared.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from urllib.error import URLError
 import torch
 
 from ..errors import CheckpointError, ConfigError, close_matches
+from ..utils.files import file_sha256
 
 _ADVSEMISEG = "http://vllab1.ucmerced.edu/~whung/adv-semi-seg/"
 
@@ -100,7 +100,7 @@ def find_source(source: Path, converter: str, folders: Sequence[Path] = ()) -> P
     folders = folders or [Path("checkpoints"), Path(torch.hub.get_dir(), "checkpoints")]
     for path in (folder / entry.file for folder in folders):
         if path.is_file():
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_sha256(path)
             if not digest.startswith(entry.sha256):
                 raise CheckpointError(
                     f"'{path}' is not the published file: its SHA-256 begins with {digest[:8]}, not "

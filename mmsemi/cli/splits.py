@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..datasets.splits.published import regenerate
 from ..datasets.splits.seeded import CountSplit, RatioSplit
 from ..datasets.splits.table import DATASETS, describe_protocol, format_table
 from ..errors import ConfigError
+from ..utils.files import file_sha256
 
 
 def _masters(args: argparse.Namespace, dataset: str) -> MasterLists:
@@ -95,7 +95,7 @@ def run_import(args: argparse.Namespace) -> int:
     for note in found.notes:
         print(note)
     files = [
-        dict(name=Path(file).name, sha256=hashlib.sha256(Path(file).read_bytes()).hexdigest())
+        dict(name=Path(file).name, sha256=file_sha256(file))
         for file in (args.file_labeled, args.file_unlabeled)
         if file is not None
     ]

@@ -11,15 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..utils.files import write_beside
+from ..utils.files import file_sha256, write_beside
 
 FILE = "state.json"
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hash of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_of(value: Any) -> str:

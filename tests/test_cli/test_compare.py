@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from mmsemi.cli import compare
-from mmsemi.cli.compare import Run, explain_failure, format_table, main
+from mmsemi.cli.compare import Run, explain_failure, runs_table, main
 from mmsemi.errors import ConfigError, DataError
 
 CONFIGS = [
@@ -50,7 +50,7 @@ def runs(tmp_path: Path) -> list[Run]:
 def test_the_table_has_mean_deviation_and_gain(runs):
     for run, value in zip(runs, (50.0, 52.0, 53.0, 57.0)):
         end(run, value)
-    lines = format_table(runs, "mIoU").splitlines()
+    lines = runs_table(runs, "mIoU").splitlines()
     assert lines[2].split("|")[2:6] == [" 50.00 ", " 52.00 ", " 51.00 ", " 1.41 "]
     assert lines[3].split("|")[4:7] == [" 55.00 ", " 2.83 ", " +4.00 "]
 
@@ -58,7 +58,7 @@ def test_the_table_has_mean_deviation_and_gain(runs):
 def test_only_the_last_validation_counts(runs):
     end(runs[0], 99.0, step=LENGTH - 240)
     assert runs[0].value("mIoU") is None
-    row = format_table(runs[:1], "mIoU").splitlines()[2]
+    row = runs_table(runs[:1], "mIoU").splitlines()[2]
     assert "99" not in row
 
 

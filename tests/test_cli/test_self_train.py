@@ -17,16 +17,19 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmsemi.cli import self_train
-from mmsemi.cli.self_train import Plan, SelfTraining, format_table, plot_rounds
 from mmsemi.errors import ConfigError, TrainingError
+from mmsemi.self_training import stages as stages_module
+from mmsemi.self_training.plan import Plan
+from mmsemi.self_training.report import plot_rounds, rounds_table
+from mmsemi.self_training.rounds import SelfTraining
+from mmsemi.self_training.stages import Stages
 from mmsemi.self_training.state import State
 from mmsemi.utils.config_files import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Stages:
+class Processes:
     """Stands for the processes: trainings and labellings leave what they would leave.
 
     Attributes:
@@ -70,10 +73,28 @@ class Stages:
         (run / "last_checkpoint").write_text("iter_10.pth")
         yield training
 
-    def label(self, command, threads):
+    def call(self, arguments):
         self._count()
-        out, images = Path(command[6]), Path(command[8])
-        teacher = Path(command[5])
+        command, _, *rest = arguments
+        return getattr(self, command.replace("-", "_"))(*rest)
+
+    def reliability(self, out, *checkpoints):
+        self.log.append(("score", Path(out).parents[1].name, [Path(c).name for c in checkpoints]))
+        Path(out).mkdir()
+        names = sorted(path.stem for path in self.images)
+        lines = [f"{name},{i / 8},{i / 8},1" for i, name in enumerate(names)]
+        Path(out, "scores.csv").write_text("\n".join(["id,m_1,r,classes", *lines]) + "\n")
+        return 0
+
+    def test(self, checkpoint, _, run):
+        stage = Path(run).parents[1].name
+        self.log.append(("test", stage, Path(checkpoint).parents[2].name))
+        Path(run, "now").mkdir(parents=True)
+        Path(run, "now", "now.json").write_text(json.dumps(dict(mIoU=41.5)))
+        return 0
+
+    def pseudo_label(self, teacher, out, _, images):
+        out, images, teacher = Path(out), Path(images), Path(teacher)
         self.log.append(("label", out.parents[1].name, teacher.parents[2].name))
         for folder in ("labels", "confidence"):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -103,8 +124,8 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
         section = dict(dict(baseline=str(baseline), ratios=(0.5, 1.0)), **section)
         student = dict(shared, model=dict(type="SelfTraining"), self_training=section)
         Config(student).dump(config_file)
-        monkeypatch.setattr(self_train, "run_trainings", stages.train)
-        monkeypatch.setattr(self_train, "_call", stages.label)
+        monkeypatch.setattr(stages_module, "run_trainings", stages.train)
+        monkeypatch.setattr(Stages, "_call", lambda self, arguments: stages.call(arguments))
         options = options or {}
         return SelfTraining(
             read_config(str(config_file), options), tmp_path / "out", 7, options, {}
@@ -114,7 +135,7 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
 
 
 def test_a_model_labels_for_its_next_round(make, tmp_path):
-    stages = Stages()
+    stages = Processes()
     rows = make(stages).run()
     assert stages.log == [
         ("train", "baseline", None),
@@ -135,22 +156,25 @@ def test_a_model_labels_for_its_next_round(make, tmp_path):
         for n in (1, 2)
     ]
     assert ratios == [0.5, 1.0]
-    table = format_table(rows, "mIoU").splitlines()
-    assert "52.00" in table[-1] and "40.0 %" in table[-1]
+    table = rounds_table(rows, "mIoU").splitlines()
+    last = [cell.strip() for cell in table[4].strip("| ").split("|")]
+    assert last[:3] == ["round_2", "52.00", "40.0"]
+    by_class = [cell.strip() for cell in table[-2].strip("| ").split("|")]
+    assert by_class == ["left", "50.0", "50.0"]
     assert plot_rounds(rows, "mIoU").startswith(b"\x89PNG")
 
 
 def test_nothing_is_done_twice_and_changed_inputs_are(make, tmp_path):
-    stages = Stages()
+    stages = Processes()
     first = make(stages).run()
-    again = Stages()
+    again = Processes()
     assert make(again).run() == first and again.log == []
     for name in ("iter_10.pth", "best_mIoU_iter_10.pth"):
         (tmp_path / "out/round_1/train/run" / name).unlink()
-    repeated = Stages([51.0])
+    repeated = Processes([51.0])
     assert [row["checkpoint"] for row in make(repeated).run()] == [r["checkpoint"] for r in first]
     assert repeated.log == [("train", "round_1", "baseline")], "the same checkpoint as before"
-    other = Stages()
+    other = Processes()
     make(other, {"train_cfg.max_iters": 20}).run()
     names = [(what, stage) for what, stage, _ in other.log]
     assert ("train", "baseline") not in names and ("label", "round_1") not in names
@@ -159,7 +183,7 @@ def test_nothing_is_done_twice_and_changed_inputs_are(make, tmp_path):
 
 @pytest.mark.parametrize("number", range(5))
 def test_a_call_that_is_cut_off_goes_on(make, tmp_path, number):
-    stages = Stages()
+    stages = Processes()
     stages.fails = number
     with pytest.raises(KeyboardInterrupt):
         make(stages).run()
@@ -170,7 +194,7 @@ def test_a_call_that_is_cut_off_goes_on(make, tmp_path, number):
 
 
 def test_two_models_label_for_each_other(make):
-    stages = Stages()
+    stages = Processes()
     second = dict(options={"model.weight": dict(type="MutualWeight", gamma1=1, gamma2=1)})
     make(stages, mode="mutual", second=second).run()
     assert stages.log[:2] == [("train", "baseline_a", None), ("train", "baseline_b", None)]
@@ -188,7 +212,7 @@ def test_two_models_label_for_each_other(make):
 
 
 def test_the_other_model_s_labels(make, tmp_path):
-    make(Stages(), mode="mutual", second={}).run()
+    make(Processes(), mode="mutual", second={}).run()
     configs = [Config.fromfile(tmp_path / f"out/round_1_{name}/train/config.py") for name in "ab"]
     folders = [c.train_dataloader.dataset.sources.pseudo.data_prefix.seg_map_path for c in configs]
     assert ["round_1_b" in folders[0], "round_1_a" in folders[1]] == [True, True]
@@ -203,7 +227,7 @@ def test_the_other_model_s_labels(make, tmp_path):
     ],
 )
 def test_the_best_one_can_be_carried(make, capsys, scores, carry, starts, kept):
-    stages = Stages(scores)
+    stages = Processes(scores)
     rows = make(stages, select="best", carry_best=carry).run()
     assert [start for what, _, start in stages.log if what == "train"][1:] == starts
     assert Path(rows[-1]["checkpoint"]).parents[2].name == kept
@@ -211,8 +235,8 @@ def test_the_best_one_can_be_carried(make, capsys, scores, carry, starts, kept):
     assert "worse" in capsys.readouterr().out and "images/val" in rows[0]["chosen_by"]
 
 
-def test_reliable_images_come_first(make, tmp_path, monkeypatch):
-    stages = Stages()
+def test_reliable_images_come_first(make, tmp_path):
+    stages = Processes()
     rounds = make(
         stages,
         start="pretrained",
@@ -221,10 +245,11 @@ def test_reliable_images_come_first(make, tmp_path, monkeypatch):
         labels=dict(assign="all"),
     )
     names = rounds.ids
-    monkeypatch.setattr(rounds, "_score", lambda *_: {name: i / 8 for i, name in enumerate(names)})
+    stages.images = [Path(name) for name in names]
     rounds.run()
     assert stages.log == [
         ("train", "baseline", None),
+        ("score", "reliability", ["iter_3.pth", "iter_6.pth", "iter_10.pth"]),
         ("label", "round_1", "baseline"),
         ("train", "round_1", None),
         ("label", "round_2", "round_1"),
@@ -241,10 +266,9 @@ def test_reliable_images_come_first(make, tmp_path, monkeypatch):
 
 
 def test_a_failed_stage_is_said(make):
-    stages = Stages()
+    stages = Processes()
     rounds = make(stages)
-    stages.label = lambda command, threads: 3
-    self_train._call = stages.label
+    stages.call = lambda arguments: 3
     with pytest.raises(TrainingError, match="exit code 3"):
         rounds.run()
 
@@ -266,7 +290,7 @@ def test_a_failed_stage_is_said(make):
 )
 def test_refusals(make, section):
     with pytest.raises(ConfigError):
-        make(Stages(), **section)
+        make(Processes(), **section)
 
 
 def test_a_config_without_the_section():
