@@ -27,7 +27,8 @@ class Plan:
         mode: ``'self'``: the student labels for its next round; ``'mutual'``: two models label for each
             other.
         second: Of the second model: ``dict(baseline=..., options={...})``; the options change the config
-            of its rounds.
+            of its rounds, and those of its network and preprocessor that of its baseline. Without a
+            baseline it has the first one's, with another seed.
         start: Weights that a round starts from: ``'previous'`` (the checkpoint kept before), or
             ``'pretrained'``, those of the config.
         select: Checkpoint that is kept of a training: the ``'last'``, or the ``'best'`` of its validations,

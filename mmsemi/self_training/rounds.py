@@ -28,6 +28,8 @@ from .stages import Stages, validations
 
 #: Seeds of stages of one self-training, and of its second model, are so far apart.
 _NEXT_STAGE, _SECOND_MODEL = 1000, 500_000
+#: Options of the rounds that a baseline needs as well.
+_NETWORK = ("model.segmentor.", "model.data_preprocessor.")
 _DATA = ("train_dataloader.dataset.", "val_dataloader.", "test_dataloader.")
 
 
@@ -87,7 +89,8 @@ class SelfTraining:
         for baseline, changes, name, own_seed in parts:
             student = copy.deepcopy(config)
             set_options(student, changes)
-            trained = _read_baseline(baseline, {**shared, **baseline_options})
+            network = {k: v for k, v in changes.items() if k.startswith(_NETWORK)}
+            trained = _read_baseline(baseline, {**network, **shared, **baseline_options})
             for one in (student, trained) if self.plan.select_on is not None else ():
                 if isinstance(one, Config):
                     one.val_dataloader.dataset.ann_file = str(Path(self.plan.select_on).resolve())

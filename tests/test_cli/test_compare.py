@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from mmsemi.cli import compare
-from mmsemi.cli.compare import Run, explain_failure, runs_table, main
+from mmsemi.cli.compare import Run, explain_failure, main, runs_table
 from mmsemi.errors import ConfigError, DataError
 
 CONFIGS = [

@@ -2,7 +2,7 @@
 # MS-COCO weights, two of its four branches in use, norms trained; each image resized by a factor of its own, 0.5 to 1.5,
 # crop 321; 8 labelled images on one GPU in float32; images padded to 505, single scale. Layout: voc_cps.py.
 # Lists are drawn by the authors' rule, three folds each: split.fold=1, or `mmsemi compare ... --folds 0 1 2`.
-# The table of DST-CBC was made with `squashing`: height and width drawn on their own. Its authors call that a bug and
+# The table of DST-CBC was made with `squashed`: height and width drawn on their own. Its authors call that a bug and
 # never measured the rounds without it; DMT has the factor.
 _base_ = "../models/deeplabv2_r101.py"
 voc = dict(type="PascalVOCDataset", data_root="data/VOCdevkit/VOC2012")
@@ -12,8 +12,9 @@ cut = [
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSemiInputs"),
 ]
-squashing = dict(type="RandomResize", scale=[(321, 321), (505, 505)], keep_ratio=False)
-squashing_pipeline = [*load, squashing, *cut]
+squash = dict(type="RandomResize", scale=[(321, 321), (505, 505)], keep_ratio=False)
+squashed = dict(labeled=dict(pipeline=[*load, squash, *cut]))
+squeeze = dict(resize=(321, 321))
 train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=8, unlabeled=0)),
     dataset=dict(
@@ -37,33 +38,12 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 model = dict(
     data_preprocessor=dict(test_cfg=dict(size=(505, 505)), **_base_.coco_input),
-    segmentor=dict(
-        backbone=dict(
-            # As released: the stride stays in the 3x3 convolution, which is not where these weights had it.
-            type="ResNet",
-            contract_dilation=True,
-            norm_cfg=dict(requires_grad=True),
-            init_cfg=dict(**_base_.coco_file, prefix="backbone."),
-        ),
-        decode_head=dict(
-            num_active_branches=2, init_cfg=dict(**_base_.coco_file, prefix="decode_head.")
-        ),
-    ),
+    segmentor=_base_.trained_norms,
 )
-# DMT: the second model, from ImageNet weights. For `second` of self_training.
-imagenet = {
-    "model.data_preprocessor.mean": [123.675, 116.28, 103.53],
-    "model.data_preprocessor.std": [58.395, 57.12, 57.375],
-    "model.data_preprocessor.bgr_to_rgb": True,
-    "model.segmentor.backbone.init_cfg.checkpoint": "torchvision://resnet101",
-    "model.segmentor.backbone.init_cfg.prefix": None,
-    "model.segmentor.decode_head.init_cfg": None,
-}
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="SGD", lr=0.002, momentum=0.9, weight_decay=5e-4),
-    # One rate for all.
-    paramwise_cfg=dict(custom_keys=dict(decode_head=dict(lr_mult=1))),
+    paramwise_cfg=_base_.one_rate,
 )
 param_scheduler = [dict(type="PolyLR", power=0.9)]
 train_cfg = dict(num_validations=40)

@@ -3,14 +3,15 @@
 # scale. Layout: voc_cps.py. The lists of 92 to 1,464 images are those of UniMatch, those of 1/16 to 1/4 those of CAC.
 _base_ = "../models/deeplabv3plus_r50_cac.py"
 voc = dict(type="PascalVOCDataset", data_root="data/VOCdevkit/VOC2012")
-load = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations")]
-cut = [
+sup_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    # Whole numbers, all equally likely.
+    dict(type="RandomResize", scale=(801, 801), ratio_range=(200 / 801, 1.0), keep_ratio=True),
     dict(type="RandomCrop"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSemiInputs"),
 ]
-# Whole numbers, all equally likely.
-resize = dict(type="RandomResize", scale=(801, 801), ratio_range=(200 / 801, 1.0), keep_ratio=True)
 train_dataloader = dict(
     sampler=dict(num_per_source=dict(labeled=16, unlabeled=0)),
     dataset=dict(
@@ -20,7 +21,7 @@ train_dataloader = dict(
             **voc,
             data_prefix=dict(img_path="JPEGImages", seg_map_path="SegmentationClassAug"),
             ann_file="ImageSets/Segmentation/trainaug.txt",
-            pipeline=[*load, resize, *cut],
+            pipeline=sup_pipeline,
         ),
     ),
 )
@@ -32,28 +33,8 @@ val_dataloader = dict(
     )
 )
 test_dataloader = val_dataloader
-norm_cfg = dict(type="BN", requires_grad=True)
 model = dict(
-    data_preprocessor=dict(test_cfg=None, test_padding="constant"),
-    segmentor=dict(
-        backbone=dict(
-            strides=(1, 2, 1, 1),
-            dilations=(1, 1, 2, 4),
-            contract_dilation=True,
-            multi_grid=None,
-            norm_cfg=norm_cfg,
-        ),
-        decode_head=dict(
-            dilations=(1, 12, 24, 36),
-            aspp_dropout=0.5,
-            decoder_dropout=0.0,
-            dropout_ratio=0.1,
-            norm_cfg=norm_cfg,
-        ),
-    ),
-)
-r101 = dict(
-    backbone=dict(depth=101, init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet101"))
+    data_preprocessor=dict(test_cfg=None, test_padding="constant"), segmentor=_base_.wide
 )
 optim_wrapper = dict(
     type="OptimWrapper",
