@@ -261,30 +261,60 @@ def test_parameters_of_the_networks():
         assert sum(p.numel() for p in on_meta(read(name).model).student.parameters()) == expected
 
 
-def test_poly_schedule():
-    """lr 1, 10 iterations: what every config's schedule gives."""
-    rates = (
-        1,
-        0.909533,
-        0.818052,
-        0.725418,
-        0.631446,
-        0.535887,
-        0.438383,
-        0.338383,
-        0.234924,
-        0.125893,
-    )
-    config = read("dst_cbc/voc_1-8")
-    config.train_cfg.max_iters = 10
+TEN = (1, 0.909533, 0.818052, 0.725418, 0.631446, 0.535887, 0.438383, 0.338383, 0.234924, 0.125893)
+
+
+@pytest.mark.parametrize(
+    "name, rate, length, expected",
+    [
+        ("dst_cbc/voc_1-8", 1.0, 10, dict(enumerate(TEN))),
+        (
+            "st_plus_plus/voc_1-8",
+            0.001,
+            6560,
+            {0: 1e-3, 1: 9.998628038e-4, 3280: 5.358867313e-4, 6559: 3.671018259e-7},
+        ),
+        (
+            "st_plus_plus/cityscapes_1-8",
+            0.004,
+            5520,
+            {1: 3.999347820e-3, 2760: 2.143546925e-3, 5519: 1.715200211e-6},
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Detected call of")
+def test_poly_schedule(name, rate, length, expected):
+    """What the schedule of a config gives in the last steps, too."""
+    config = read(name)
+    config.train_cfg.max_iters = length
     (settings,) = schedules(config)
     settings = {key: value for key, value in settings.items() if key != "type"}
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
     schedule = PolyLR(optimizer, **settings)
-    for rate in rates:
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(rate, abs=1e-6)
-        optimizer.step()
+    for step in range(length):
+        if step in expected:
+            found = optimizer.param_groups[0]["lr"]
+            assert found == pytest.approx(expected[step], rel=5e-6), step
         schedule.step()
+
+
+@pytest.mark.parametrize(
+    "size, long, expected",
+    [
+        ((500, 375), 200, (200, 150)),
+        ((500, 375), 333, (333, 250)),
+        ((375, 500), 333, (250, 333)),
+        ((500, 334), 271, (271, 181)),
+        ((2048, 1024), 1024, (1024, 512)),
+    ],
+)
+def test_sizes_of_st_plus_plus(size, long, expected):
+    """Width and height by the long side, rounded as released."""
+    data = "cityscapes" if size[0] == 2048 else "voc"
+    resize = read(f"st_plus_plus/{data}_1-8").train_dataloader.dataset.labeled.pipeline[2]
+    fixed = TRANSFORMS.build(dict(type="Resize", scale=(long, long), keep_ratio=resize.keep_ratio))
+    image = np.zeros((*size[::-1], 3), np.uint8)
+    assert fixed(dict(img=image, img_shape=image.shape[:2]))["img_shape"] == expected[::-1]
 
 
 @pytest.mark.parametrize("active, expected", [(4, 15.0), (2, 3.0)])

@@ -265,6 +265,53 @@ def test_reliable_images_come_first(make, tmp_path):
     ).default_hooks.checkpoint.keep == [3, 6, 10]
 
 
+def test_a_named_list_chooses_and_the_test_set_reports(make, tmp_path):
+    """DST-CBC's valtiny: the images that chose a checkpoint do not measure it."""
+    (tmp_path / "valtiny.txt").write_text("a\n")
+    stages = Processes((50, 52, 51))
+    section = dict(select="best", select_on=str(tmp_path / "valtiny.txt"), carry_best=True)
+    rows = make(stages, **section).run()
+    for stage in ("baseline", "round_1"):
+        config = Config.fromfile(tmp_path / f"out/{stage}/train/config.py")
+        assert config.val_dataloader.dataset.ann_file == str(tmp_path / "valtiny.txt")
+    assert stages.log[-1] == ("test", "test", "round_1")
+    assert [row["score"] for row in rows] == [50, 52, 51, 41.5]
+    assert all("valtiny.txt" in row["chosen_by"] for row in rows)
+    test = Config.fromfile(tmp_path / "out/test/test/config.py").test_dataloader.dataset
+    assert "valtiny" not in str(test.get("ann_file"))
+    (tmp_path / "valtiny.txt").write_text("b\n")
+    again = Processes((50, 52, 51))
+    make(again, **section).run()
+    assert ("train", "baseline", None) in again.log, "another list may choose another checkpoint"
+
+
+def test_a_given_baseline_is_measured_where_the_best_is_carried(make, tmp_path):
+    given = tmp_path / "x/y/given.pth"
+    given.parent.mkdir(parents=True)
+    given.write_text("weights")
+    stages = Processes((41.0, 42.0))
+    rows = make(stages, baseline=str(given), select="best", carry_best=True).run()
+    assert stages.log[0][:2] == ("test", "baseline")
+    assert [row["note"] for row in rows] == ["worse than before (41.50), not kept", ""]
+
+
+def test_rounds_of_their_own_length(make, tmp_path):
+    make(Processes(), iterations=(6, 12)).run()
+    configs = [Config.fromfile(tmp_path / f"out/round_{n}/train/config.py") for n in (1, 2)]
+    assert [config.train_cfg.max_iters for config in configs] == [6, 12]
+
+
+def test_the_second_network_has_a_baseline_of_its_own(make, tmp_path):
+    second = {"model.data_preprocessor.mean": [1, 2, 3], "model.weight": None}
+    make(Processes(), mode="mutual", second=dict(options=second)).run()
+    for stage in ("baseline_b", "round_1_b"):
+        model = Config.fromfile(tmp_path / f"out/{stage}/train/config.py").model
+        assert model.data_preprocessor.mean == [1, 2, 3]
+        assert ("weight" in model) == (stage != "baseline_b")
+    first = Config.fromfile(tmp_path / "out/baseline_a/train/config.py")
+    assert "data_preprocessor" not in first.model
+
+
 def test_a_failed_stage_is_said(make):
     stages = Processes()
     rounds = make(stages)
@@ -282,6 +329,10 @@ def test_a_failed_stage_is_said(make):
         dict(second={}),
         dict(carry_best=True),
         dict(ratios=()),
+        dict(iterations=(5,)),
+        dict(select_on="list.txt"),
+        dict(select="best", select_on="missing.txt"),
+        dict(labels=dict(resize=(5,))),
         dict(images=dict(shares=(0.5,))),
         dict(images=dict(shares=(1.0, 0.5))),
         dict(labels=dict(assing="all")),
@@ -367,3 +418,36 @@ def test_killed_at_any_time_it_ends_with_the_same_weights(tmp_path):
     assert straight.keys() == killed.keys()
     assert all(torch.equal(straight[key], killed[key]) for key in straight)
     assert (out / "table.md").read_text().count("round_") >= 2
+
+
+@pytest.mark.slow
+def test_two_processes_score_and_label_as_one_does(tmp_path):
+    """ST++ with ``--gpus 2`` on the CPU: all stages end, and its scores and labels are those of one process."""
+    config = Config.fromfile(write_tiny(tmp_path))
+    config.model.weight = None
+    config.self_training = dict(
+        config.self_training,
+        start="pretrained",
+        ratios=(1.0, 1.0),
+        images=dict(shares=(0.5, 1.0), checkpoints=2),
+        labels=dict(assign="all", batch_size=1),
+    )
+    config.dump(tmp_path / "student.py")
+    env = dict(os.environ, PYTHONPATH=f"{ROOT}", OMP_NUM_THREADS="1")
+    out = tmp_path / "out"
+    two = [*command(tmp_path / "student.py", out), "--gpus", "2"]
+    subprocess.run(two, env=env, check=True, cwd=tmp_path)
+    baseline, run = out / "baseline/train/run", [sys.executable, "-m", "mmsemi"]
+    score, label = out / "reliability/scores", out / "round_1/labels"
+    checkpoints = [str(baseline / f"iter_{number}.pth") for number in (2, 5)]
+    one = ["reliability", str(score / "config.py"), str(tmp_path / "one"), *checkpoints]
+    subprocess.run([*run, *one], env=env, check=True, cwd=tmp_path)
+    found = (tmp_path / "one/scores.csv").read_bytes()
+    assert found == (score / "stored/scores.csv").read_bytes()
+    images = ["--images", str(label / "images.txt")]
+    one = ["pseudo-label", str(label / "config.py"), checkpoints[-1], str(tmp_path / "labels")]
+    subprocess.run([*run, *one, *images], env=env, check=True, cwd=tmp_path)
+    stored = sorted((label / "stored/labels").iterdir())
+    assert len(stored) == len((label / "images.txt").read_text().split())
+    for path in stored:
+        assert path.read_bytes() == (tmp_path / "labels/labels" / path.name).read_bytes()
