@@ -36,6 +36,7 @@ from mmseg.registry import MODELS, TASK_UTILS  # noqa: E402
 import mmsemi  # noqa: E402, F401  # before mmseg, for mmcv-lite
 from mmsemi.datasets.splits.ids import read_id_list  # noqa: E402
 from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
+from mmsemi.structures import PSEUDO  # noqa: E402
 from mmsemi.utils.markdown import format_table  # noqa: E402
 from runs.table import data_table  # noqa: E402
 
@@ -114,18 +115,18 @@ class Entry:
         """Labelled images, and unlabelled ones that are drawn from."""
         dataset = self.config.train_dataloader.dataset
         total = DATA[dataset.labeled.type][1]
-        split = dataset.split
+        split, shown = dataset.split, {"unlabeled", PSEUDO} & {*self.counts}
         if split is None:
             labeled = total
         elif split.type == "PublishedSplit":
             labeled = get_protocol(split.name).labeled.count
         elif split.type == "ListSplit":
             labeled, total = (len(read_id_list(split[name])) for name in ("labeled", "unlabeled"))
-            return labeled, total if "unlabeled" in self.counts else 0
+            return labeled, total if shown else 0
         else:
             labeled = len(TASK_UTILS.build(split)([f"{i:06}" for i in range(total)])[0])
         unlabeled = total if dataset.unlabeled.get("pool") == "all" else total - labeled
-        return labeled, unlabeled if "unlabeled" in self.counts else 0
+        return labeled, unlabeled if shown else 0
 
     @property
     def split(self) -> str:

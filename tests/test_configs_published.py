@@ -25,6 +25,8 @@ from config_files import (
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 from test_configs_published_adversarial import ADVERSARIAL, FUSED, MLMT
+from test_configs_published_self_training import FILES as SELF_TRAINING
+from test_configs_published_self_training import MIOU as SELF_TRAINING_MIOU
 
 from mmsemi.datasets.splits.protocols import get_protocol
 from mmsemi.engine.loops.run_length import iterations_of
@@ -372,7 +374,7 @@ def test_each_method_has_exactly_its_files():
     expected = {
         "supervised": {*ours, *CPS_LENGTHS, *(f"{x}_unimatch" for x in UNIMATCH_LABELS),
                        *(f"{x}_augseg" for x in AUGSEG_LABELS), *(f"{x}_cac" for x in CAC_FILES),
-                       *baselines},
+                       *baselines, *SELF_TRAINING["supervised"]},
         "cps": {*ours, *CPS_LENGTHS, *CAC_CPS},
         "cac": {*ours, *CAC_FILES},
         "mean_teacher": {*ours, *ratios},
@@ -384,6 +386,8 @@ def test_each_method_has_exactly_its_files():
                        "voc_published_checkpoint"},
         "s4gan": {*gans, *published["s4gan"], *(f"{stem}_fused" for stem in FUSED)},
         "mlmt": {"shapes_1-8", *MLMT},
+        **{folder: {"shapes_1-8", "camvid_1-8", "nuclei_4", *SELF_TRAINING[folder]}
+           for folder in ("dst_cbc", "dmt", "st_plus_plus")},
     }  # fmt: skip
     found = {
         folder: {x.split("/")[1] for x in NAMES if x.startswith(f"{folder}/")}
@@ -439,7 +443,7 @@ def test_published_numbers():
         pattern.format(labels) if "{}" in pattern else f"{pattern}{labels}": number
         for pattern, numbers in MIOU.items()
         for labels, number in numbers.items()
-    }
+    } | SELF_TRAINING_MIOU
     found = {}
     for name in NAMES:
         text = (CONFIGS / f"{name}.py").read_text()

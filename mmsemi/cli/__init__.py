@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a model; the arguments of mmseg's tools/train.py",
     "test": "test a checkpoint; the arguments of mmseg's tools/test.py",
     "pseudo-label": "label the unlabelled images of a config with a checkpoint, on disk",
+    "reliability": "score how stable a training is on each unlabelled image",
     "self-train": "rounds of self-training: label, train, label, ...",
     "export": "write one network of a checkpoint as a plain mmseg model, or as ONNX",
     "print-config": "show a config with all that it inherits, and which file set each value",

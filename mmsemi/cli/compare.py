@@ -23,6 +23,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..datasets.splits import get_protocol
 from ..errors import ConfigError
 from ..evaluation import GatedIoUMetric, ImageLevelGate
 from ..utils.config_files import parse_options, read_config
@@ -37,6 +38,7 @@ class Run(Training):
 
     Attributes:
         seed: Of the run.
+        fold: Of its labelled list; None: that of the config.
         max_iters: Its length.
         settings: Hash of the config with its options.
         prefix: Of its metrics in the log: 'fused/' of a fused config, else ''.
@@ -44,8 +46,14 @@ class Run(Training):
 
     seed: int
     max_iters: int
+    fold: int | None = None
     settings: str = ""
     prefix: str = ""
+
+    @property
+    def column(self) -> str:
+        """What tells it from other runs of its config."""
+        return f"seed {self.seed}" if self.fold is None else f"fold {self.fold}, seed {self.seed}"
 
     @property
     def command(self) -> list[str]:
@@ -138,29 +146,46 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
     """
     runs, names = [], {}
     for name, options in own_options(args).items():
-        config = read_config(name, parse_options(options))
-        prefix = fused_prefix(config)
-        for metric in [] if args.report_only else gated_metrics(config.get("val_evaluator")):
-            ImageLevelGate.build(metric.get("gate") or {})  # refuses a table that is not there
-        text = json.dumps(config.to_dict(), sort_keys=True, default=str)
-        path = Path(config.filename)
-        folder = Path(args.out) / f"{path.parent.name}_{path.stem}"
+        filename = Path(read_config(name, parse_options(options)).filename)
+        folder = Path(args.out) / f"{filename.parent.name}_{filename.stem}"
         if folder in names:
             raise ConfigError(f"{names[folder]} and {name} would both be written to {folder}")
         names[folder] = name
-        for seed in dict.fromkeys(args.seeds):
-            run = Run(
-                config=str(name),
-                work_dir=folder / f"seed{seed}",
-                options=[f"randomness.seed={seed}", *options],
-                log=folder / f"seed{seed}" / "train.log",
-                seed=seed,
-                max_iters=max_iters(config),
-                settings=hashlib.sha256(text.encode()).hexdigest(),
-                prefix=prefix,
-            )
-            runs.append(run)
+        for fold in dict.fromkeys(args.folds or [None]):
+            of_fold = [] if fold is None else [f"train_dataloader.dataset.split.fold={fold}"]
+            own = [*of_fold, *options]
+            config = read_config(name, parse_options(own))
+            if fold is not None:
+                _check_fold(config)
+            prefix = fused_prefix(config)
+            for metric in [] if args.report_only else gated_metrics(config.get("val_evaluator")):
+                ImageLevelGate.build(metric.get("gate") or {})  # refuses a table that is not there
+            text = json.dumps(config.to_dict(), sort_keys=True, default=str)
+            for seed in dict.fromkeys(args.seeds):
+                work_dir = folder / f"{'' if fold is None else f'fold{fold}_'}seed{seed}"
+                run = Run(
+                    config=str(name),
+                    work_dir=work_dir,
+                    options=[f"randomness.seed={seed}", *own],
+                    log=work_dir / "train.log",
+                    seed=seed,
+                    fold=fold,
+                    max_iters=max_iters(config),
+                    settings=hashlib.sha256(text.encode()).hexdigest(),
+                    prefix=prefix,
+                )
+                runs.append(run)
     return runs
+
+
+def _check_fold(config: Config) -> None:
+    """Refuse a split without folds before anything is trained."""
+    split = ((config.get("train_dataloader") or {}).get("dataset") or {}).get("split") or {}
+    if split.get("type") != "PublishedSplit" or not split.get("name"):
+        raise ConfigError(
+            f"--folds: {config.filename} has the split {dict(split)}, only published ones have folds"
+        )
+    get_protocol(split["name"], split["fold"])
 
 
 def explain_failure(run: Run, metric: str) -> str:
@@ -203,16 +228,14 @@ def train_all(runs: Sequence[Run], metric: str, jobs: int, threads: int) -> list
     return failed
 
 
-def results_table(runs: Sequence[Run], metric: str) -> str:
+def runs_table(runs: Sequence[Run], metric: str) -> str:
     """A Markdown table: a row a config, a column a seed, mean and deviation, gain over the first."""
     configs = list(dict.fromkeys(run.config for run in runs))
-    seeds = list(dict.fromkeys(run.seed for run in runs))
-    values = {(run.config, run.seed): run.value(metric) for run in runs}
-    head = [metric, *(f"seed {seed}" for seed in seeds), "mean", "deviation", "gain"]
-    lines = []
-    baseline = None
+    columns = list(dict.fromkeys(run.column for run in runs))
+    values = {(run.config, run.column): run.value(metric) for run in runs}
+    rows, baseline = [], None
     for config in configs:
-        row = [values[config, seed] for seed in seeds]
+        row = [values[config, column] for column in columns]
         cells = ["" if value is None else f"{value:.2f}" for value in row]
         known = [value for value in row if value is not None]
         mean = deviation = gain = ""
@@ -226,8 +249,8 @@ def results_table(runs: Sequence[Run], metric: str) -> str:
         fused = next(
             (f" ({run.key(metric)})" for run in runs if run.config == config and run.prefix), ""
         )
-        lines.append([config + fused, *cells, mean, deviation, gain])
-    return format_table(head, lines)
+        rows.append([f"{config}{fused}", *cells, mean, deviation, gain])
+    return format_table([metric, *columns, "mean", "deviation", "gain"], rows)
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -239,6 +262,12 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("configs", nargs="+", help="the baseline first")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--folds",
+        type=int,
+        nargs="+",
+        help="folds of the published split of each config, each a column",
+    )
     parser.add_argument("--out", default="work_dirs/compare", help="folder of all runs")
     parser.add_argument("--metric", default="mIoU")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
@@ -277,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     finally:
         signal.signal(signal.SIGTERM, before)
-    table = results_table(runs, args.metric)
+    table = runs_table(runs, args.metric)
     print(table, end="")
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -286,6 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dict(
             config=run.config,
             seed=run.seed,
+            fold=run.fold,
             metric=run.key(args.metric),
             value=run.value(args.metric),
             command=str(run),

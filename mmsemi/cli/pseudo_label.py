@@ -9,37 +9,31 @@ labels.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.dist import get_dist_info, init_dist
+from mmengine.dist import get_dist_info
 from mmengine.registry import init_default_scope
 from mmseg.apis import init_model
 
-from ..datasets import UnlabeledDataset
-from ..datasets.building import SourceSet, build_sources
-from ..datasets.pipelines import weak_pipeline
-from ..datasets.splits import match_ids, read_id_list
-from ..datasets.transforms import LoadCheckedAnnotations
-from ..errors import ConfigError, DataError
-from ..self_training.labeling import (
-    THRESHOLDS,
-    Labeler,
-    LabelSettings,
-    compare_with_masks,
-    image_ids,
+from ..errors import DataError
+from ..self_training.image_job import write_json
+from ..self_training.images import (
+    add_process_arguments,
+    choose_images,
+    hidden_masks,
+    model_sha256,
+    start_process,
+    test_images,
+    unlabeled_source,
 )
-from ..utils import check_keys
+from ..self_training.label_files import compare_with_masks
+from ..self_training.label_settings import LabelSettings
+from ..self_training.labeling import Labeler
 from ..utils.config_files import parse_options, read_config
-from ..utils.files import file_sha256, write_beside
+from ..utils.files import file_sha256
 from .stock import check_checkpoint
 
 
@@ -63,29 +57,13 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scales", type=float, nargs="+", help="of the image (1)")
     parser.add_argument("--flip", action="store_true", help="also the flipped image")
     parser.add_argument("--no-confidence", action="store_true", help="write labels alone")
-    parser.add_argument("--images", metavar="LIST", help="label these alone, one a line")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read images")
-    parser.add_argument("--device", help="default: the GPU, or the CPU without one")
-    parser.add_argument("--launcher", choices=["none", "pytorch"], default="none")
     parser.add_argument(
         "--score-hidden-masks",
         action="store_true",
         help="open the masks of these images afterwards, and report accuracy and mIoU of the labels",
     )
-    parser.add_argument("--cfg-options", nargs="+", default=[])
+    add_process_arguments(parser)
     return parser.parse_args(arguments)
-
-
-def label_settings(config: Config, given: dict[str, Any]) -> LabelSettings:
-    """Settings of the config, changed by what is given.
-
-    Raises:
-        ConfigError: One is unknown or wrong.
-    """
-    section = (config.get("self_training") or {}).get("labels") or {}
-    defaults = {field.name: field.default for field in fields(LabelSettings)}
-    values = check_keys(dict(section), defaults, "self_training.labels")
-    return LabelSettings(**{**values, **given})
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
@@ -97,104 +75,23 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def unlabeled_source(config: Config) -> SourceSet:
-    """The labelled and unlabelled sources of a training config, without opening an image.
-
-    Raises:
-        ConfigError: It has no SemiDataset.
-        DataError: It has no unlabelled image, or the data set cannot be built.
-    """
-    dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
-    if "labeled" not in dataset:
-        raise ConfigError(
-            f"{config.filename}: train_dataloader.dataset is no SemiDataset, which says what is unlabelled"
-        )
-    built = build_sources(
-        dataset["labeled"],
-        dataset.get("unlabeled") or {},
-        dataset.get("split"),
-        crop_size=(1, 1),  # nothing is loaded by these pipelines
-    )
-    for error in built.errors.values():
-        if "crop_size" not in str(error):
-            raise error
-    source = built.sources.get("unlabeled")
-    if source is None or not len(source):
-        raise DataError(
-            f"{config.filename}: the split {built.split_name} leaves no image unlabelled, so there is none "
-            "to label: give train_dataloader.dataset.unlabeled an img_dir, or label fewer"
-        )
-    return built
-
-
-def test_images(config: Config, img_paths: Sequence[str]) -> UnlabeledDataset:
-    """Images with the config's own test pipeline, without masks."""
-    loader = config.get("test_dataloader") or config.get("val_dataloader") or {}
-    test_set = loader.get("dataset") or {}
-    pipeline = weak_pipeline(test_set) if test_set else []
-    return UnlabeledDataset(img_paths=list(img_paths), pipeline=pipeline)
-
-
-def _origin(config: Config, checkpoint: str) -> dict[str, str]:
-    parts = {key: config.get(key) for key in ("model", "test_dataloader", "val_dataloader")}
-    text = json.dumps(Config(parts).to_dict(), sort_keys=True, default=str)
-    return dict(
-        config_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        checkpoint_sha256=file_sha256(checkpoint),
-    )
-
-
-def _masks(built: SourceSet, ids: dict[str, str]) -> dict[str, Callable[[], np.ndarray]]:
-    """Loaders of the hidden masks, by the id of the image."""
-    loader, found = LoadCheckedAnnotations(), {}
-    for part in built.all_labeled.parts:
-        for number, (image, mask) in enumerate(part.files):
-            if image in ids and mask:
-
-                def load(dataset: Any = part.dataset, number: int = number) -> np.ndarray:
-                    info = dataset.get_data_info(number)
-                    with_size = dict(info, img_shape=_mask_size(info["seg_map_path"]))
-                    return loader(with_size)["gt_seg_map"]
-
-                found[ids[image]] = load
-    return found
-
-
-def _mask_size(path: str) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as mask:
-        return mask.height, mask.width
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of ``mmsemi pseudo-label``."""
     args = parse_args(arguments)
     config = read_config(args.config, parse_options(args.cfg_options))
-    settings = label_settings(config, _given(args))
+    settings = LabelSettings.read(config, _given(args))
     check_checkpoint(args.checkpoint)
-    if args.launcher != "none":
-        init_dist(args.launcher, "nccl" if torch.cuda.is_available() else "gloo")
+    device = start_process(args)
     init_default_scope("mmseg")
     built = unlabeled_source(config)
-    source = built.sources["unlabeled"]
-    paths = sorted(set(source.img_paths))
-    name_of = dict(zip(paths, image_ids(paths)))
-    if args.images:
-        names = list(name_of.values())
-        chosen = set(match_ids(read_id_list(args.images), names, f"'{args.images}'"))
-        paths = [path for path in paths if name_of[path] in chosen]
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and args.launcher != "none":
-        device = f"cuda:{torch.cuda.current_device()}"
-    model = init_model(config, args.checkpoint, device=device)
+    name_of = choose_images(built.sources["unlabeled"], args.images)
     labeler = Labeler(
-        model,
-        test_images(config, paths),
-        [name_of[path] for path in paths],
+        init_model(config, args.checkpoint, device=device),
+        test_images(config, list(name_of), settings.resize),
+        list(name_of.values()),
         args.out,
         settings,
-        _origin(config, args.checkpoint),
+        dict(model_sha256=model_sha256(config), checkpoint_sha256=file_sha256(args.checkpoint)),
         built.all_labeled.classes,
         built.all_labeled.ignore_index,
         args.workers,
@@ -203,15 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if get_dist_info()[0]:
         return 0
     if args.score_hidden_masks:
-        masks = _masks(built, {path: name_of[path] for path in paths})
+        masks = hidden_masks(built, name_of)
         if not masks:
             raise DataError("no image that was labelled has a mask: leave out --score-hidden-masks")
         scores = compare_with_masks(
             Path(args.out), masks, labeler.num_classes, labeler.ignore_index
         )
         report["hidden_masks"] = scores
-        text = json.dumps(report, indent=1) + "\n"
-        write_beside(Path(args.out) / THRESHOLDS, lambda file: file.write(text.encode()))
+        write_json(labeler.result, report)
         print(", ".join(f"{key} {value:.2f}" for key, value in scores.items()) + " (hidden masks)")
     print(f"{args.out}: {report['images']} images, {100 * report['admitted']:.1f} % of the pixels")
     if report["unreadable"]:

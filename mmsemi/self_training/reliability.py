@@ -39,9 +39,9 @@ def mean_iou(first_HW: np.ndarray, last_HW: np.ndarray, num_classes: int) -> flo
     return float(np.mean(hits[union > 0] / union[union > 0]))
 
 
-def reliability(maps_KHW: Sequence[np.ndarray], num_classes: int) -> float:
-    """r of an image: mean agreement of the earlier label maps with the last one."""
-    return float(np.mean([mean_iou(one, maps_KHW[-1], num_classes) for one in maps_KHW[:-1]]))
+def agreements(maps_KHW: Sequence[np.ndarray], num_classes: int) -> list[float]:
+    """m_1 ... m_(K-1): agreement of each earlier label map with the last one; r is their mean."""
+    return [mean_iou(one_HW, maps_KHW[-1], num_classes) for one_HW in maps_KHW[:-1]]
 
 
 def order_by_reliability(scores: Mapping[str, float], by_list: bool = False) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from mmsemi.cli import compare
-from mmsemi.cli.compare import Run, explain_failure, main, results_table
+from mmsemi.cli.compare import Run, explain_failure, main, runs_table
 from mmsemi.errors import ConfigError, DataError
 
 CONFIGS = [
@@ -50,15 +50,32 @@ def runs(tmp_path: Path) -> list[Run]:
 def test_the_table_has_mean_deviation_and_gain(runs):
     for run, value in zip(runs, (50.0, 52.0, 53.0, 57.0)):
         end(run, value)
-    lines = results_table(runs, "mIoU").splitlines()
+    lines = runs_table(runs, "mIoU").splitlines()
     assert lines[2].split("|")[2:6] == [" 50.00 ", " 52.00 ", " 51.00 ", " 1.41 "]
     assert lines[3].split("|")[4:7] == [" 55.00 ", " 2.83 ", " +4.00 "]
+
+
+def test_folds_are_columns(tmp_path, capsys):
+    configs = ["supervised/voc_1-106_dst_cbc", "supervised/voc_1-20_dst_cbc"]
+    arguments = [*configs, "--folds", "0", "2", "--seeds", "0", "--out", str(tmp_path)]
+    runs = compare.plan_runs(compare.parse_args(arguments))
+    assert [run.column for run in runs[:2]] == ["fold 0, seed 0", "fold 2, seed 0"]
+    assert len({run.work_dir for run in runs}) == len({run.settings for run in runs}) == 4
+    assert runs[1].options[1] == "train_dataloader.dataset.split.fold=2"
+    for run, value in zip(runs, (45.0, 47.0, 62.0, 64.0)):
+        end(run, value, step=run.max_iters)
+    assert main([*arguments, "--report-only"]) == 0
+    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[2].split("|")]
+    assert cells[2:6] == ["45.00", "47.00", "46.00", "1.41"]
+    for name, folds in ((configs[0], ["7"]), ("supervised/shapes_1-8", ["0"])):
+        with pytest.raises(ConfigError, match="fold"):
+            compare.plan_runs(compare.parse_args([name, "--folds", *folds]))
 
 
 def test_only_the_last_validation_counts(runs):
     end(runs[0], 99.0, step=LENGTH - 240)
     assert runs[0].value("mIoU") is None
-    row = results_table(runs[:1], "mIoU").splitlines()[2]
+    row = runs_table(runs[:1], "mIoU").splitlines()[2]
     assert "99" not in row
 
 

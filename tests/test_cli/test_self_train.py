@@ -17,16 +17,19 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
-from mmsemi.cli import self_train
-from mmsemi.cli.self_train import Plan, SelfTraining, format_table, plot_rounds
 from mmsemi.errors import ConfigError, TrainingError
+from mmsemi.self_training import stages as stages_module
+from mmsemi.self_training.plan import Plan
+from mmsemi.self_training.report import plot_rounds, rounds_table
+from mmsemi.self_training.rounds import SelfTraining
+from mmsemi.self_training.stages import Stages
 from mmsemi.self_training.state import State
 from mmsemi.utils.config_files import read_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Stages:
+class Processes:
     """Stands for the processes: trainings and labellings leave what they would leave.
 
     Attributes:
@@ -70,10 +73,28 @@ class Stages:
         (run / "last_checkpoint").write_text("iter_10.pth")
         yield training
 
-    def label(self, command, threads):
+    def call(self, arguments):
         self._count()
-        out, images = Path(command[6]), Path(command[8])
-        teacher = Path(command[5])
+        command, _, *rest = arguments
+        return getattr(self, command.replace("-", "_"))(*rest)
+
+    def reliability(self, out, *checkpoints):
+        self.log.append(("score", Path(out).parents[1].name, [Path(c).name for c in checkpoints]))
+        Path(out).mkdir()
+        names = sorted(path.stem for path in self.images)
+        lines = [f"{name},{i / 8},{i / 8},1" for i, name in enumerate(names)]
+        Path(out, "scores.csv").write_text("\n".join(["id,m_1,r,classes", *lines]) + "\n")
+        return 0
+
+    def test(self, checkpoint, _, run):
+        stage = Path(run).parents[1].name
+        self.log.append(("test", stage, Path(checkpoint).parents[2].name))
+        Path(run, "now").mkdir(parents=True)
+        Path(run, "now", "now.json").write_text(json.dumps(dict(mIoU=41.5)))
+        return 0
+
+    def pseudo_label(self, teacher, out, _, images):
+        out, images, teacher = Path(out), Path(images), Path(teacher)
         self.log.append(("label", out.parents[1].name, teacher.parents[2].name))
         for folder in ("labels", "confidence"):
             (out / folder).mkdir(parents=True, exist_ok=True)
@@ -103,8 +124,8 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
         section = dict(dict(baseline=str(baseline), ratios=(0.5, 1.0)), **section)
         student = dict(shared, model=dict(type="SelfTraining"), self_training=section)
         Config(student).dump(config_file)
-        monkeypatch.setattr(self_train, "run_trainings", stages.train)
-        monkeypatch.setattr(self_train, "_call", stages.label)
+        monkeypatch.setattr(stages_module, "run_trainings", stages.train)
+        monkeypatch.setattr(Stages, "_call", lambda self, arguments: stages.call(arguments))
         options = options or {}
         return SelfTraining(
             read_config(str(config_file), options), tmp_path / "out", 7, options, {}
@@ -114,7 +135,7 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
 
 
 def test_a_model_labels_for_its_next_round(make, tmp_path):
-    stages = Stages()
+    stages = Processes()
     rows = make(stages).run()
     assert stages.log == [
         ("train", "baseline", None),
@@ -135,22 +156,25 @@ def test_a_model_labels_for_its_next_round(make, tmp_path):
         for n in (1, 2)
     ]
     assert ratios == [0.5, 1.0]
-    table = format_table(rows, "mIoU").splitlines()
-    assert "52.00" in table[-1] and "40.0 %" in table[-1]
+    table = rounds_table(rows, "mIoU").splitlines()
+    last = [cell.strip() for cell in table[4].strip("| ").split("|")]
+    assert last[:3] == ["round_2", "52.00", "40.0"]
+    by_class = [cell.strip() for cell in table[-2].strip("| ").split("|")]
+    assert by_class == ["left", "50.0", "50.0"]
     assert plot_rounds(rows, "mIoU").startswith(b"\x89PNG")
 
 
 def test_nothing_is_done_twice_and_changed_inputs_are(make, tmp_path):
-    stages = Stages()
+    stages = Processes()
     first = make(stages).run()
-    again = Stages()
+    again = Processes()
     assert make(again).run() == first and again.log == []
     for name in ("iter_10.pth", "best_mIoU_iter_10.pth"):
         (tmp_path / "out/round_1/train/run" / name).unlink()
-    repeated = Stages([51.0])
+    repeated = Processes([51.0])
     assert [row["checkpoint"] for row in make(repeated).run()] == [r["checkpoint"] for r in first]
     assert repeated.log == [("train", "round_1", "baseline")], "the same checkpoint as before"
-    other = Stages()
+    other = Processes()
     make(other, {"train_cfg.max_iters": 20}).run()
     names = [(what, stage) for what, stage, _ in other.log]
     assert ("train", "baseline") not in names and ("label", "round_1") not in names
@@ -159,7 +183,7 @@ def test_nothing_is_done_twice_and_changed_inputs_are(make, tmp_path):
 
 @pytest.mark.parametrize("number", range(5))
 def test_a_call_that_is_cut_off_goes_on(make, tmp_path, number):
-    stages = Stages()
+    stages = Processes()
     stages.fails = number
     with pytest.raises(KeyboardInterrupt):
         make(stages).run()
@@ -170,7 +194,7 @@ def test_a_call_that_is_cut_off_goes_on(make, tmp_path, number):
 
 
 def test_two_models_label_for_each_other(make):
-    stages = Stages()
+    stages = Processes()
     second = dict(options={"model.weight": dict(type="MutualWeight", gamma1=1, gamma2=1)})
     make(stages, mode="mutual", second=second).run()
     assert stages.log[:2] == [("train", "baseline_a", None), ("train", "baseline_b", None)]
@@ -188,7 +212,7 @@ def test_two_models_label_for_each_other(make):
 
 
 def test_the_other_model_s_labels(make, tmp_path):
-    make(Stages(), mode="mutual", second={}).run()
+    make(Processes(), mode="mutual", second={}).run()
     configs = [Config.fromfile(tmp_path / f"out/round_1_{name}/train/config.py") for name in "ab"]
     folders = [c.train_dataloader.dataset.sources.pseudo.data_prefix.seg_map_path for c in configs]
     assert ["round_1_b" in folders[0], "round_1_a" in folders[1]] == [True, True]
@@ -203,7 +227,7 @@ def test_the_other_model_s_labels(make, tmp_path):
     ],
 )
 def test_the_best_one_can_be_carried(make, capsys, scores, carry, starts, kept):
-    stages = Stages(scores)
+    stages = Processes(scores)
     rows = make(stages, select="best", carry_best=carry).run()
     assert [start for what, _, start in stages.log if what == "train"][1:] == starts
     assert Path(rows[-1]["checkpoint"]).parents[2].name == kept
@@ -211,8 +235,8 @@ def test_the_best_one_can_be_carried(make, capsys, scores, carry, starts, kept):
     assert "worse" in capsys.readouterr().out and "images/val" in rows[0]["chosen_by"]
 
 
-def test_reliable_images_come_first(make, tmp_path, monkeypatch):
-    stages = Stages()
+def test_reliable_images_come_first(make, tmp_path):
+    stages = Processes()
     rounds = make(
         stages,
         start="pretrained",
@@ -221,10 +245,11 @@ def test_reliable_images_come_first(make, tmp_path, monkeypatch):
         labels=dict(assign="all"),
     )
     names = rounds.ids
-    monkeypatch.setattr(rounds, "_score", lambda *_: {name: i / 8 for i, name in enumerate(names)})
+    stages.images = [Path(name) for name in names]
     rounds.run()
     assert stages.log == [
         ("train", "baseline", None),
+        ("score", "reliability", ["iter_3.pth", "iter_6.pth", "iter_10.pth"]),
         ("label", "round_1", "baseline"),
         ("train", "round_1", None),
         ("label", "round_2", "round_1"),
@@ -240,11 +265,57 @@ def test_reliable_images_come_first(make, tmp_path, monkeypatch):
     ).default_hooks.checkpoint.keep == [3, 6, 10]
 
 
+def test_a_named_list_chooses_and_the_test_set_reports(make, tmp_path):
+    """DST-CBC's valtiny: the images that chose a checkpoint do not measure it."""
+    (tmp_path / "valtiny.txt").write_text("a\n")
+    stages = Processes((50, 52, 51))
+    section = dict(select="best", select_on=str(tmp_path / "valtiny.txt"), carry_best=True)
+    rows = make(stages, **section).run()
+    for stage in ("baseline", "round_1"):
+        config = Config.fromfile(tmp_path / f"out/{stage}/train/config.py")
+        assert config.val_dataloader.dataset.ann_file == str(tmp_path / "valtiny.txt")
+    assert stages.log[-1] == ("test", "test", "round_1")
+    assert [row["score"] for row in rows] == [50, 52, 51, 41.5]
+    assert all("valtiny.txt" in row["chosen_by"] for row in rows)
+    test = Config.fromfile(tmp_path / "out/test/test/config.py").test_dataloader.dataset
+    assert "valtiny" not in str(test.get("ann_file"))
+    (tmp_path / "valtiny.txt").write_text("b\n")
+    again = Processes((50, 52, 51))
+    make(again, **section).run()
+    assert ("train", "baseline", None) in again.log, "another list may choose another checkpoint"
+
+
+def test_a_given_baseline_is_measured_where_the_best_is_carried(make, tmp_path):
+    given = tmp_path / "x/y/given.pth"
+    given.parent.mkdir(parents=True)
+    given.write_text("weights")
+    stages = Processes((41.0, 42.0))
+    rows = make(stages, baseline=str(given), select="best", carry_best=True).run()
+    assert stages.log[0][:2] == ("test", "baseline")
+    assert [row["note"] for row in rows] == ["worse than before (41.50), not kept", ""]
+
+
+def test_rounds_of_their_own_length(make, tmp_path):
+    make(Processes(), iterations=(6, 12)).run()
+    configs = [Config.fromfile(tmp_path / f"out/round_{n}/train/config.py") for n in (1, 2)]
+    assert [config.train_cfg.max_iters for config in configs] == [6, 12]
+
+
+def test_the_second_network_has_a_baseline_of_its_own(make, tmp_path):
+    second = {"model.data_preprocessor.mean": [1, 2, 3], "model.weight": None}
+    make(Processes(), mode="mutual", second=dict(options=second)).run()
+    for stage in ("baseline_b", "round_1_b"):
+        model = Config.fromfile(tmp_path / f"out/{stage}/train/config.py").model
+        assert model.data_preprocessor.mean == [1, 2, 3]
+        assert ("weight" in model) == (stage != "baseline_b")
+    first = Config.fromfile(tmp_path / "out/baseline_a/train/config.py")
+    assert "data_preprocessor" not in first.model
+
+
 def test_a_failed_stage_is_said(make):
-    stages = Stages()
+    stages = Processes()
     rounds = make(stages)
-    stages.label = lambda command, threads: 3
-    self_train._call = stages.label
+    stages.call = lambda arguments: 3
     with pytest.raises(TrainingError, match="exit code 3"):
         rounds.run()
 
@@ -258,6 +329,10 @@ def test_a_failed_stage_is_said(make):
         dict(second={}),
         dict(carry_best=True),
         dict(ratios=()),
+        dict(iterations=(5,)),
+        dict(select_on="list.txt"),
+        dict(select="best", select_on="missing.txt"),
+        dict(labels=dict(resize=(5,))),
         dict(images=dict(shares=(0.5,))),
         dict(images=dict(shares=(1.0, 0.5))),
         dict(labels=dict(assing="all")),
@@ -266,7 +341,7 @@ def test_a_failed_stage_is_said(make):
 )
 def test_refusals(make, section):
     with pytest.raises(ConfigError):
-        make(Stages(), **section)
+        make(Processes(), **section)
 
 
 def test_a_config_without_the_section():
@@ -343,3 +418,36 @@ def test_killed_at_any_time_it_ends_with_the_same_weights(tmp_path):
     assert straight.keys() == killed.keys()
     assert all(torch.equal(straight[key], killed[key]) for key in straight)
     assert (out / "table.md").read_text().count("round_") >= 2
+
+
+@pytest.mark.slow
+def test_two_processes_score_and_label_as_one_does(tmp_path):
+    """ST++ with ``--gpus 2`` on the CPU: all stages end, and its scores and labels are those of one process."""
+    config = Config.fromfile(write_tiny(tmp_path))
+    config.model.weight = None
+    config.self_training = dict(
+        config.self_training,
+        start="pretrained",
+        ratios=(1.0, 1.0),
+        images=dict(shares=(0.5, 1.0), checkpoints=2),
+        labels=dict(assign="all", batch_size=1),
+    )
+    config.dump(tmp_path / "student.py")
+    env = dict(os.environ, PYTHONPATH=f"{ROOT}", OMP_NUM_THREADS="1")
+    out = tmp_path / "out"
+    two = [*command(tmp_path / "student.py", out), "--gpus", "2"]
+    subprocess.run(two, env=env, check=True, cwd=tmp_path)
+    baseline, run = out / "baseline/train/run", [sys.executable, "-m", "mmsemi"]
+    score, label = out / "reliability/scores", out / "round_1/labels"
+    checkpoints = [str(baseline / f"iter_{number}.pth") for number in (2, 5)]
+    one = ["reliability", str(score / "config.py"), str(tmp_path / "one"), *checkpoints]
+    subprocess.run([*run, *one], env=env, check=True, cwd=tmp_path)
+    found = (tmp_path / "one/scores.csv").read_bytes()
+    assert found == (score / "stored/scores.csv").read_bytes()
+    images = ["--images", str(label / "images.txt")]
+    one = ["pseudo-label", str(label / "config.py"), checkpoints[-1], str(tmp_path / "labels")]
+    subprocess.run([*run, *one, *images], env=env, check=True, cwd=tmp_path)
+    stored = sorted((label / "stored/labels").iterdir())
+    assert len(stored) == len((label / "images.txt").read_text().split())
+    for path in stored:
+        assert path.read_bytes() == (tmp_path / "labels/labels" / path.name).read_bytes()

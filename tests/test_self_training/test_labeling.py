@@ -18,8 +18,10 @@ from mmseg.registry import MODELS
 
 from mmsemi.cli.pseudo_label import main
 from mmsemi.errors import ConfigError, DataError, MachineError
-from mmsemi.self_training import labeling
-from mmsemi.self_training.labeling import Labeler, encode_confidence, probabilities
+from mmsemi.self_training import image_job, label_files, labeling
+from mmsemi.self_training.images import image_ids
+from mmsemi.self_training.inference import probabilities
+from mmsemi.self_training.label_files import encode_confidence
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_folder(setup, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["confidences", "labels"])
 def test_a_killed_call_goes_on(setup, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(labeling, "_SHARD", 1)
+    monkeypatch.setattr(image_job, "_SHARD", 1)
     arguments = [*setup, "--ratio", "0.4", "--assign", "ratio", "--sampling", "batch"]
     main(arguments)
     whole = contents(tmp_path / "out")
@@ -99,7 +101,8 @@ def test_a_killed_call_goes_on(setup, tmp_path, monkeypatch, name):
                 raise KeyboardInterrupt
         write(path, save)
 
-    monkeypatch.setattr(labeling, "write_beside", killed)
+    for module in (labeling, image_job):
+        monkeypatch.setattr(module, "write_beside", killed)
     with pytest.raises(KeyboardInterrupt):
         main(arguments)
     read_again = []
@@ -110,7 +113,8 @@ def test_a_killed_call_goes_on(setup, tmp_path, monkeypatch, name):
             read_again.append(len(samples)) or probabilities(model, samples, *a)
         ),
     )
-    monkeypatch.setattr(labeling, "write_beside", write)
+    for module in (labeling, image_job):
+        monkeypatch.setattr(module, "write_beside", write)
     main(arguments)
     assert sum(read_again) == (12 if name == "confidences" else 4), "it did more than the rest"
     assert contents(tmp_path / "out") == whole
@@ -140,14 +144,14 @@ def test_little_space(setup, tmp_path, monkeypatch):
         main(setup)
     monkeypatch.undo()
 
-    write = labeling.write_beside
+    write = label_files.write_beside
 
     def full(path, save):
         if str(path).endswith(".png"):
             raise OSError(28, "No space left on device", str(path))
         write(path, save)
 
-    monkeypatch.setattr(labeling, "write_beside", full)
+    monkeypatch.setattr(label_files, "write_beside", full)
     with pytest.raises(OSError, match="No space"):
         main(setup)
     monkeypatch.undo()
@@ -221,6 +225,5 @@ def test_settings_and_names(setup, tmp_path):
     with pytest.raises(ConfigError, match="not empty"):
         main(setup)
     with pytest.raises(DataError, match="one label"):
-        labeling.image_ids(["a/x.jpg", "a/x.png"])
+        image_ids(["a/x.jpg", "a/x.png"])
     assert encode_confidence(np.asarray([0, 1e-9, 0.5, 1.0])).tolist() == [0, 1, 32768, 65535]
-    assert Labeler

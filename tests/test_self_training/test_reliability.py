@@ -8,11 +8,11 @@ import pytest
 
 from mmsemi.errors import ConfigError
 from mmsemi.self_training.reliability import (
+    agreements,
     copy_iterations,
     count_of_share,
     mean_iou,
     order_by_reliability,
-    reliability,
 )
 
 
@@ -26,13 +26,13 @@ MAPS = [label_map(t) for t in ("0001/0011/3011", "0011/0011/0011", "0011/0011/00
 def test_reliability():
     assert mean_iou(MAPS[0], MAPS[2], 5) == pytest.approx(0.28125, abs=1e-6)
     assert mean_iou(MAPS[1], MAPS[2], 5) == pytest.approx(0.507937, abs=1e-6)
-    assert reliability(MAPS, 5) == pytest.approx(0.394593, abs=1e-6)
+    assert np.mean(agreements(MAPS, 5)) == pytest.approx(0.394593, abs=1e-6)
     assert mean_iou(MAPS[2], MAPS[0], 5) == mean_iou(MAPS[0], MAPS[2], 5)
 
 
 def test_an_image_of_background():
     plain = np.zeros((100, 100), np.uint8)
-    assert reliability([plain] * 3, 21) == 1
+    assert agreements([plain] * 3, 21) == [1, 1]
     stray = plain.copy()
     stray[3, 4] = 7
     assert mean_iou(stray, plain, 21) == pytest.approx(0.49995, abs=1e-6)

@@ -15,6 +15,9 @@ self_training = dict(
     labels=dict(assign="argmax", sampling="image", exact=True),
     select="best",
 )
+# The second baselines of 1/106 and 1/50.
+right_80 = dict(baseline="supervised/voc_80_right_dst_cbc")
+right_168 = dict(baseline="supervised/voc_168_right_dst_cbc")
 # Ours: three rounds, selection without a look at validation images, and histograms.
 plain = dict(ratios=(0.4, 0.7, 1.0), labels=dict(sampling="random", exact=False), select="last")
 ours = dict(method, weight=dict(type="MutualWeight", gamma1=2, gamma2=2))

@@ -69,3 +69,26 @@ legacy_lr = dict(
         "backbone.conv1": dict(lr_mult=1),
     }
 )
+
+# DST-CBC and DMT: those weights, with norms that are trained, two branches in use, and the stride in the 3x3
+# convolution, which is not where the weights had it; one rate for all.
+trained_norms = dict(
+    backbone=dict(
+        type="ResNet",
+        contract_dilation=True,
+        norm_cfg=dict(requires_grad=True),
+        init_cfg=dict(**coco_file, prefix="backbone."),
+    ),
+    decode_head=dict(num_active_branches=2, init_cfg=dict(**coco_file, prefix="decode_head.")),
+)
+one_rate = dict(custom_keys=dict(decode_head=dict(lr_mult=1)))
+# The second model of DMT, from ImageNet weights: `second` of self_training.
+imagenet = {
+    "model.data_preprocessor.mean": [123.675, 116.28, 103.53],
+    "model.data_preprocessor.std": [58.395, 57.12, 57.375],
+    "model.data_preprocessor.bgr_to_rgb": True,
+    "model.segmentor.backbone.init_cfg.checkpoint": "torchvision://resnet101",
+    "model.segmentor.backbone.init_cfg.prefix": None,
+    "model.segmentor.decode_head.init_cfg": None,
+}
+from_imagenet = dict(options=imagenet)

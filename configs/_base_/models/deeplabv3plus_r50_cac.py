@@ -63,3 +63,19 @@ pspnet = dict(
         loss_decode=dict(type="PixelCrossEntropy"),
     ),
 )
+
+# ST++: output stride 8 by layers 3 and 4, wider branches, norms that are not synchronised, R50 or R101.
+plain_norm_cfg = dict(type="BN", requires_grad=True)
+wide = dict(
+    backbone=dict(
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        contract_dilation=True,
+        multi_grid=None,
+        norm_cfg=plain_norm_cfg,
+    ),
+    decode_head=dict(dilations=(1, 12, 24, 36), norm_cfg=plain_norm_cfg),
+)
+r101 = dict(
+    backbone=dict(depth=101, init_cfg=dict(type="Pretrained", checkpoint="torchvision://resnet101"))
+)

@@ -1,6 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .batch_norm_gap_hook import BatchNormGapHook
+from .exact_float32_hook import ExactFloat32Hook
 from .idle_parameters_hook import IdleParametersHook
 from .invalid_loss_hook import InvalidLossHook
 from .mask_check_hook import MaskCheckHook
@@ -14,6 +15,7 @@ from .resume_hook import ResumeHook
 __all__ = [
     "AtomicCheckpointHook",
     "BatchNormGapHook",
+    "ExactFloat32Hook",
     "IdleParametersHook",
     "InvalidLossHook",
     "MaskCheckHook",

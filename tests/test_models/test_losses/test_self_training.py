@@ -144,6 +144,16 @@ def test_mmseg_takes_the_weight(avg_non_ignore, expected):
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
+def test_one_mean_over_both_kinds_of_images():
+    """docs/methods/st_plus_plus.md: labelled 2x3 and pseudo-labelled 2x3, whose last column is a box."""
+    losses = torch.tensor([[[1.2, 0.4, 0.3], [0.9, 2.0, 0.2]], [[0.5, 0.1, 3.0], [0.2, 0.7, 2.5]]])
+    label = torch.zeros(2, 2, 3, dtype=torch.long)
+    label[0, 0, 2] = label[1, :, 2] = 255
+    likely = torch.exp(-losses)
+    logits = torch.stack([likely, 1 - likely], 1).log()
+    assert cross_entropy(logits, label, 255).item() == pytest.approx(0.688889, abs=1e-6)
+
+
 def test_refusals():
     for build in (
         lambda: DynamicWeight(gamma=-1),

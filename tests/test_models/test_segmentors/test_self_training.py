@@ -48,9 +48,6 @@ class TestStrong(SelfTrainingTester):
         strong=dict(type="StrongPhotometric"),
         cutout=dict(type="Cutout"),
     )
-    # As above.
-    test_architecture = test_two_ranks_stay_equal = test_accumulation = None
-    test_bfloat16 = test_a_backbone_keeps_its_statistics = None
 
 
 def make_batch(seed: int = 0) -> tuple[SemiBatch, torch.Tensor]:

@@ -1,0 +1,5 @@
+# Supervised baseline of ST and ST++ on PASCAL VOC 2012 1/4, 2,645 labelled; 80 x 165 = 13,200 iterations.
+# Published: none is at hand.
+_base_ = "../_base_/data/voc_st_plus_plus.py"
+train_dataloader = dict(dataset=dict(split=dict(name="cac_voc_2645_d0")))
+train_cfg = dict(max_iters=13200)

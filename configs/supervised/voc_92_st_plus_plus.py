@@ -1,0 +1,6 @@
+# Supervised baseline of ST and ST++ on PASCAL VOC 2012, 92 labelled; 80 x 11 = 880 iterations.
+# Published: none is at hand.
+_base_ = "../_base_/data/voc_st_plus_plus.py"
+model = dict(segmentor=_base_.r101)
+train_dataloader = dict(dataset=dict(split=dict(name="classic_voc_92")))
+train_cfg = dict(max_iters=880)
