@@ -76,8 +76,8 @@ class DINOv2(VisionTransformer):
 
     @torch.no_grad()
     def fix_size(self, size_hw: tuple[int, int]) -> None:
-        """Keep the positions of one image size as numbers, for a traced file of that size."""
-        self.check_sides(size_hw)
+        """Keep the positions of one image size as numbers: exporters resample otherwise."""
+        super().fix_size(size_hw)
         grid_hw = (size_hw[0] // self.patch_size, size_hw[1] // self.patch_size)
         self._fixed = grid_hw, self.positions(grid_hw).clone()
 

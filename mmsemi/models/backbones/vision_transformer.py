@@ -174,7 +174,7 @@ class VisionTransformer(BaseModule):
     patch_size: ClassVar[int]
     NORM_EPS: ClassVar[float]
     QKV_BIAS: ClassVar[bool]
-    #: An exporter that traces one size keeps the positions of that size for any other.
+    #: A trace at one size keeps the positions of that size for any other, and says nothing.
     traces_one_size: ClassVar[bool] = True
 
     def __init__(
@@ -258,7 +258,7 @@ class VisionTransformer(BaseModule):
         """
         self.check_sides(x_NCHW.shape[-2:])
         patches = self.patch_embed.proj(x_NCHW)
-        n, (h, w) = len(patches), patches.shape[-2:]
+        n, _, h, w = patches.shape
         x = torch.cat(
             [self.cls_token.expand(n, -1, -1), patches.flatten(2).transpose(1, 2)], dim=1
         )
@@ -291,6 +291,14 @@ class VisionTransformer(BaseModule):
             "train_dataloader.dataset.crop_size; testing: segmentor.type='PatchGridEncoderDecoder' "
             "resizes images and windows)"
         )
+
+    def fix_size(self, size_hw: tuple[int, int]) -> None:
+        """Called before a trace at one size, on a copy; a family computes there what no trace can.
+
+        Raises:
+            ConfigError: The sides are no multiples of the patch.
+        """
+        self.check_sides(size_hw)
 
     # ---------------------------------------------------------------- weights
 
