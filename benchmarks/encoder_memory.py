@@ -155,7 +155,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--labeled", type=whole_number(1), default=1)
     parser.add_argument("--unlabeled", type=whole_number(1), default=1)
     args = parser.parse_args(arguments)
-    print(f"DINOv2 {args.size}, DPT, crop {args.crop}, {args.labeled} + {args.unlabeled}: MiB, float32")
+    print(
+        f"DINOv2 {args.size}, DPT, crop {args.crop}, {args.labeled} + {args.unlabeled}: MiB, float32"
+    )
     for frozen in (False, True):
         found = measure(args.size, args.crop, args.labeled, args.unlabeled, frozen)
         parts = ", ".join(f"{name} {value:,.0f}" for name, value in found.items())

@@ -88,7 +88,11 @@ def step_maps(net: nn.Module) -> StepMaps | None:
     None if its encoder is trained, if there is no step, or if more than backbone and neck make its features.
     """
     maps = getattr(getattr(net, "backbone", None), "step_maps", None)
-    if maps is None or not maps.is_open or type(net).extract_feat is not EncoderDecoder.extract_feat:
+    if (
+        maps is None
+        or not maps.is_open
+        or type(net).extract_feat is not EncoderDecoder.extract_feat
+    ):
         return None
     return maps
 

@@ -94,7 +94,9 @@ def test_a_neck_is_trained():
     net = build("Supervised", dict(FCN, neck=neck)).student
     with keep_maps([net]):
         feats = encode(net, torch.randn(1, 3, 32, 32))
-    assert all(f.requires_grad for f in feats) and net.neck.lateral_convs[0].conv.weight.requires_grad
+    assert (
+        all(f.requires_grad for f in feats) and net.neck.lateral_convs[0].conv.weight.requires_grad
+    )
 
 
 # --- Steps ----------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ class DINOv3(VisionTransformer):
     def __init__(self, size: str | dict = "small", **kwargs) -> None:
         super().__init__(size, **kwargs)
         self.storage_tokens = nn.Parameter(torch.zeros(1, _STORAGE_TOKENS, self.embed_dims))
+        # Constants: they travel with a copy and to a device, and are in no checkpoint.
+        periods = rope_periods(self.embed_dims // self.size.num_heads)
+        self.register_buffer("periods", periods, persistent=False)
 
     def block_drop_path(self, number: int) -> float:
         """The same rate in every block."""
@@ -59,13 +62,10 @@ class DINOv3(VisionTransformer):
         """The storage tokens."""
         return [self.storage_tokens]
 
-    def rotation(self, grid_hw: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+    def rotation(self, grid_hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Sines and cosines of the patches' angles."""
-        angles = rope_angles(grid_hw, self._periods().to(like.device))
+        angles = rope_angles(grid_hw, self.periods.float())
         return angles.sin(), angles.cos()
-
-    def _periods(self) -> Tensor:
-        return rope_periods(self.embed_dims // self.size.num_heads)
 
     def official_tensors(self) -> dict[str, tuple[int, ...]]:
         """Also the periods, and the masked biases of queries, keys and values."""
@@ -73,7 +73,7 @@ class DINOv3(VisionTransformer):
         for number in range(self.size.depth):
             for part in ("bias", "bias_mask"):
                 shapes[f"blocks.{number}.attn.qkv.{part}"] = (3 * self.embed_dims,)
-        return {**shapes, "rope_embed.periods": tuple(self._periods().shape)}
+        return {**shapes, "rope_embed.periods": tuple(self.periods.shape)}
 
     def check_official(self, tensors: dict[str, Tensor]) -> None:
         """Refuse other periods, and biases that the mask leaves.
@@ -81,8 +81,8 @@ class DINOv3(VisionTransformer):
         Raises:
             CheckpointError: The file has some.
         """
-        periods = self._periods()
-        if not torch.equal(tensors["rope_embed.periods"].float().cpu(), periods):
+        periods = self.periods.cpu()
+        if not torch.equal(tensors["rope_embed.periods"].float(), periods):
             raise CheckpointError(
                 f"rope_embed.periods are {tensors['rope_embed.periods'].tolist()}, DINOv3's are "
                 f"{periods.tolist()}"

@@ -246,8 +246,8 @@ class VisionTransformer(BaseModule):
         """Class and patch tokens with what is added to them."""
         return x_NTD
 
-    def rotation(self, grid_hw: tuple[int, int], like: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Sines and cosines of the patch tokens on the device of ``like``, where they are rotated."""
+    def rotation(self, grid_hw: tuple[int, int]) -> tuple[Tensor, Tensor] | None:
+        """Sines and cosines of the patch tokens' angles; None where tokens are not rotated."""
         return None
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, ...]:
@@ -259,13 +259,11 @@ class VisionTransformer(BaseModule):
         self.check_sides(x_NCHW.shape[-2:])
         patches = self.patch_embed.proj(x_NCHW)
         n, _, h, w = patches.shape
-        x = torch.cat(
-            [self.cls_token.expand(n, -1, -1), patches.flatten(2).transpose(1, 2)], dim=1
-        )
+        x = torch.cat([self.cls_token.expand(n, -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
         x = self.add_positions(x, (h, w))
         prefix = [token.expand(n, -1, -1) for token in self.prefix_tokens()]
         x = torch.cat([x[:, :1], *prefix, x[:, 1:]], dim=1) if prefix else x
-        rotation, maps = self.rotation((h, w), x), []
+        rotation, maps = self.rotation((h, w)), []
         for number, block in enumerate(self.blocks):
             x = block(x, rotation)
             if number in self.out_indices:
