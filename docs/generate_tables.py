@@ -90,7 +90,10 @@ class Entry:
         head = "classifier"
         if "segmentor" in model:
             kind = network.decode_head.type
-            head = {"DeepLabV2Head": "DeepLabv2", "PSPHead": "PSPNet"}.get(kind, "DeepLabv3+")
+            known = {"DeepLabV2Head": "DeepLabv2", "PSPHead": "PSPNet", "DINOv2DPTHead": "DPT"}
+            head = known.get(kind, "DeepLabv3+")
+        if backbone.type in ("DINOv2", "DINOv3"):
+            return f"{head} {backbone.type}-{backbone['size'][0].upper()}"
         names = {"WiderResNet38": "WRN-38", "tf_efficientnet_lite0": "EfficientNet-Lite0"}
         trunk = names.get(backbone.get("model_name", backbone.type)) or f"R{backbone.depth}"
         return f"{head} {trunk}" + (", narrow" if backbone.get("base_channels", 64) < 64 else "")

@@ -312,6 +312,35 @@ class MethodTester:
         assert statistics and not statistics & changed
         assert backbone - statistics <= changed
 
+    def test_a_frozen_encoder(self):
+        """Nothing of it is trained, stepped or averaged; each view passes it once."""
+        runner = self.step_runner(settings=dict(frozen_encoder=True))
+        model = runner.model
+        encoders = [net.backbone for net in model.networks()]
+        of_encoders = {id(p) for encoder in encoders for p in encoder.parameters()}
+        wrapper = runner.optim_wrapper
+        members = wrapper.values() if self.parts else [wrapper]
+        groups = [group for member in members for group in member.optimizer.param_groups]
+        stepped = {id(p) for group in groups for p in group["params"]}
+        assert stepped == {id(p) for p in model.parameters() if p.requires_grad}
+        assert stepped and not stepped & of_encoders
+        if model.has_teacher:
+            assert model.teacher.module.backbone is encoders[0]
+        before = snapshot(model)
+        seen = [record_inputs(encoder, in_eval=True) for encoder in encoders]
+        for batch in self.batches(2):
+            model.train()
+            values = runner.step(batch)
+            assert all(values[key] > 0 for key in self.unsup_losses), values
+            for inputs in seen:
+                rows = [row.numpy().tobytes() for x in inputs for row in x]
+                assert rows and len(rows) == len({*rows}), "an image passed twice"
+                inputs.clear()
+            assert not any(m.training for encoder in encoders for m in encoder.modules())
+            assert not any(encoder.step_maps._known for encoder in encoders)
+        changed = set(differing(before, snapshot(model)))
+        assert changed and not any(".backbone." in name for name in changed)
+
     def test_views_can_leave_the_statistics_alone(self):
         """Replayed: the same network on those batches alone that hold no other view."""
         views = dict(strong=dict(type="StrongPhotometric"))
@@ -392,12 +421,12 @@ def statistics_of(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def record_inputs(module: nn.Module) -> list[Tensor]:
-    """What will be given to a module in train mode."""
+def record_inputs(module: nn.Module, in_eval: bool = False) -> list[Tensor]:
+    """What will be given to a module in train mode, or in eval mode, too."""
     inputs: list[Tensor] = []
 
     def record(module: nn.Module, args: tuple) -> None:
-        if module.training:
+        if module.training or in_eval:
             inputs.append(args[0].detach().clone())
 
     module.register_forward_pre_hook(record)

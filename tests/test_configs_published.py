@@ -183,6 +183,47 @@ def test_unimatch_protocol():
     assert read("unimatch/voc_92").train_cfg.max_iters == 104_880
 
 
+# ---------------------------------------------------------------- UniMatch V2
+
+# Images, epochs, images of each source a GPU, crop.
+UNIMATCH_V2 = {"voc": (10582, 60, 4, 518), "cityscapes": (2975, 180, 2, 798)}
+UNIMATCH_V2_LABELS = {
+    stem: labels
+    for stem, labels in UNIMATCH_LABELS.items()
+    if stem.startswith(("voc", "cityscapes")) and "voc_1-" not in stem
+}
+
+
+def test_unimatch_v2_protocol():
+    """docs/encoders.md: the labelled-only baselines, with the methods' batch and length."""
+
+    def check(name: str, config: Config):
+        stem = name.split("/")[1].removesuffix("_unimatch_v2")
+        labels, count = UNIMATCH_V2_LABELS[stem]
+        images, epochs, per_gpu, crop = UNIMATCH_V2[stem.split("_")[0]]
+        per_epoch = math.ceil((images - count) / 4) // per_gpu
+        adamw = dict(type="AdamW", lr=2e-4, betas=(0.9, 0.999), weight_decay=0.01)
+        expected = dict(
+            batch=(per_gpu, 0, 0), total=4 * per_gpu, iterations=epochs * per_epoch,
+            validations_each=per_epoch, optimizer=adamw,
+            paramwise=dict(custom_keys=dict(backbone=dict(lr_mult=0.025))),
+            schedule=POLY, labels=labels, labeled=count, crop=(crop, crop),
+        )  # fmt: skip
+        found = settings_of(config)
+        yield from differing({key: found[key] for key in expected}, expected)
+        network = config.model.segmentor
+        test, loss = dict(mode="whole"), dict(type="PixelCrossEntropy")
+        if stem.startswith("cityscapes"):
+            test = dict(mode="slide", crop_size=(798, 798), stride=(532, 532))
+            loss = dict(type="ProbOhemCrossEntropy", thresh=0.7, min_kept=200_000)
+        yield from differing(
+            dict(test=network.test_cfg, loss=network.decode_head.loss_decode, type=network.type),
+            dict(test=test, loss=loss, type="PatchGridEncoderDecoder"),
+        )
+
+    check_all([f"supervised/{stem}_unimatch_v2" for stem in UNIMATCH_V2_LABELS], check)
+
+
 # ---------------------------------------------------------------- AugSeg
 
 # Images, epochs, GPUs, images of each source a GPU, crop, lr of the backbone, factor of the head, weight
@@ -373,6 +414,7 @@ def test_each_method_has_exactly_its_files():
                  if not stem.endswith(("_legacy-lr", "_adversarial"))}  # fmt: skip
     expected = {
         "supervised": {*ours, *CPS_LENGTHS, *(f"{x}_unimatch" for x in UNIMATCH_LABELS),
+                       *(f"{x}_unimatch_v2" for x in UNIMATCH_V2_LABELS),
                        *(f"{x}_augseg" for x in AUGSEG_LABELS), *(f"{x}_cac" for x in CAC_FILES),
                        *baselines, *SELF_TRAINING["supervised"]},
         "cps": {*ours, *CPS_LENGTHS, *CAC_CPS},

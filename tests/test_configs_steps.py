@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from config_files import check_all, load, on_meta, pipelines, read
+from config_files import CONFIGS, check_all, load, on_meta, pipelines, read
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -210,6 +210,25 @@ def test_the_net_of_unimatch_has_the_published_size(name, total):
     assert sum(p.numel() for p in wide.student.backbone.parameters()) == 42_623_936
     count = sum(p.numel() for p in narrow.student.parameters())
     assert count == total - (23_631_808 - 23_527_264)
+
+
+@pytest.mark.parametrize(
+    ("variant", "total"),
+    [
+        (None, 24_795_637 - 384 - 73_856),
+        ("dinov2_base", 97_528_789 - 768 - 295_168),
+        ("dinov3_small", 21_586_944 + 2_665_205),
+        ("dinov3_base", 85_641_216 + 10_653_141),
+    ],
+)
+def test_the_nets_of_unimatch_v2_have_the_published_size(variant, total):
+    """Without the mask token and the residual unit that nothing trains (docs/encoders.md)."""
+    config = load("supervised/voc_92_unimatch_v2")
+    if variant is not None:
+        base = Config.fromfile(CONFIGS / "_base_" / "models" / "dpt_dino.py")
+        config.model.merge_from_dict(dict(segmentor=base[variant]))
+    net = on_meta(config.model).student
+    assert sum(p.numel() for p in net.parameters()) == total
 
 
 @pytest.mark.parametrize(("depth", "total"), [(50, 40_352_181), (101, 59_344_309)])

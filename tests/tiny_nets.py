@@ -94,6 +94,19 @@ ARCHITECTURES = dict(
         ),
     ),
 )
+#: As configs/_base_/models/dpt_dinov3_s.py.
+VIT = dict(
+    FCN,
+    backbone=dict(type="DINOv3", size=dict(embed_dims=16, depth=4, num_heads=2)),
+    decode_head=dict(
+        type="DINOv2DPTHead",
+        in_channels=16,
+        channels=8,
+        reassemble_channels=(4, 4, 8, 8),
+        num_classes=len(CLASSES),
+        loss_decode=dict(type="PixelCrossEntropy"),
+    ),
+)
 if find_spec("timm"):
     #: As configs/_base_/models/deeplabv3plus_efficientnet_lite0.py, with the smallest net of its kind.
     TIMM = dict(

@@ -3,7 +3,8 @@
 
 The most general form that works is taken: any batch and image size, else any batch, else one fixed
 input. Whether a form works is decided by running it on inputs of other sizes, because a traced
-network may hide a size as a constant.
+network may hide a size as a constant. Encoders that are known to (``traces_one_size``: DINOv2, DINOv3) get
+files of one size, one for each.
 
 Input ``images`` (N, 3, H, W) float, normalised (mean, std and channel order are in the file's
 metadata); output ``logits`` (N, C, H, W), resized to the input.
@@ -29,12 +30,22 @@ TOLERANCE = 1e-4
 
 
 class Logits(nn.Module):
-    """A plain mmseg segmentor reduced to tensor in, tensor out, for tracing."""
+    """A plain mmseg segmentor reduced to tensor in, tensor out, for tracing.
 
-    def __init__(self, net: nn.Module) -> None:
+    Args:
+        net: The segmentor; it stays as it is.
+        shape_hw: Height and width of the traced input.
+
+    Raises:
+        ConfigError: The encoder takes no images of that size.
+    """
+
+    def __init__(self, net: nn.Module, shape_hw: tuple[int, int]) -> None:
         super().__init__()
         self.net = copy.deepcopy(net)
         for module in list(self.net.modules()):
+            if getattr(module, "traces_one_size", False):
+                module.fix_size(shape_hw)
             for name, child in module.named_children():
                 if isinstance(child, nn.AdaptiveAvgPool2d):
                     setattr(module, name, TraceablePool(child.output_size))
@@ -107,7 +118,11 @@ def write_onnx(
         (f"any batch, images of {height}x{width} only", {0: "batch"}, [(3, height, width)]),
         (f"one image of {height}x{width} only", {}, []),
     )
-    model = Logits(net)
+    model, note = Logits(net, (height, width)), ""
+    one_size = one_size_part(net)
+    if one_size is not None:
+        forms = forms[1:]
+        note = f"; {one_size} has positions of one size in a file: write another one for each size"
     reason = ""
     for form, dynamic, further in forms:
         try:
@@ -119,10 +134,16 @@ def write_onnx(
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             continue
         if gap <= TOLERANCE:
-            return f"takes {form}; largest difference to torch {gap:.1e}"
+            return f"takes {form}; largest difference to torch {gap:.1e}{note}"
         reason = f"its logits differ from torch's by {gap:.1e}"
     path.unlink(missing_ok=True)
     raise ConfigError(f"this network has no ONNX form at {height}x{width}: {reason[:300]}")
+
+
+def one_size_part(net: nn.Module) -> str | None:
+    """Name of a part of a network whose trace is right at one size only; None without one."""
+    parts = [m for m in net.modules() if getattr(m, "traces_one_size", False)]
+    return type(parts[0]).__name__ if parts else None
 
 
 def _trace(model: nn.Module, path: Path, shape: tuple[int, int, int], dynamic: dict) -> None:

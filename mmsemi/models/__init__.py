@@ -1,9 +1,15 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-from .backbones import WiderResNet38
+from .backbones import DINOv2, DINOv3, WiderResNet38
 from .classifiers import MLMTClassifier
 from .discriminators import FCDiscriminator, S4GANDiscriminator
 from .ema import EMATeacher
-from .heads import DeepLabV2Head, DeepLabV3PlusHead, DeepLabV3PlusWRNHead
+from .heads import (
+    DeepLabV2Head,
+    DeepLabV3PlusHead,
+    DeepLabV3PlusWRNHead,
+    DINOv2DPTHead,
+    LinearHead,
+)
 from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
 from .segmentors import (
@@ -37,6 +43,9 @@ __all__ = [
     "CutMix",
     "CutMixMeanTeacher",
     "Cutout",
+    "DINOv2",
+    "DINOv2DPTHead",
+    "DINOv3",
     "DeepLabV2Head",
     "DeepLabV3PlusHead",
     "DeepLabV3PlusWRNHead",
@@ -44,6 +53,7 @@ __all__ = [
     "EMATeacher",
     "FixMatch",
     "LabelPaste",
+    "LinearHead",
     "MLMTClassifier",
     "MeanTeacher",
     "MixRecipe",

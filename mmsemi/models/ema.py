@@ -135,6 +135,8 @@ class EMATeacher(nn.Module):
                 )
             averages = kind == "named_parameters" or self.buffers_from == "ema"
             for name, tensor in new.items():
+                if old[name] is tensor:  # of a frozen encoder, which both have
+                    continue
                 pairs = self._averaged if averages and tensor.is_floating_point() else self._copied
                 pairs.add(old[name], tensor)
         self.is_started = True

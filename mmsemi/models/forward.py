@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..structures import Images, PseudoLabels
+from .frozen_encoder import step_maps
 
 Labeller = Callable[[Tensor], PseudoLabels]
 
@@ -138,14 +139,30 @@ def _logits(head: nn.Module, output: Any) -> Tensor:
     return output[{"PIDHead": 1, "IterativeDecodeHead": -1}.get(type(head).__name__, 0)]
 
 
-def forward(net: nn.Module, x_NCHW: Tensor) -> Outputs:
-    """Run a segmentor on normalised images."""
-    return decode(net, encode(net, x_NCHW), x_NCHW.shape[-2:])
+def forward(net: nn.Module, x_NCHW: Tensor | Sequence[Tensor]) -> Outputs:
+    """Run a segmentor on normalised images; several batches share the forward."""
+    size_hw = (x_NCHW if isinstance(x_NCHW, Tensor) else x_NCHW[0]).shape[-2:]
+    return decode(net, encode(net, x_NCHW), size_hw)
 
 
-def encode(net: nn.Module, x_NCHW: Tensor) -> Any:
-    """Features of a segmentor's backbone (and neck), in nested lists or tuples."""
-    return net.extract_feat(x_NCHW)
+def encode(net: nn.Module, x_NCHW: Tensor | Sequence[Tensor]) -> Any:
+    """Features of a segmentor's backbone (and neck), in nested lists or tuples.
+
+    Args:
+        net: The segmentor.
+        x_NCHW: Images, or several batches of them, which share the forward. A frozen encoder finds the
+            maps of a batch that it saw in this step again.
+    """
+    maps = step_maps(net)
+    if maps is None:
+        return net.extract_feat(x_NCHW if isinstance(x_NCHW, Tensor) else torch.cat(list(x_NCHW)))
+    parts = [x_NCHW] if isinstance(x_NCHW, Tensor) else [part for part in x_NCHW if len(part)]
+    feats = map_nested(_concatenated, *(maps.of(net.backbone, part) for part in parts))
+    return net.neck(feats) if net.with_neck else feats
+
+
+def _concatenated(*parts: Tensor) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def decode(net: nn.Module, feats: Any, size_hw: Sequence[int]) -> Outputs:

@@ -22,6 +22,7 @@ from ..utils.pretrained import missing_weights_message
 from .batch_norm import batch_norms, follows_batch, keep_running_statistics, untracked
 from .checkpoints import count_loaded, spread_checkpoint
 from .ema import EMATeacher
+from .frozen_encoder import check_one_encoder, check_weights, freeze
 from .settings import MethodSettings
 
 Losses = dict[str, Tensor]
@@ -70,6 +71,9 @@ class SemiModel:
         self.is_spread = False
         self.student = self.branches = self.teacher = None
         self.build_networks(network)
+        self._backbone_config = network.get("backbone") or {}
+        if self.settings.frozen_encoder:
+            self._freeze_encoders()
         self._set_batch_norms()
         self.predict_on = self.settings.predict_on
         if self.predict_on is None:
@@ -81,6 +85,23 @@ class SemiModel:
     def build_networks(self, network: dict) -> None:
         """Build the networks; here, one student."""
         self.student = MODELS.build(network)
+
+    def _freeze_encoders(self) -> None:
+        """Freeze the backbone of each network; a teacher has its student's.
+
+        Raises:
+            ConfigError: A backbone is none that can be frozen, or has a setting for training alone.
+        """
+        if self._backbone_config.get("drop_path_rate"):
+            self.settings.refuse(
+                "frozen_encoder",
+                "a frozen encoder is in eval mode, where drop path does nothing: set "
+                "segmentor.backbone.drop_path_rate=0",
+            )
+        for net in self.networks():
+            freeze(net.backbone)
+        if self.has_teacher:
+            self.teacher.module.backbone = self.student.backbone
 
     def _set_batch_norms(self) -> None:
         """Do what the settings say about batch norms.
@@ -103,7 +124,8 @@ class SemiModel:
             return
         for net in self.networks():
             net.train()
-            kept = set(batch_norms(net.backbone)) if cfg.backbone_norm_eval else set()
+            is_kept = cfg.backbone_norm_eval or cfg.frozen_encoder
+            kept = set(batch_norms(net.backbone)) if is_kept else set()
             if not any(follows_batch(norm) for norm in batch_norms(net) if norm not in kept):
                 cfg.refuse(
                     "strong_view_stats", "no batch norm of the network changes its statistics"
@@ -185,6 +207,8 @@ class SemiModel:
     def _adapt_state_dict(self, state_dict: dict, prefix: str, *_: Any) -> None:
         """Spread a plain checkpoint, or one of another method, over every network."""
         nets = self._prefixes()
+        if self.settings.frozen_encoder and self.has_teacher:
+            check_one_encoder(state_dict, [f"{prefix}{place}backbone." for place in nets])
         self.is_spread = spread_checkpoint(state_dict, prefix, nets, type(self).__name__)
         self.loaded = {
             key.removesuffix(".").removesuffix(".module"): count_loaded(
@@ -196,7 +220,13 @@ class SemiModel:
     # ---------------------------------------------------------------- training
 
     def prepare_training(self) -> None:
-        """Called once before a training starts or goes on, when all weights are loaded."""
+        """Called once before a training starts or goes on, when all weights are loaded.
+
+        Raises:
+            ConfigError: The encoder is frozen and random.
+        """
+        for net in self.networks() if self.settings.frozen_encoder else ():
+            check_weights(net, self._backbone_config, is_loaded=bool(self.loaded))
 
     def check_batch(self, batch: Any) -> None:
         """Refuse what the method cannot train on.

@@ -54,6 +54,11 @@ class MethodSettings:
         "keep the batch norms of every backbone in eval mode: they normalise by the statistics of its "
         "weight file, which no batch changes; scale and shift are trained (docs/batch_norm.md)",
     )
+    frozen_encoder: bool = setting(
+        False,
+        "do not train any backbone: it keeps the weights that it was given, in eval mode, has no part in "
+        "the optimiser, and maps each view once (docs/encoders.md)",
+    )
 
     @classmethod
     def read(cls, method: str, values: dict[str, Any]) -> MethodSettings:
@@ -91,6 +96,10 @@ class MethodSettings:
                 raise ConfigError(
                     f"{name} must be a finite number {legal if low > -math.inf else ''}"
                 )
+        if self.frozen_encoder:
+            self.refuse_unused(
+                "backbone_norm_eval", reason="all of a frozen encoder is in eval mode"
+            )
 
     def refuse(self, name: str, reason: str) -> None:
         """Refuse the value of one setting.

@@ -60,7 +60,11 @@ def _call(self: DefaultOptimWrapperConstructor, model: nn.Module) -> OptimWrappe
     """mmengine's ``__call__``, with ``add_params`` called once for each network of a method."""
     model = getattr(model, "module", model)
     _check_settings(self)
-    if not isinstance(model, SemiModel) or not self.paramwise_cfg:
+    if not isinstance(model, SemiModel):
+        return _stock_call(self, model)
+    if model.settings.frozen_encoder:  # which then has no group, and no learning rate in the log
+        model = parameter_view(model, lambda p: p.requires_grad)
+    if not self.paramwise_cfg:
         return _stock_call(self, model)
     networks = model.networks()
     _check_custom_keys(self.paramwise_cfg, model)

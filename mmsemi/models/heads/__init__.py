@@ -6,5 +6,13 @@ from __future__ import annotations
 from .deeplabv2_head import DeepLabV2Head
 from .deeplabv3plus_head import DeepLabV3PlusHead
 from .deeplabv3plus_wrn_head import DeepLabV3PlusWRNHead
+from .dinov2_dpt_head import DINOv2DPTHead
+from .linear_head import LinearHead
 
-__all__ = ["DeepLabV2Head", "DeepLabV3PlusHead", "DeepLabV3PlusWRNHead"]
+__all__ = [
+    "DINOv2DPTHead",
+    "DeepLabV2Head",
+    "DeepLabV3PlusHead",
+    "DeepLabV3PlusWRNHead",
+    "LinearHead",
+]

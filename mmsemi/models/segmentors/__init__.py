@@ -7,6 +7,7 @@ from .cps import CPS
 from .cutmix_mean_teacher import CutMixMeanTeacher
 from .fixmatch import FixMatch
 from .mean_teacher import MeanTeacher
+from .patch_grid import PatchGridEncoderDecoder
 from .probability_windows import ProbabilityWindowEncoderDecoder
 from .s4gan import S4GAN
 from .self_training import SelfTraining
@@ -22,6 +23,7 @@ __all__ = [
     "CutMixMeanTeacher",
     "FixMatch",
     "MeanTeacher",
+    "PatchGridEncoderDecoder",
     "ProbabilityWindowEncoderDecoder",
     "SelfTraining",
     "SemiSegmentor",

@@ -32,6 +32,7 @@ from ..forward import (
     pseudo_labels,
     supervised_losses,
 )
+from ..frozen_encoder import keep_maps
 from ..losses import sigmoid_rampup
 from ..preprocessor import merge_preprocessors
 from ..semi_model import Losses
@@ -105,7 +106,8 @@ class SemiSegmentor(PredictingSegmentor):
         if mode != "loss":
             return super().forward(inputs, data_samples, mode)
         self.check_batch(inputs)
-        return self.loss(inputs)
+        with keep_maps(self.networks()):
+            return self.loss(inputs)
 
     def check_batch(self, batch: Any) -> None:
         """Refuse pairs of crops, too, where the method looks at single ones."""
@@ -167,6 +169,10 @@ class SemiSegmentor(PredictingSegmentor):
         """
         unlabeled, labeled = batch.unlabeled, batch.labeled
         views = [self.strong_view(unlabeled, batch) for _ in range(num_views)]
+        if (
+            self.mix is None and num_views == 1
+        ):  # no copy, by which a frozen encoder knows the pixels
+            return views[0], MixRecipe.unmixed(unlabeled)
         if self.mix is None:
             recipes = [MixRecipe.unmixed(unlabeled)] * num_views
         else:

@@ -122,6 +122,7 @@ class CAC(SemiSegmentor):
 
     def prepare_training(self) -> None:
         """See at once that the features fit the stride, not at ``start_iter``."""
+        super().prepare_training()
         size, mean = self.data_preprocessor.size, getattr(self.data_preprocessor, "mean", None)
         if size is not None and mean is not None:
             with eval_mode(self.student):

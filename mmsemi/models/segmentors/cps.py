@@ -114,6 +114,7 @@ class CPS(SemiSegmentor):
 
     def prepare_training(self) -> None:
         """See that the networks differ; one checkpoint may have filled both."""
+        super().prepare_training()
         tell_apart(*self.branches, self._second_config if self.is_spread else None)
 
     def loss(self, batch: SemiBatch) -> Losses:

@@ -126,7 +126,7 @@ class FixMatch(SemiSegmentor):
         if cfg.labeled_forward == "alone":
             labeled = forward(student, x.pixels_NCHW)
         if cfg.labeled_forward == "weak":
-            both = forward(student, torch.cat([x.pixels_NCHW, first]))
+            both = forward(student, [x.pixels_NCHW, first])
             labeled, own = both.split([len(x), count])
         else:
             with torch.no_grad():

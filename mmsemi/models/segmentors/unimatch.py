@@ -156,7 +156,7 @@ class UniMatch(SemiSegmentor):
         separate = forward(student, x_NCHW) if alone else None
         joined = x_NCHW[:0] if alone else x_NCHW  # what shares a forward with the weak views
         sizes = [len(joined), len(weak_NCHW)]
-        feats = encode(student, torch.cat([joined, weak_NCHW]))
+        feats = encode(student, [joined, weak_NCHW])
         joined_feats, weak_feats = split_nested(feats, sizes)
         if cfg.joint_decoder:
             both = map_nested(_cat, feats, drop_channels(feats, cfg.feature_dropout))
