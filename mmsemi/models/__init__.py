@@ -13,10 +13,13 @@ from .segmentors import (
     CutMixMeanTeacher,
     FixMatch,
     MeanTeacher,
+    PrevFixMatch,
+    PrevMatch,
     SelfTraining,
     SemiSegmentor,
     Supervised,
     UniMatch,
+    UniMatchV2,
 )
 from .views import (
     ClassMix,
@@ -48,6 +51,8 @@ __all__ = [
     "MeanTeacher",
     "MixRecipe",
     "PixelCrossEntropy",
+    "PrevFixMatch",
+    "PrevMatch",
     "ProbOhemCrossEntropy",
     "RandomIntensity",
     "S4GANDiscriminator",
@@ -58,5 +63,6 @@ __all__ = [
     "StrongPhotometric",
     "Supervised",
     "UniMatch",
+    "UniMatchV2",
     "WiderResNet38",
 ]
