@@ -178,6 +178,7 @@ def test_a_run_has_what_the_config_leaves_out(max_iters, tmp_path):
 FAMILIES = dict(
     fixmatch="_unimatch",
     unimatch="_unimatch",
+    prevmatch="_unimatch",
     augseg="_augseg",
     cac="_cac",
     advsemiseg="_advsemiseg",

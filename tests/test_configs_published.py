@@ -106,7 +106,7 @@ def test_cps_protocol():
     check_all(names, check)
 
 
-# ---------------------------------------------------------------- UniMatch and FixMatch
+# ---------------------------------------------------------------- UniMatch, FixMatch, PrevMatch
 
 # Images, epochs, crop, lr of the backbone, factor of the head, tau, classes.
 UNIMATCH = {
@@ -128,6 +128,9 @@ UNIMATCH_LABELS = {
         for r, n in {64: 316, 32: 631, 16: 1263, 8: 2526, 4: 5052, 2: 10105}.items()
     },
 }
+PREVMATCH_LABELS = [
+    stem for stem in UNIMATCH_LABELS if stem.startswith(("voc_", "city")) and "voc_1-" not in stem
+]
 
 
 def test_unimatch_protocol():
@@ -156,9 +159,16 @@ def test_unimatch_protocol():
                 or flip != dict(type="RandomFlip", prob=0.5)):  # fmt: skip
                 yield f"{source}: {pipeline}"
         if unlabeled:
-            released = (
-                dict(joint_decoder=True) if "unimatch/" in name else dict(labels_from="student")
-            )
+            released = dict(joint_decoder=True)
+            if name.startswith("fixmatch"):
+                released = dict(labels_from="student")
+            if name.startswith("prevmatch"):
+                is_city = stem.startswith("city")
+                released |= dict(
+                    num_networks=8, max_drawn=3, copies="val_best", copy_start=0,
+                    previous_threshold=0.9, previous_curve="raised_cosine",
+                    previous_loss="image_mean_released" if is_city else "pixel",
+                )  # fmt: skip
             wanted = dict(released, threshold=tau, labeled_forward="weak")
             yield from differing(vars(on_meta(config.model).settings), wanted)
         head, test = config.model.segmentor.decode_head, config.model.segmentor.test_cfg
@@ -176,6 +186,7 @@ def test_unimatch_protocol():
 
     names = [f"supervised/{stem}_unimatch" for stem in UNIMATCH_LABELS]
     names += [f"{folder}/{stem}" for folder in ("fixmatch", "unimatch") for stem in UNIMATCH_LABELS]
+    names += [f"prevmatch/{stem}" for stem in PREVMATCH_LABELS]
     check_all(names, check)
     # The one number that the sources state themselves.
     assert read("unimatch/voc_92").train_cfg.max_iters == 104_880
@@ -379,6 +390,8 @@ def test_each_method_has_exactly_its_files():
         "cutmix_mean_teacher": {*ours, *ratios},
         "fixmatch": {*ours, *UNIMATCH_LABELS},
         "unimatch": {*ours, *UNIMATCH_LABELS},
+        "unimatch_v2": {"shapes_1-8", *real},
+        "prevmatch": {"shapes_1-8", *real, *PREVMATCH_LABELS},
         "augseg": {*ours, *AUGSEG_LABELS},
         "advsemiseg": {*gans, *plateau, *published["advsemiseg"], "shapes_1-8_adversarial",
                        "voc_published_checkpoint"},
@@ -409,6 +422,8 @@ MIOU = {
     "unimatch/voc_1-": {16: 77.0, 8: 77.4, 4: 77.4},
     "unimatch/cityscapes_1-": dict(zip(RATIOS, (76.6, 77.9, 79.2, 79.5))),
     "unimatch/coco_1-": {512: 31.9, 256: 38.9, 128: 44.4, 64: 48.2, 32: 49.8},
+    "prevmatch/voc_": {92: 77.0, 183: 78.5, 366: 79.6, 732: 80.4, 1464: 81.6},
+    "prevmatch/cityscapes_1-": dict(zip(RATIOS, (77.7, 78.9, 80.1, 80.1))),
     "augseg/voc_": {92: 71.09, 183: 75.45, 366: 78.66, 732: 80.33, 1464: 81.36},
     "augseg/voc_1-": {16: 77.01, 8: 77.31, 4: 78.82},
     "augseg/cityscapes_1-": dict(zip(RATIOS, (75.22, 77.82, 79.56, 80.43))),

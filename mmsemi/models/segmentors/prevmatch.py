@@ -27,6 +27,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -129,7 +130,7 @@ class PreviousGuidance:
             guidance = self.pseudo_labels(previous.logits(batch.unlabeled.pixels_NCHW, now))
         losses, compared = self.compare(batch)  # the iteration of the base method
         if guidance is None:
-            zero = compared[0].logits_BCHW.new_zeros(())
+            zero = compared[0].logits_BCHW.new_zeros((), dtype=torch.float32)
             return losses | {f"prev.loss_{views.name}": zero for views in compared}
 
         weight = rise_and_fall(now, previous.length, cfg.previous_curve)

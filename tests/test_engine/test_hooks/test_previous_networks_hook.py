@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook
-from mmengine.model import BaseModel
 from torch import nn
 
 from mmsemi.engine import PreviousNetworksHook
@@ -21,7 +20,7 @@ from mmsemi.errors import CheckpointError, ConfigError
 from mmsemi.models.previous_networks import PreviousNetworks
 
 
-class Model(BaseModel):
+class Model(nn.Module):
     """What the hook sees of a method; its network is as long trained as it is."""
 
     def __init__(self, capacity: int = 3, **settings) -> None:
@@ -49,7 +48,7 @@ class Run:
     """
 
     def __init__(self, work_dir, scores=None, length=10, keep=2, resume=None, **settings) -> None:
-        checkpoints = CheckpointHook(out_dir=str(work_dir))
+        checkpoints = CheckpointHook(by_epoch=False, out_dir=str(work_dir))
         checkpoints.file_backend = SimpleNamespace(
             join_path=lambda *parts: str(Path(*parts)), exists=lambda path: Path(path).exists()
         )
