@@ -54,6 +54,7 @@ class Run:
         )
         self.hook, self.work_dir, self.keep = PreviousNetworksHook(), Path(work_dir), keep
         self.scores, self.checkpoints, self.held = scores, {}, []
+        self.work_dir.mkdir(exist_ok=True)
         self.runner = SimpleNamespace(
             model=Model(**settings), work_dir=str(work_dir), iter=0, max_iters=length, seed=5,
             hooks=[checkpoints], logger=logging.getLogger("run"), _load_from=None,
@@ -166,7 +167,7 @@ def test_a_resumed_run_has_the_same_networks(tmp_path, copies):
     straight.train(10)
     first = Run(tmp_path / "b", scores, keep=100, copies=copies)
     first.train(6)
-    for folder in ("b", "c"):  # in its own folder, and in another one
+    for folder in ("c", "b"):  # in another folder, and in its own one
         checkpoint = copy.deepcopy(first.checkpoints[6])
         resumed = Run(tmp_path / folder, scores, copies=copies, resume=(first.file(6), checkpoint))
         if scores:  # the loop makes up for the validation that the checkpoint does not know
