@@ -29,6 +29,7 @@ class Model(nn.Module):
             **{"copies": "fixed", "copy_every": None, "copy_start": 0, **settings}
         )
         self.net = nn.Linear(1, 1)
+        nn.init.zeros_(self.net.weight)
         self.previous = PreviousNetworks(capacity, 1)
 
     def network(self) -> nn.Module:
