@@ -179,6 +179,7 @@ FAMILIES = dict(
     fixmatch="_unimatch",
     unimatch="_unimatch",
     prevmatch="_unimatch",
+    unimatch_v2="_unimatch_v2",
     augseg="_augseg",
     cac="_cac",
     advsemiseg="_advsemiseg",
