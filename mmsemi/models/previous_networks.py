@@ -85,9 +85,19 @@ class PreviousNetworks:
     def __len__(self) -> int:
         return len(self.members)
 
-    def add(self, net: nn.Module, iteration: int, sha256: str = "") -> None:
-        """Copy a network, weights and batch-norm statistics; those of the main process count."""
-        own = copy.deepcopy(net).requires_grad_(False).eval()
+    def add(
+        self, net: nn.Module, iteration: int, sha256: str = "", keep_backbone: bool = False
+    ) -> None:
+        """Copy a network, weights and batch-norm statistics; those of the main process count.
+
+        Args:
+            net: The network.
+            iteration: See :class:`Member`.
+            sha256: The same.
+            keep_backbone: The copy has the network's own backbone, which never changes.
+        """
+        kept = {id(net.backbone): net.backbone} if keep_backbone else {}
+        own = copy.deepcopy(net, kept).requires_grad_(False).eval()
         for buffer in own.buffers():
             broadcast(buffer)
         self.members.append(Member(own, iteration, sha256))

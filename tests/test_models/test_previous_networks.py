@@ -103,6 +103,17 @@ def test_copies_are_frozen_and_the_oldest_goes():
             assert torch.equal(value, state[name]), name
 
 
+def test_a_backbone_that_never_changes_is_not_copied():
+    net = nn.Module()
+    net.backbone, net.head = nn.Linear(1, 1), nn.Linear(1, 1)
+    previous = PreviousNetworks(2, 1)
+    previous.add(net, 0, keep_backbone=True)
+    own = previous.members[0].net
+    assert own.backbone is net.backbone and own.head is not net.head
+    previous.add(net, 1)
+    assert previous.members[1].net.backbone is not net.backbone
+
+
 def bias_on_rank(value: float) -> tuple[float, float]:
     net = nn.BatchNorm2d(1)
     net.running_mean.fill_(value + torch.distributed.get_rank())

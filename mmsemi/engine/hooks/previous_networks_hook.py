@@ -103,7 +103,7 @@ class PreviousNetworksHook(Hook):
         if cfg.copies == "val_best":
             is_due, self._is_record = self._is_record, False
         if is_due and iteration >= cfg.copy_start:
-            previous.add(model.network(), iteration)
+            previous.add(model.network(), iteration, keep_backbone=_is_frozen(model))
             runner.logger.info(
                 f"the network of iteration {iteration} is kept: {len(previous)} earlier ones"
             )
@@ -200,11 +200,18 @@ class PreviousNetworksHook(Hook):
                     f"{path} is no network of this config: resume with the config that wrote it, or, "
                     f"{_NEW_RUN}"
                 ) from None
-            model.previous.add(net, iteration, sha256)
+            if _is_frozen(model):
+                net.backbone = model.network().backbone
+            model.previous.add(net, iteration, sha256, _is_frozen(model))
             if path.parent != own and is_main_process():
                 _write(own, content)
         # Of a run in another folder only the files are this run's, not its checkpoints.
         self._listed = listed if Path(str(name)).parent == Path(runner.work_dir) else {}
+
+
+def _is_frozen(model: Any) -> bool:
+    """Whether all networks have one encoder that is not trained."""
+    return getattr(model.settings, "frozen_encoder", False)
 
 
 def _write(folder: Path, content: bytes) -> str:
