@@ -168,45 +168,29 @@ class PreviousNetworksHook(Hook):
         self._loaded = checkpoint.get(CHECKPOINT_KEY)
 
     def _restore(self, runner, stored: dict[str, Any]) -> None:
-        model, name = (
-            self._model(runner),
-            runner._load_from or find_latest_checkpoint(runner.work_dir),
-        )
-        own = Path(runner.work_dir) / FOLDER
+        name = str(runner._load_from or find_latest_checkpoint(runner.work_dir))
+        own, beside = Path(runner.work_dir), Path(name).parent
         members, listed = _checked(stored, name)
+        model = self._model(runner)
         model.previous.seed = stored["seed"]
         self._best_score, self._is_record = stored["best_score"], stored["is_record"]
+        # Of a run in another folder only the files are this run's, not its checkpoints.
+        self._listed = listed if beside == own else {}
         for member in members:
-            sha256, iteration = member["sha256"], member["iteration"]
-            found = [own, Path(str(name)).parent / FOLDER]
-            path = next((p for f in found if (p := f / f"{sha256}.pth").is_file()), None)
-            if path is None:
-                raise CheckpointError(
-                    f"{own / sha256}.pth is missing: {name} lists it as the network of iteration "
-                    f"{iteration}. Put it there from where the run was, or, {_NEW_RUN}"
-                )
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != sha256:
-                raise CheckpointError(
-                    f"{path} is not what its name says: it has been changed or cut off since it was "
-                    f"written. Bring back the file that {name} lists, or, {_NEW_RUN}"
-                )
+            content = _read(name, member, [own / FOLDER, beside / FOLDER])
             net = copy.deepcopy(model.network())
-            state = load_checkpoint_file(io.BytesIO(content), map_location="cpu")
             try:
-                net.load_state_dict(state)
+                net.load_state_dict(load_checkpoint_file(io.BytesIO(content), map_location="cpu"))
             except RuntimeError:
                 raise CheckpointError(
-                    f"{path} is no network of this config: resume with the config that wrote it, or, "
-                    f"{_NEW_RUN}"
+                    f"{FOLDER}/{member['sha256']}.pth, which {name} lists, is no network of this "
+                    f"config: resume with the config that wrote it, or, {_NEW_RUN}"
                 ) from None
             if _is_frozen(model):
                 net.backbone = model.network().backbone
-            model.previous.add(net, iteration, sha256, _is_frozen(model))
-            if path.parent != own and is_main_process():
-                _write(own, content)
-        # Of a run in another folder only the files are this run's, not its checkpoints.
-        self._listed = listed if Path(str(name)).parent == Path(runner.work_dir) else {}
+            model.previous.add(net, **member, keep_backbone=_is_frozen(model))
+            if is_main_process():
+                _write(own / FOLDER, content)
 
 
 def _is_frozen(model: Any) -> bool:
@@ -214,13 +198,33 @@ def _is_frozen(model: Any) -> bool:
     return getattr(model.settings, "frozen_encoder", False)
 
 
+def _read(name: str, member: dict[str, Any], folders: list[Path]) -> bytes:
+    """The file of a copy that a checkpoint lists, from the first folder that has it."""
+    sha256 = member["sha256"]
+    path = next((p for one in folders if (p := one / f"{sha256}.pth").is_file()), None)
+    if path is None:
+        raise CheckpointError(
+            f"{folders[0] / sha256}.pth is missing: {name} lists it as the network of iteration "
+            f"{member['iteration']}. Put it there from where the run was, or, {_NEW_RUN}"
+        )
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise CheckpointError(
+            f"{path} is not what its name says: it has been changed or cut off since it was written. "
+            f"Bring back the file that {name} lists, or, {_NEW_RUN}"
+        )
+    return content
+
+
 def _write(folder: Path, content: bytes) -> str:
     """Store content under its hash; a kill at any moment leaves the whole file or none."""
     sha256 = hashlib.sha256(content).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{sha256}.pth.tmp"
-    temporary.write_bytes(content)
-    replace_file(os.fspath(temporary), os.fspath(folder / f"{sha256}.pth"))
+    final = folder / f"{sha256}.pth"
+    if not final.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f"{sha256}.pth.tmp"
+        temporary.write_bytes(content)
+        replace_file(os.fspath(temporary), os.fspath(final))
     return sha256
 
 
@@ -230,6 +234,7 @@ def _checked(stored: Any, name: str) -> tuple[list[dict], dict[int, list[str]]]:
         listed = {int(key): list(value) for key, value in stored["listed"].items()}
         hashes = [one["sha256"] for one in stored["members"]] + sum(listed.values(), [])
         is_known = all(re.fullmatch("[0-9a-f]{64}", one) for one in hashes)
+        is_known &= all(one.keys() == {"iteration", "sha256"} for one in stored["members"])
         is_known &= isinstance(stored["seed"], int) and isinstance(stored["best_score"], float)
     except (AttributeError, KeyError, TypeError, ValueError):
         is_known = False
