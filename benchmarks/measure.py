@@ -47,6 +47,10 @@ def build_model(config: Config, device: torch.device) -> nn.Module:
     model = revert_sync_batchnorm(model).to(device).train()
     if model.has_teacher:  # what its hook does; the average is timed on its own
         model.teacher.start(model.student)
+    if hasattr(model, "previous"):  # the same, of a run that has filled its list
+        model.previous.length = config.get("train_cfg", {}).get("max_iters", 1)
+        for iteration in range(model.previous.capacity):
+            model.previous.add(model.network(), iteration)
     return model
 
 

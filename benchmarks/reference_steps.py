@@ -23,11 +23,15 @@ from reference.cutmix_mean_teacher import cutmix_mean_teacher_step
 from reference.fixmatch import fixmatch_step
 from reference.mean_teacher import mean_teacher_step
 from reference.mlmt import mlmt_step
+from reference.prevmatch import Previous, prevfixmatch_step, prevmatch_step
 from reference.s4gan import s4gan_step
 from reference.supervised import supervised_step
 from reference.unimatch import unimatch_step
+from reference.unimatch_v2 import unimatch_v2_step
 from torch import Tensor, nn
 
+from mmsemi.models.losses import rise_and_fall
+from mmsemi.models.previous_networks import draw_members
 from mmsemi.structures import SECOND_CROP, SemiBatch
 
 Losses = dict[str, Tensor]
@@ -40,7 +44,7 @@ class Draws:
     Attributes:
         views: Strong views of all unlabelled images, before they are mixed.
         recipes: How each of them is mixed; empty for a method that does not mix.
-        channel_factors: Of the channels that are dropped, for each feature map.
+        channel_factors: Of the channels that are dropped, for each feature map; empty for none.
         calls: What was called for views and recipes, to do it :meth:`again`.
     """
 
@@ -54,10 +58,8 @@ class Draws:
         """Note what the step draws that runs within."""
         self.views, self.recipes, self.channel_factors, self.calls = [], [], [], []
         strong_view, mix = method.strong_view, getattr(method, "mix", None)
-        draw_recipes, drop_channels = (
-            getattr(mix, "draw", None),
-            _module(method).get("drop_channels"),
-        )
+        draw_recipes = getattr(mix, "draw", None)
+        drop_channels, draw_factors = (_module(method, name).get(name) for name in _CHANNELS)
 
         def note(call: Callable[[], Any]) -> Any:
             self.calls.append(call)
@@ -76,7 +78,11 @@ class Draws:
             self.channel_factors = drop_channels(ones, probability)
             return self._dropped(feats)
 
-        with _replaced(method, view, recipes, drop):
+        def factors(*args: Any) -> Any:
+            self.channel_factors = draw_factors(*args)
+            return self.channel_factors
+
+        with _replaced(method, view, recipes, drop, factors):
             yield
 
     @contextmanager
@@ -88,6 +94,7 @@ class Draws:
             lambda *_, **__: next(views),
             lambda *_, **__: self.recipes,
             lambda feats, _: self._dropped(feats),
+            lambda *_: self.channel_factors,
         ):
             yield
 
@@ -100,21 +107,28 @@ class Draws:
         return type(feats)(feat * factor for feat, factor in zip(feats, self.channel_factors))
 
 
-def _module(method: nn.Module) -> dict[str, Any]:
-    return vars(sys.modules[type(method).__module__])
+# What methods draw channels with: a drop of features, or factors for them.
+_CHANNELS = "drop_channels", "complementary_factors"
+
+
+def _module(method: nn.Module, name: str) -> dict[str, Any]:
+    """The names of the file of the method, or of its base method, that has this one."""
+    files = (vars(sys.modules[kind.__module__]) for kind in type(method).__mro__)
+    return next((names for names in files if name in names), {})
 
 
 @contextmanager
 def _replaced(
-    method: nn.Module, view: Callable, recipes: Callable, drop: Callable
+    method: nn.Module, view: Callable, recipes: Callable, *channels: Callable
 ) -> Iterator[None]:
     """Replace what a method draws with for a while."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(method, "strong_view", view))
         if getattr(method, "mix", None) is not None:
             stack.enter_context(patch.object(method.mix, "draw", recipes))
-        if "drop_channels" in _module(method):
-            stack.enter_context(patch.dict(_module(method), drop_channels=drop))
+        for name, draw in zip(_CHANNELS, channels):
+            if names := _module(method, name):
+                stack.enter_context(patch.dict(names, {name: draw}))
         yield
 
 
@@ -197,6 +211,34 @@ def _unimatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     return unimatch_step(*given, draws.channel_factors, **settings)
 
 
+def _unimatch_v2(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    teacher, (weak, valid) = method.teacher.module, _weak(batch)
+    given = (method.student, teacher, *_labeled(batch), weak, draws.views, _recipes(draws), valid)
+    settings = _settings(unimatch_v2_step, method)
+    return unimatch_v2_step(*given, draws.channel_factors or None, **settings)
+
+
+def _previous(method: nn.Module) -> tuple[Previous, float]:
+    """Weights and networks of those that are drawn, and the weight of their loss."""
+    own, now = method.previous, method.iteration()
+    drawn = draw_members(own.seed, now, len(own), own.max_drawn) if own else ([], [])
+    networks = [(weight, own.members[number].net) for number, weight in zip(*drawn)]
+    return networks, rise_and_fall(now, own.length, method.settings.previous_curve)
+
+
+def _prevmatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    weak, valid = _weak(batch)
+    given = (method.student, *_labeled(batch), weak, draws.views, _recipes(draws), valid)
+    settings = _settings(prevmatch_step, method)
+    return prevmatch_step(*given, draws.channel_factors, *_previous(method), **settings)
+
+
+def _prevfixmatch(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    teacher, (weak, valid) = method.teacher and method.teacher.module, _weak(batch)
+    given = (method.student, teacher, *_labeled(batch), weak, draws.views, _recipes(draws), valid)
+    return prevfixmatch_step(*given, *_previous(method), **_settings(prevfixmatch_step, method))
+
+
 def _cac(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     if method.iteration() < method.settings.start_iter:
         return supervised_step(method.student, *_labeled(batch))
@@ -250,6 +292,9 @@ STEPS: dict[str, Callable[[nn.Module, Any, Draws], Losses]] = dict(
     CutMixMeanTeacher=_mean_teacher,
     FixMatch=_fixmatch,
     UniMatch=_unimatch,
+    UniMatchV2=_unimatch_v2,
+    PrevMatch=_prevmatch,
+    PrevFixMatch=_prevfixmatch,
     AugSeg=_augseg,
     CAC=_cac,
     AdvSemiSeg=_advsemiseg,

@@ -149,6 +149,8 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
         on("classmix", "ClassMix in mean teacher", "cutmix_mean_teacher", 8, *classmix),
         on("fixmatch", "FixMatch", "fixmatch", 7),
         on("unimatch", "UniMatch V1", "unimatch", 13.4),
+        on("unimatch_v2", "UniMatch V2", "unimatch_v2", 10),
+        on("prevmatch", "PrevMatch", "prevmatch", 15.4),
         on("cps", "CPS", "cps", 12, *plain),
         on("cps_cutmix", "CPS+CutMix", "cps", 16),
         on("augseg", "AugSeg", "augseg", 7),

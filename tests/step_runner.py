@@ -89,7 +89,7 @@ class StepRunner:
         )
         # A pass over the 8 images of NoiseImages, 4 in a batch.
         self.train_loop = SimpleNamespace(iterations_of=lambda passes, _: int(passes * 2))
-        self.iter = 0
+        self.iter, self.max_iters, self.seed = 0, 8, 0
         self.message_hub = MessageHub.get_instance(f"step_runner_{next(_counter)}")
         self.message_hub.update_info("iter", 0)
         self.logger = logging.getLogger("step_runner")

@@ -178,6 +178,8 @@ def test_a_run_has_what_the_config_leaves_out(max_iters, tmp_path):
 FAMILIES = dict(
     fixmatch="_unimatch",
     unimatch="_unimatch",
+    prevmatch="_unimatch",
+    unimatch_v2="_unimatch_v2",
     augseg="_augseg",
     cac="_cac",
     advsemiseg="_advsemiseg",

@@ -108,7 +108,7 @@ def test_cps_protocol():
     check_all(names, check)
 
 
-# ---------------------------------------------------------------- UniMatch and FixMatch
+# ---------------------------------------------------------------- UniMatch, FixMatch, PrevMatch
 
 # Images, epochs, crop, lr of the backbone, factor of the head, tau, classes.
 UNIMATCH = {
@@ -130,6 +130,9 @@ UNIMATCH_LABELS = {
         for r, n in {64: 316, 32: 631, 16: 1263, 8: 2526, 4: 5052, 2: 10105}.items()
     },
 }
+PREVMATCH_LABELS = [
+    stem for stem in UNIMATCH_LABELS if stem.startswith(("voc_", "city")) and "voc_1-" not in stem
+]
 
 
 def test_unimatch_protocol():
@@ -158,9 +161,16 @@ def test_unimatch_protocol():
                 or flip != dict(type="RandomFlip", prob=0.5)):  # fmt: skip
                 yield f"{source}: {pipeline}"
         if unlabeled:
-            released = (
-                dict(joint_decoder=True) if "unimatch/" in name else dict(labels_from="student")
-            )
+            released = dict(joint_decoder=True)
+            if name.startswith("fixmatch"):
+                released = dict(labels_from="student")
+            if name.startswith("prevmatch"):
+                is_city = stem.startswith("city")
+                released |= dict(
+                    num_networks=8, max_drawn=3, copies="val_best", copy_start=0,
+                    previous_threshold=0.9, previous_curve="raised_cosine",
+                    previous_loss="image_mean_released" if is_city else "pixel",
+                )  # fmt: skip
             wanted = dict(released, threshold=tau, labeled_forward="weak")
             yield from differing(vars(on_meta(config.model).settings), wanted)
         head, test = config.model.segmentor.decode_head, config.model.segmentor.test_cfg
@@ -178,6 +188,7 @@ def test_unimatch_protocol():
 
     names = [f"supervised/{stem}_unimatch" for stem in UNIMATCH_LABELS]
     names += [f"{folder}/{stem}" for folder in ("fixmatch", "unimatch") for stem in UNIMATCH_LABELS]
+    names += [f"prevmatch/{stem}" for stem in PREVMATCH_LABELS]
     check_all(names, check)
     # The one number that the sources state themselves.
     assert read("unimatch/voc_92").train_cfg.max_iters == 104_880
@@ -368,6 +379,51 @@ def test_cac_protocol():
     check_all(names, check)
 
 
+# ---------------------------------------------------------------- UniMatch V2 and its methods
+
+# Images, epochs, images of each source on one of four GPUs, crop; V2 in all its data sets.
+V2 = {"voc": (10582, 60, 4, 518), "cityscapes": (2975, 180, 2, 798), "ade20k": (20210, 60, 2, 518),
+      "coco": (118287, 20, 4, 518)}  # fmt: skip
+V2_LABELS = [x for x in UNIMATCH_LABELS if not x.startswith("voc_1-") and x != "ade20k_1-2"]
+
+
+def test_unimatch_v2_itself():
+    """What its configs have beside those of the labelled-only baselines."""
+
+    def check(name: str, config: Config):
+        stem = name.split("/")[1].removesuffix("_unimatch_v2")
+        labels, count = UNIMATCH_LABELS[stem]
+        images, epochs, per_gpu, crop = V2[stem.split("_")[0]]
+        per_epoch = math.ceil((images - count) / 4) // per_gpu
+        unlabeled = per_gpu if name.startswith("unimatch_v2") else 0
+        found, split = settings_of(config), config.train_dataloader.dataset.split.name
+        if (split, found["iterations"], found["crop"]) != (
+            labels,
+            epochs * per_epoch,
+            (crop, crop),
+        ):
+            yield f"{split}, {found}"
+        if found["batch"] != (per_gpu, unlabeled, 0) or found["validations_each"] != per_epoch:
+            yield f"{found}"
+        optimizer = config.optim_wrapper
+        adamw = dict(type="AdamW", lr=2e-4, betas=(0.9, 0.999), weight_decay=0.01)
+        slower = dict(custom_keys=dict(backbone=dict(lr_mult=1 / 40)))
+        yield from differing(
+            dict(optimizer=optimizer.optimizer, paramwise=optimizer.paramwise_cfg),
+            dict(optimizer=adamw, paramwise=slower),
+        )
+        if unlabeled:
+            wanted = dict(threshold=0.95, momentum=0.004, kept_pairs=0.5, labeled_forward="strong")
+            wanted |= dict(sup_weight=0.5, unsup_weight=0.5, rampup_iters=0)
+            yield from differing(vars(on_meta(config.model).settings), wanted)
+            if config.model.mix != dict(type="SingleBoxCutMix", pairing="reverse"):
+                yield f"mixes by {config.model.mix}"
+
+    names = [f"unimatch_v2/{stem}" for stem in V2_LABELS]
+    names += [f"supervised/{x}_unimatch_v2" for x in V2_LABELS if x.startswith(("ade20k", "coco"))]
+    check_all(names, check)
+
+
 # ---------------------------------------------------------------- ours, and all
 
 
@@ -414,8 +470,8 @@ def test_each_method_has_exactly_its_files():
                  if not stem.endswith(("_legacy-lr", "_adversarial"))}  # fmt: skip
     expected = {
         "supervised": {*ours, *CPS_LENGTHS, *(f"{x}_unimatch" for x in UNIMATCH_LABELS),
-                       *(f"{x}_unimatch_v2" for x in UNIMATCH_V2_LABELS),
                        *(f"{x}_augseg" for x in AUGSEG_LABELS), *(f"{x}_cac" for x in CAC_FILES),
+                       *(f"{x}_unimatch_v2" for x in V2_LABELS),
                        *baselines, *SELF_TRAINING["supervised"]},
         "cps": {*ours, *CPS_LENGTHS, *CAC_CPS},
         "cac": {*ours, *CAC_FILES},
@@ -423,6 +479,8 @@ def test_each_method_has_exactly_its_files():
         "cutmix_mean_teacher": {*ours, *ratios},
         "fixmatch": {*ours, *UNIMATCH_LABELS},
         "unimatch": {*ours, *UNIMATCH_LABELS},
+        "unimatch_v2": {"shapes_1-8", *real, *V2_LABELS},
+        "prevmatch": {"shapes_1-8", *real, *PREVMATCH_LABELS},
         "augseg": {*ours, *AUGSEG_LABELS},
         "advsemiseg": {*gans, *plateau, *published["advsemiseg"], "shapes_1-8_adversarial",
                        "voc_published_checkpoint"},
@@ -455,6 +513,12 @@ MIOU = {
     "unimatch/voc_1-": {16: 77.0, 8: 77.4, 4: 77.4},
     "unimatch/cityscapes_1-": dict(zip(RATIOS, (76.6, 77.9, 79.2, 79.5))),
     "unimatch/coco_1-": {512: 31.9, 256: 38.9, 128: 44.4, 64: 48.2, 32: 49.8},
+    "prevmatch/voc_": {92: 77.0, 183: 78.5, 366: 79.6, 732: 80.4, 1464: 81.6},
+    "prevmatch/cityscapes_1-": dict(zip(RATIOS, (77.7, 78.9, 80.1, 80.1))),
+    "unimatch_v2/voc_": {92: 79.0, 183: 85.5, 366: 85.9, 732: 86.7, 1464: 87.8},
+    "unimatch_v2/cityscapes_1-": dict(zip(RATIOS, (80.6, 81.9, 82.4, 82.6))),
+    "unimatch_v2/ade20k_1-": {64: 31.5, 32: 38.1, 16: 40.7, 8: 44.4, 4: 45.8},
+    "unimatch_v2/coco_1-": {512: 39.3, 256: 45.4, 128: 53.2, 64: 55.0, 32: 57.0},
     "augseg/voc_": {92: 71.09, 183: 75.45, 366: 78.66, 732: 80.33, 1464: 81.36},
     "augseg/voc_1-": {16: 77.01, 8: 77.31, 4: 78.82},
     "augseg/cityscapes_1-": dict(zip(RATIOS, (75.22, 77.82, 79.56, 80.43))),

@@ -399,7 +399,7 @@ def shrunk(name: str) -> tuple[Config, nn.Module]:
 @pytest.mark.parametrize(
     "name",
     [*(f"{folder}/voc_1-8" for folder in ("mean_teacher", "cutmix_mean_teacher", "fixmatch", "unimatch", "cps")),
-     "cps/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "advsemiseg/voc_1-8", "advsemiseg/voc_full", "s4gan/voc_1-8", "s4gan/voc_full",
+     "cps/voc_92", "prevmatch/voc_92", "prevmatch/cityscapes_1-8", "augseg/voc_92", "augseg/cityscapes_1-8", "advsemiseg/voc_1-8", "advsemiseg/voc_full", "s4gan/voc_1-8", "s4gan/voc_full",
      "s4gan/context_1-8", "s4gan/cityscapes_1-8"],
 )  # fmt: skip
 def test_a_published_config_trains_one_step(name):
@@ -418,6 +418,9 @@ def test_a_published_config_trains_one_step(name):
             samples.append(sample)
     if model.has_teacher:
         model.teacher.start(model.student)
+    if name.startswith("prevmatch"):
+        model.previous.length = 1
+        model.previous.add(model.student, 0)
     batch = model.data_preprocessor(dict(inputs=images, data_samples=samples), training=True)
     losses = model(**batch, mode="loss")
     assert any(key.startswith("unsup.") for key in losses) == (name != "advsemiseg/voc_full")

@@ -19,10 +19,13 @@ from .segmentors import (
     CutMixMeanTeacher,
     FixMatch,
     MeanTeacher,
+    PrevFixMatch,
+    PrevMatch,
     SelfTraining,
     SemiSegmentor,
     Supervised,
     UniMatch,
+    UniMatchV2,
 )
 from .views import (
     ClassMix,
@@ -58,6 +61,8 @@ __all__ = [
     "MeanTeacher",
     "MixRecipe",
     "PixelCrossEntropy",
+    "PrevFixMatch",
+    "PrevMatch",
     "ProbOhemCrossEntropy",
     "RandomIntensity",
     "S4GANDiscriminator",
@@ -68,5 +73,6 @@ __all__ = [
     "StrongPhotometric",
     "Supervised",
     "UniMatch",
+    "UniMatchV2",
     "WiderResNet38",
 ]

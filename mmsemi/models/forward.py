@@ -62,6 +62,11 @@ def split_nested(item: Any, sizes: list[int]) -> list[Any]:
     return [type(item)(column) for column in columns]
 
 
+def join_nested(*items: Any) -> Any:
+    """Join tensors along the batch inside nested lists and tuples of one structure."""
+    return map_nested(lambda *parts: torch.cat(parts), *items)
+
+
 def map_nested(function: Callable[..., Tensor], *items: Any) -> Any:
     """Apply a function to the tensors of nested lists and tuples of one structure."""
     if isinstance(items[0], Tensor):

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import (
+    Outputs,
     Recipe,
     forward,
     forward_together,
@@ -86,6 +87,43 @@ def strong_loss(
     return torch.stack(losses).mean()
 
 
+def fixmatch_outputs(
+    student: nn.Module,
+    teacher: nn.Module | None,
+    labeled: Tensor,
+    weak: Tensor,
+    strong: list[Tensor],
+    recipes: list[Recipe] | list[None],
+    labeled_forward: str,
+    pasted_mode: str,
+) -> tuple[Outputs, Tensor, Labels, Labels | None]:
+    """Outputs of the labelled images, logits of the views, and the labels that these are given.
+
+    The arguments are those of :func:`fixmatch_step`.
+    """
+    num = num_base_images(recipes, weak)
+    pasted = None
+    if teacher is None and recipes[0] is not None:
+        pasted = labels_of_pasted(student, weak, num, pasted_mode)
+
+    if labeled_forward == "alone":
+        on_labeled = forward(student, labeled)
+    if teacher is not None:
+        base = pseudo_labels(predict(teacher, weak))
+    elif labeled_forward == "weak":
+        on_labeled, on_weak = forward_together(student, labeled, weak[:num])
+        base = pseudo_labels(on_weak[1])
+    else:
+        base = pseudo_labels(predict(student, weak[:num]))
+
+    views = torch.cat([mix(recipe, view) for recipe, view in zip(recipes, strong)])
+    if labeled_forward == "strong":
+        on_labeled, on_views = forward_together(student, labeled, views)
+    else:
+        on_views = forward(student, views)
+    return on_labeled, on_views[1], base, pasted
+
+
 def fixmatch_step(
     student: nn.Module,
     teacher: nn.Module | None,
@@ -120,27 +158,10 @@ def fixmatch_step(
             'weak' (as released where the student labels) or 'strong' (where a teacher does).
         pasted_mode: See :func:`labels_of_pasted`; a teacher labels all images in one forward.
     """
-    num = num_base_images(recipes, weak)
-    pasted = None
-    if teacher is None and recipes[0] is not None:
-        pasted = labels_of_pasted(student, weak, num, pasted_mode)
-
-    if labeled_forward == "alone":
-        on_labeled = forward(student, labeled)
-    if teacher is not None:
-        base = pseudo_labels(predict(teacher, weak))
-    elif labeled_forward == "weak":
-        on_labeled, on_weak = forward_together(student, labeled, weak[:num])
-        base = pseudo_labels(on_weak[1])
-    else:
-        base = pseudo_labels(predict(student, weak[:num]))
-
-    views = torch.cat([mix(recipe, view) for recipe, view in zip(recipes, strong)])
-    if labeled_forward == "strong":
-        on_labeled, on_views = forward_together(student, labeled, views)
-    else:
-        on_views = forward(student, views)
-    loss = strong_loss(on_views[1], recipes, base, pasted, valid, threshold)
+    on_labeled, on_views, base, pasted = fixmatch_outputs(
+        student, teacher, labeled, weak, strong, recipes, labeled_forward, pasted_mode
+    )
+    loss = strong_loss(on_views, recipes, base, pasted, valid, threshold)
     return {
         "sup": sup_weight * supervised_loss(student, *on_labeled, labels),
         "unsup.loss_strong": unsup_weight * loss,

@@ -64,6 +64,7 @@ FIXMATCH = dict(threshold=0.36, strong=STRONG)
 UNIMATCH = dict(threshold=0.36, strong=STRONG)
 AUGSEG = dict(threshold=0.36, strong=dict(type="RandomIntensity"))
 STUDENT = dict(FIXMATCH, labels_from="student")
+PREVIOUS = dict(previous_threshold=0.36, previous_curve="constant", num_networks=3)
 STEPS = [
     ("Supervised", {}),
     ("CPS", {}),
@@ -83,6 +84,10 @@ STEPS = [
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE)),
     ("UniMatch", dict(UNIMATCH, mix=HALVES, joint_decoder=True)),
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE, labeled_forward="alone")),
+    ("UniMatchV2", dict(UNIMATCH, mix=PERMUTE)),
+    ("UniMatchV2", dict(UNIMATCH, mix=HALVES, labeled_forward="strong", kept_pairs=1.0)),
+    ("PrevMatch", dict(UNIMATCH, mix=PERMUTE, **PREVIOUS)),
+    ("PrevFixMatch", dict(FIXMATCH, mix=HALVES, **PREVIOUS)),
 ]
 
 

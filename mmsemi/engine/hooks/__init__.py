@@ -7,6 +7,7 @@ from .invalid_loss_hook import InvalidLossHook
 from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
 from .memory_bank_hook import MemoryBankHook
+from .previous_networks_hook import PreviousNetworksHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
@@ -21,6 +22,7 @@ __all__ = [
     "MaskCheckHook",
     "MeanTeacherHook",
     "MemoryBankHook",
+    "PreviousNetworksHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
     "ResumableEarlyStoppingHook",

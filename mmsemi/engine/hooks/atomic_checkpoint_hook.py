@@ -33,13 +33,14 @@ from ..plateau import follows_validation
 SPLIT_KEY = "checkpoint_split"
 WORK_DIR_KEY = "work_dir"
 
+#: How the names of the extra checkpoints of interruptions begin.
+INTERRUPTED = "interrupted_"
 _SUFFIX = ".tmp"
-_INTERRUPTED = "interrupted_"
 #: Where the message hub holds the names of best checkpoints that are about to go.
 _OUTDATED_BEST = "outdated_best_ckpts"
 
 
-def _replace(temporary: str, final: str) -> None:
+def replace_file(temporary: str, final: str) -> None:
     """Rename a finished file; a power failure finds the old one or the new one, both whole."""
     with open(temporary, "rb+") as file:
         os.fsync(file.fileno())
@@ -194,7 +195,7 @@ class AtomicCheckpointHook(CheckpointHook):
         try:
             runner.save_checkpoint(self.out_dir, filename + _SUFFIX, **kwargs)
             if is_main_process():
-                _replace(final + _SUFFIX, final)
+                replace_file(final + _SUFFIX, final)
         except BaseException:
             # For instance a full disk: make room for what the user does next.
             if is_main_process() and osp.isfile(final + _SUFFIX):
@@ -231,7 +232,7 @@ class AtomicCheckpointHook(CheckpointHook):
             **self.args,
         )
         self._point_to(runner, self.last_ckpt)
-        for path in glob(osp.join(escape(str(self.out_dir)), f"{_INTERRUPTED}*.pth")):
+        for path in glob(osp.join(escape(str(self.out_dir)), f"{INTERRUPTED}*.pth")):
             self._remove(runner, path, "checkpoint of an interruption")
         for old_step in outdated:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old_step))
@@ -246,7 +247,7 @@ class AtomicCheckpointHook(CheckpointHook):
             pointer = osp.join(runner.work_dir, "last_checkpoint")
             with open(pointer + _SUFFIX, "w") as file:
                 file.write(_seen_from(runner.work_dir, str(path)))
-            _replace(pointer + _SUFFIX, pointer)
+            replace_file(pointer + _SUFFIX, pointer)
 
     def save_interrupted(self, runner) -> None:
         """An extra checkpoint of a run that ends early, unless its iteration has a regular one.
@@ -263,16 +264,16 @@ class AtomicCheckpointHook(CheckpointHook):
             return
         self._write(
             runner,
-            _INTERRUPTED + filename,
+            INTERRUPTED + filename,
             save_optimizer=True,
             save_param_scheduler=True,
             meta=dict(epoch=runner.epoch, iter=runner.iter),
             by_epoch=False,
             **self.args,
         )
-        path = self.file_backend.join_path(self.out_dir, _INTERRUPTED + filename)
+        path = self.file_backend.join_path(self.out_dir, INTERRUPTED + filename)
         self._point_to(runner, path)
-        for other in glob(osp.join(escape(str(self.out_dir)), f"{_INTERRUPTED}*.pth")):
+        for other in glob(osp.join(escape(str(self.out_dir)), f"{INTERRUPTED}*.pth")):
             if osp.basename(other) != osp.basename(path):
                 self._remove(runner, other, "checkpoint of an earlier interruption")
 

@@ -25,11 +25,12 @@ from .cross_entropy import (
     ProbOhemCrossEntropy,
     confident_cross_entropy,
     cross_entropy,
+    image_confidence_cross_entropy,
     kept_share,
     ohem_cross_entropy,
 )
 from .image_level import cosine_consistency, late_linear_weight, multilabel_bce
-from .rampup import sigmoid_rampup
+from .rampup import rise_and_fall, sigmoid_rampup
 from .self_training import (
     DynamicWeight,
     MutualWeight,
@@ -61,6 +62,7 @@ __all__ = [
     "dynamic_weight",
     "feature_matching_loss",
     "full_precision",
+    "image_confidence_cross_entropy",
     "kept_share",
     "late_linear_weight",
     "masked_bce_with_logits",
@@ -69,6 +71,7 @@ __all__ = [
     "ohem_cross_entropy",
     "one_hot_maps",
     "rescale_batch",
+    "rise_and_fall",
     "selected_image_labels",
     "sigmoid_rampup",
     "stored_weight",

@@ -94,6 +94,46 @@ def confident_cross_entropy(
     return losses[0] if num_views == 1 else torch.stack(losses).mean()
 
 
+def image_confidence_cross_entropy(
+    logits_NCHW: Tensor,
+    pseudo: PseudoLabels,
+    valid_NHW: Tensor,
+    ignore_index: int = 255,
+    num_views: int = 1,
+    released_batch: int | None = None,
+) -> Tensor:
+    """Cross-entropy weighted by the mean confidence of its image, mean over the valid pixels of a view.
+
+    With V the valid pixels, V_b those of image b and c_b the mean confidence on them, it is
+    1/|V| sum_b c_b sum_{V_b} CE. The code of SemiVL, and of PrevMatch on Cityscapes (Shin et al., WACV
+    2026, arXiv 2405.20610), computes B mean_b(c_b) 1/|V| sum CE instead, with the sum over all pixels,
+    ignored ones too, and the number B of images on the GPU: about B times as much.
+
+    Args:
+        logits_NCHW: Of one or more views, view after view.
+        pseudo: Label and confidence of each view, on padding too.
+        valid_NHW: bool, False on padding.
+        ignore_index: Label of further pixels that do not count.
+        num_views: Each view has a mean of its own; returned is the mean of these.
+        released_batch: B of the released form, whatever the batch is; None: the first form.
+
+    Returns:
+        0-d tensor; 0 with a graph when no pixel counts.
+    """
+    losses = []
+    parts = (logits_NCHW, pseudo.label_NHW, pseudo.confidence_NHW, valid_NHW)
+    for logits, label, confidence, valid in zip(*(t.chunk(num_views) for t in parts)):
+        pixels, labeled = _pixel_losses(logits, label, ignore_index)
+        valid = valid & labeled
+        certain_N = (confidence * valid).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
+        if released_batch is None:
+            weighed = ((pixels * valid).sum((1, 2)) * certain_N).sum()
+        else:
+            weighed = released_batch * certain_N.mean() * pixels.sum()
+        losses.append(weighed / valid.sum().clamp(min=1))
+    return torch.stack(losses).mean()
+
+
 def kept_share(pseudo: PseudoLabels, threshold: float, ignore_index: int = 255) -> Tensor:
     """Share of the valid pixels whose pseudo-label is confident, 0-d."""
     valid = pseudo.label_NHW != ignore_index

@@ -8,11 +8,13 @@ from .cutmix_mean_teacher import CutMixMeanTeacher
 from .fixmatch import FixMatch
 from .mean_teacher import MeanTeacher
 from .patch_grid import PatchGridEncoderDecoder
+from .prevmatch import PrevFixMatch, PrevMatch
 from .probability_windows import ProbabilityWindowEncoderDecoder
 from .s4gan import S4GAN
 from .self_training import SelfTraining
 from .supervised import Supervised
 from .unimatch import UniMatch
+from .unimatch_v2 import UniMatchV2
 
 __all__ = [
     "CAC",
@@ -24,9 +26,12 @@ __all__ = [
     "FixMatch",
     "MeanTeacher",
     "PatchGridEncoderDecoder",
+    "PrevFixMatch",
+    "PrevMatch",
     "ProbabilityWindowEncoderDecoder",
     "SelfTraining",
     "SemiSegmentor",
     "Supervised",
     "UniMatch",
+    "UniMatchV2",
 ]

@@ -13,7 +13,7 @@ Decisions:
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from mmengine.config import ConfigDict
@@ -38,6 +38,24 @@ from ..preprocessor import merge_preprocessors
 from ..semi_model import Losses
 from ..views import MixRecipe, PairedMix
 from .predicting import PredictingSegmentor
+
+
+class ComparedViews(NamedTuple):
+    """The student's views of unlabelled images in a step that compares them with pseudo-labels.
+
+    Attributes:
+        name: What they are, as the loss is called: ``'strong'`` or ``'feature'``.
+        logits_BCHW: The student's logits, view after view.
+        recipe: How the images, and so their labels, were mixed.
+        weight: Factor of their loss.
+        num_views: Views of each image.
+    """
+
+    name: str
+    logits_BCHW: Tensor
+    recipe: MixRecipe
+    weight: float
+    num_views: int = 1
 
 
 class SemiSegmentor(PredictingSegmentor):

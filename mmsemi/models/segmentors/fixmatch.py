@@ -29,7 +29,7 @@ from ..ema import EMATeacher
 from ..forward import complete_labels, forward, label_pasted
 from ..losses import confident_cross_entropy, kept_share
 from ..settings import MixSettings, setting
-from .base import Losses, SemiSegmentor
+from .base import ComparedViews, Losses, SemiSegmentor
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,10 @@ class FixMatch(SemiSegmentor):
             losses of the strong views; ``unsup.mask_ratio``: share of valid pixels whose label is
             confident.
         """
+        return self.compare(batch)[0]
+
+    def compare(self, batch: SemiBatch) -> tuple[Losses, list[ComparedViews]]:
+        """The losses of one iteration, and the views that were compared with pseudo-labels."""
         cfg, student, x, weak = self.settings, self.student, batch.labeled, batch.unlabeled
         count = self.num_mixed(weak)
         first = weak.pixels_NCHW[:count]  # what mixed images start from; the rest is only pasted
@@ -147,10 +151,12 @@ class FixMatch(SemiSegmentor):
             unlabeled = self.forward_strong(student, strong)
 
         losses = self.supervised("sup", student, labeled, x)
+        weight = cfg.unsup_weight * self.rampup()
         unsupervised = confident_cross_entropy(
             unlabeled.logits_NCHW, target, cfg.threshold, self.ignore_index, cfg.num_views
         )
-        losses["unsup.loss_strong"] = cfg.unsup_weight * self.rampup() * unsupervised
+        losses["unsup.loss_strong"] = weight * unsupervised
         losses["unsup.mask_ratio"] = kept_share(target, cfg.threshold, self.ignore_index)
         self.show_confident(weak, pseudo, strong, target, recipe.first)
-        return losses
+        logits = unlabeled.logits_NCHW
+        return losses, [ComparedViews("strong", logits, recipe, weight, cfg.num_views)]

@@ -36,13 +36,15 @@ from ..forward import (
     decode,
     encode,
     forward,
+    join_nested,
     label_pasted,
     map_nested,
     split_nested,
 )
 from ..losses import confident_cross_entropy, kept_share
 from ..settings import MixSettings, setting
-from .base import Losses, SemiSegmentor
+from ..views import MixRecipe
+from .base import ComparedViews, Losses, SemiSegmentor
 
 
 def drop_channels(feats: Any, probability: float) -> Any:
@@ -117,6 +119,10 @@ class UniMatch(SemiSegmentor):
             ``unsup.loss_feature``: of the perturbed features; ``unsup.mask_ratio``: share of valid
             pixels whose label is confident.
         """
+        return self.compare(batch)[0]
+
+    def compare(self, batch: SemiBatch) -> tuple[Losses, list[ComparedViews]]:
+        """The losses of one iteration, and the views that were compared with pseudo-labels."""
         cfg, student, x, weak = self.settings, self.student, batch.labeled, batch.unlabeled
         count = self.num_mixed(weak)
         first = weak.pixels_NCHW[:count]  # what mixed images start from; the rest is only pasted
@@ -143,11 +149,16 @@ class UniMatch(SemiSegmentor):
         of_features = confident_cross_entropy(
             perturbed.logits_NCHW, own._replace(label_NHW=label), cfg.threshold, self.ignore_index
         )
-        losses["unsup.loss_strong"] = weight * (1 - cfg.feature_weight) * of_strong
-        losses["unsup.loss_feature"] = weight * cfg.feature_weight * of_features
+        weights = weight * (1 - cfg.feature_weight), weight * cfg.feature_weight
+        losses["unsup.loss_strong"] = weights[0] * of_strong
+        losses["unsup.loss_feature"] = weights[1] * of_features
         losses["unsup.mask_ratio"] = kept_share(target, cfg.threshold, self.ignore_index)
         self.show_confident(weak, pseudo, strong, target, recipe.first)
-        return losses
+        unmixed = MixRecipe(recipe.first[:count])
+        return losses, [
+            ComparedViews("strong", strong_logits, recipe, weights[0], cfg.num_views),
+            ComparedViews("feature", perturbed.logits_NCHW, unmixed, weights[1]),
+        ]
 
     def _forward_weak(self, x_NCHW: Tensor, weak_NCHW: Tensor) -> tuple[Outputs, Outputs, Outputs]:
         """Outputs of the labelled images, of the weak views, and of their perturbed features."""
@@ -159,17 +170,13 @@ class UniMatch(SemiSegmentor):
         feats = encode(student, [joined, weak_NCHW])
         joined_feats, weak_feats = split_nested(feats, sizes)
         if cfg.joint_decoder:
-            both = map_nested(_cat, feats, drop_channels(feats, cfg.feature_dropout))
+            both = join_nested(feats, drop_channels(feats, cfg.feature_dropout))
             labeled, weak, _, perturbed = decode(student, both, size_hw).split(sizes * 2)
         else:
             # Every map: what a head taps is not always in its `in_index` (c1 of mmseg's DeepLabv3+).
             dropped = drop_channels(weak_feats, cfg.feature_dropout)
-            both = map_nested(_cat, joined_feats, dropped)
+            both = join_nested(joined_feats, dropped)
             labeled, perturbed = decode(student, both, size_hw).split(sizes)
             with torch.no_grad():
                 weak = decode(student, weak_feats, size_hw)
         return separate or labeled, weak, perturbed
-
-
-def _cat(*parts: Tensor) -> Tensor:
-    return torch.cat(parts)

@@ -10,8 +10,14 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmsemi.models.losses import ProbOhemCrossEntropy, cross_entropy, ohem_cross_entropy
+from mmsemi.models.losses import (
+    ProbOhemCrossEntropy,
+    cross_entropy,
+    image_confidence_cross_entropy,
+    ohem_cross_entropy,
+)
 from mmsemi.models.views import MixRecipe, Paste
+from mmsemi.structures import PseudoLabels
 
 
 def logits_from_pixels(images: list[list[list[float]]]) -> Tensor:
@@ -236,3 +242,43 @@ def test_bad_arguments_are_refused():
         ProbOhemCrossEntropy(min_kept=-1)
     with pytest.raises(ValueError, match="at least 2 classes"):
         cross_entropy(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+
+
+def weighted_case() -> tuple[Tensor, PseudoLabels, Tensor]:
+    """docs/methods/prevmatch.md#image-mean: logits of that cross-entropy, confidences, valid pixels."""
+    losses = torch.tensor([[[1.0, 2], [3, 4]], [[0.5, 0.5], [1, 2]]])
+    confidence = torch.tensor([[[0.9, 0.8], [0.7, 0.6]], [[1, 1], [0.5, 0.5]]])
+    valid = torch.ones(2, 2, 2, dtype=torch.bool)
+    valid[0, 1, 1] = False
+    logits = torch.stack([-losses, (1 - (-losses).exp()).log()], 1).requires_grad_()
+    return logits, PseudoLabels(torch.zeros(2, 2, 2, dtype=torch.long), confidence), valid
+
+
+def test_images_weighted_by_their_confidence():
+    logits, pseudo, valid = weighted_case()
+    loss = image_confidence_cross_entropy(logits, pseudo, valid)
+    assert loss.item() == approx(1.114286) and loss.requires_grad
+    released = image_confidence_cross_entropy(logits, pseudo, valid, released_batch=2)
+    assert released.item() == approx(3.1)
+    # The factor of the published runs, whatever the batch is.
+    four = image_confidence_cross_entropy(logits, pseudo, valid, released_batch=4)
+    assert four.item() == approx(6.2)
+    twice = [torch.cat([x] * 2) for x in (logits, *pseudo[:2], valid)]
+    two_views = image_confidence_cross_entropy(
+        twice[0], PseudoLabels(*twice[1:3]), twice[3], num_views=2
+    )
+    assert two_views.item() == approx(1.114286)
+    half = image_confidence_cross_entropy(logits.bfloat16(), pseudo, valid)
+    assert half.dtype == torch.float32
+
+
+@pytest.mark.parametrize("released", [None, 4])
+def test_weighted_images_without_a_valid_pixel(released):
+    logits, pseudo, valid = weighted_case()
+    for case in (
+        (pseudo, torch.zeros_like(valid)),
+        (pseudo._replace(label_NHW=pseudo[0] + 255), valid),
+    ):
+        loss = image_confidence_cross_entropy(logits, *case, released_batch=released)
+        loss.backward()
+        assert loss == 0 and (logits.grad == 0).all()
