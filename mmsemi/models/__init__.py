@@ -3,12 +3,13 @@ from .backbones import WiderResNet38
 from .classifiers import MLMTClassifier
 from .discriminators import FCDiscriminator, S4GANDiscriminator
 from .ema import EMATeacher
-from .heads import DeepLabV2Head, DeepLabV3PlusHead, DeepLabV3PlusWRNHead
+from .heads import DeepLabV2Head, DeepLabV3PlusHead, DeepLabV3PlusWRNHead, U2PLHead
 from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
 from .segmentors import (
     CAC,
     CPS,
+    U2PL,
     AugSeg,
     CutMixMeanTeacher,
     FixMatch,
@@ -22,6 +23,7 @@ from .views import (
     ClassMix,
     CutMix,
     Cutout,
+    HalfCutMix,
     LabelPaste,
     MixRecipe,
     RandomIntensity,
@@ -43,6 +45,7 @@ __all__ = [
     "FCDiscriminator",
     "EMATeacher",
     "FixMatch",
+    "HalfCutMix",
     "LabelPaste",
     "MLMTClassifier",
     "MeanTeacher",
@@ -57,6 +60,8 @@ __all__ = [
     "SingleBoxCutMix",
     "StrongPhotometric",
     "Supervised",
+    "U2PL",
+    "U2PLHead",
     "UniMatch",
     "WiderResNet38",
 ]

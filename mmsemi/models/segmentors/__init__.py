@@ -11,12 +11,14 @@ from .probability_windows import ProbabilityWindowEncoderDecoder
 from .s4gan import S4GAN
 from .self_training import SelfTraining
 from .supervised import Supervised
+from .u2pl import U2PL
 from .unimatch import UniMatch
 
 __all__ = [
     "CAC",
     "CPS",
     "S4GAN",
+    "U2PL",
     "AdvSemiSeg",
     "AugSeg",
     "CutMixMeanTeacher",
