@@ -61,11 +61,14 @@ class RepresentationHead(nn.Sequential):
 def convolutions(
     in_channels: int, channels: int, norm_cfg: dict | None, dropout: float
 ) -> list[nn.Module]:
-    """The two 3x3 convolutions with norm, ReLU and channel dropout, of torch's own weights."""
+    """The two 3x3 convolutions with norm, ReLU and channel dropout, of torch's own weights.
+
+    In front of a norm they have no bias, which it would take off again.
+    """
     layers: list[nn.Module] = []
     for width in (in_channels, channels):
         norm = [] if norm_cfg is None else [build_norm_layer(norm_cfg, channels)[1]]
-        layers += [nn.Conv2d(width, channels, 3, padding=1), *norm]
+        layers += [nn.Conv2d(width, channels, 3, padding=1, bias=not norm), *norm]
         layers += [nn.ReLU(inplace=True), nn.Dropout2d(dropout)]
     return layers
 

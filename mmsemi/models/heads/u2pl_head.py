@@ -28,6 +28,8 @@ from .deeplabv3plus_head import BranchNormASPP
 class U2PLHead(BaseDecodeHead):
     """Decoder of U2PL, for backbones of output stride 8. Weights start as torch's own.
 
+    Convolutions in front of a norm have no bias; three of the released ones have one, which does nothing.
+
     Args:
         in_channels: Channels of the (low-level, deep) feature.
         channels: Channels of everything.
@@ -69,7 +71,7 @@ class U2PLHead(BaseDecodeHead):
         self.aspp = BranchNormASPP(deep, channels, dilations, **cfg)
         branches = len(dilations) + 1
         self.aspp.project = ConvModule(channels * branches, channels, 3, padding=1, **cfg)
-        self.low = ConvModule(low, channels, 1, bias=True, **cfg)
+        self.low = ConvModule(low, channels, 1, **cfg)
         #: Channels of what :meth:`cls_seg` is given.
         self.feature_channels = 2 * channels
         *layers, _ = convolutions(self.feature_channels, channels, self.norm_cfg, dropout_ratio)

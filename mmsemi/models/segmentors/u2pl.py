@@ -350,7 +350,7 @@ class U2PL(SemiSegmentor):
         loss = mean_of_classes(loss_CM.mean(1), counts_C, is_valid_C)
         if cfg.released_contrast:
             loss = loss / get_world_size()
-        return loss, counts_C.sum()
+        return loss, counts_C.sum(dtype=torch.float32)
 
     def draw_uniforms(self, num_pixels: int, batch: SemiBatch, device: torch.device) -> Uniforms:
         """Draw what the contrastive loss needs, from the batch's own generator."""
