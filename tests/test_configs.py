@@ -180,6 +180,7 @@ FAMILIES = dict(
     unimatch="_unimatch",
     augseg="_augseg",
     cac="_cac",
+    u2pl="_u2pl",
     advsemiseg="_advsemiseg",
     s4gan="_s4gan",
 )

@@ -279,7 +279,7 @@ def test_the_first_iterations_train_on_labels_alone(build):
 
 
 def test_the_teachers_average():
-    """One copy, then the ramp: docs/methods/u2pl.md#known-answers."""
+    """One copy, then the ramp: docs/methods/u2pl.md#known-answers"""
     from mmsemi.models import EMATeacher
 
     student = nn.Linear(1, 1, bias=False)
