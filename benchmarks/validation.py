@@ -172,7 +172,7 @@ def measure(config: Config, args: argparse.Namespace) -> dict[str, Any]:
         **{key: quartiles([one.seconds for one in own]) for key, own in timings.items()},
         **ratios(timings["together"], timings["apart"], args.device),
         same_pixels=float(min(same)),
-        metrics=found,
+        metrics={key: {name: float(x) for name, x in one.items()} for key, one in found.items()},
     )
 
 

@@ -374,7 +374,9 @@ def test_u2pl_protocol():
             yield from differing(vars(model.settings), wanted)
             if model.mix.prob != 0.5 or type(model.mix).__name__ != "HalfCutMix":
                 yield f"mix is {vars(model.mix)}"
-        resize = next(step for step in dict(pipelines(config))["labeled"] if hasattr(step, "transforms"))
+        resize = next(
+            step for step in dict(pipelines(config))["labeled"] if hasattr(step, "transforms")
+        )
         found = [[step.ratio_range for step in one] for one in resize.transforms]
         if found != [[(0.5, 1.0)], [(1.0, 2.0)]] or resize.get("prob"):
             yield f"images are resized by {found}"
@@ -398,7 +400,10 @@ def test_u2pl_network():
     for name, head, classes in (("voc_92", 21_836_053, 21), ("cityscapes_1-8", 21_835_539, 19)):
         model = on_meta(read(f"u2pl/{name}").model)
         net = model.student
-        layers = [sum(p.numel() for p in part.parameters()) for part in (net.decode_head, model.representation)]
+        layers = [
+            sum(p.numel() for p in part.parameters())
+            for part in (net.decode_head, model.representation)
+        ]
         assert layers[1] == 1_836_800 - 2 * 256
         assert sum(layers) == head - (2 + 2 + 1) * 256 and net.decode_head.num_classes == classes
         blocks = [block.conv2.dilation[0] for block in net.backbone.layer4]

@@ -54,7 +54,8 @@ class RepresentationHead(nn.Sequential):
         self, in_channels: int, channels: int, norm_cfg: dict | None, dropout: float = 0.1
     ) -> None:
         super().__init__(
-            *convolutions(in_channels, channels, norm_cfg, dropout), nn.Conv2d(channels, channels, 1)
+            *convolutions(in_channels, channels, norm_cfg, dropout),
+            nn.Conv2d(channels, channels, 1),
         )
 
 

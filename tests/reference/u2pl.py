@@ -24,13 +24,20 @@ class Ring:
     """The newest rows of one class."""
 
     def __init__(self, size: int) -> None:
-        self.size, self.rows, self.pushed = size, [], 0
+        self.size, self.pushed, self._rows = size, 0, None
 
-    def push(self, row: Tensor) -> None:
-        """Append a row, or replace the oldest one."""
-        place = self.pushed % self.size
-        self.rows[place : place + 1] = [row]
-        self.pushed += 1
+    def push(self, rows: Tensor) -> None:
+        """Append rows; they replace the oldest ones."""
+        if self._rows is None:
+            self._rows = rows.new_zeros(self.size, rows.shape[1])
+        places = torch.arange(self.pushed, self.pushed + len(rows)) % self.size
+        self._rows[places[-self.size :]] = rows[-self.size :]
+        self.pushed += len(rows)
+
+    @property
+    def rows(self) -> Tensor | list:
+        """All that is held."""
+        return [] if self._rows is None else self._rows[: min(self.pushed, self.size)]
 
 
 class Draws(NamedTuple):
@@ -94,25 +101,23 @@ def contrast(
         num_keys: Rows that a class gets, at most.
     """
     num_classes = probabilities.shape[1]
-    order = probabilities.argsort(1, descending=True).tolist()
-    rank = torch.tensor([[row.index(c) for c in range(num_classes)] for row in order])
+    rank = probabilities.argsort(1, descending=True).argsort(1)
     labeled = torch.arange(len(z)) < num_labeled
     total, num_valid = 0 * z.sum(), 0
     for c in range(num_classes):
         of_labeled = labeled & (label != c) & (rank[:, c] < low_rank)
         of_unlabeled = ~labeled & (rank[:, c] >= low_rank) & (rank[:, c] < high_rank)
         keys = ((of_labeled | of_unlabeled) & is_high).nonzero().flatten()
-        for pixel in keys[draws.keys[keys].argsort(descending=True)][:num_keys]:
-            bank[c].push(teacher_z[pixel])
+        bank[c].push(teacher_z[keys[draws.keys[keys].argsort(descending=True)][:num_keys]])
         members = (label == c) & is_low
         if not members.any():
             continue
         num_valid += 1
         anchors = (members & (probabilities[:, c] > threshold)).nonzero().flatten()
-        if len(anchors) == 0 or not bank[c].rows:
+        if len(anchors) == 0 or len(bank[c].rows) == 0:
             continue
         chosen = z[anchors[(draws.anchors[c] * len(anchors)).long()]]
-        rows = torch.stack(bank[c].rows)[(draws.negatives[c] * len(bank[c].rows)).long()]
+        rows = bank[c].rows[(draws.negatives[c] * len(bank[c].rows)).long()]
         center = teacher_z[members].mean(0).expand(len(chosen), 1, -1)
         cosines = F.cosine_similarity(chosen[:, None], torch.cat([center, rows.to(z)], 1), dim=2)
         first = torch.zeros(len(chosen), dtype=torch.long)

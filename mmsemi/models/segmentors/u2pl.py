@@ -101,9 +101,7 @@ class U2PLSettings(MixSettings):
         low=1,
     )
     high_rank: int = setting(20, "r_h: nor of those from this rank on; at most C", low=1)
-    temperature: float = setting(
-        0.5, "tau, by which cosines of features are divided", low=1e-3
-    )
+    temperature: float = setting(0.5, "tau, by which cosines of features are divided", low=1e-3)
     num_anchors: int = setting(256, "M, anchors that are drawn of each class", low=1)
     num_negatives: int = setting(50, "N, negatives that are drawn for each anchor", low=1)
     num_keys: int = setting(
@@ -148,7 +146,9 @@ class U2PLSettings(MixSettings):
         if self.labeled_forward == "strong":
             self.refuse_shared_forward("labeled_forward", "'alone'")
         if self.low_rank >= self.high_rank:
-            self.refuse("low_rank", f"must be below high_rank={self.high_rank}: there is no negative")
+            self.refuse(
+                "low_rank", f"must be below high_rank={self.high_rank}: there is no negative"
+            )
 
 
 class Uniforms(NamedTuple):

@@ -50,7 +50,7 @@ class TestU2PL(MethodTester):
         assert bank["rows"].shape == (140, 8)
         lengths = bank["rows"].norm(dim=1).split(bank["sizes"])
         for rows, count in zip(lengths, bank["count"].tolist()):
-            assert 12 < count and torch.allclose(rows[:count], torch.ones(count))
+            assert count > 12 and torch.allclose(rows[:count], torch.ones(count))
             assert not rows[count:].any()
         assert not [key for key in checkpoint["state_dict"] if "bank" in key]
         assert any(key.startswith("teacher.head.") for key in checkpoint["state_dict"])
@@ -242,7 +242,9 @@ def test_the_released_loss_is_divided_by_the_number_of_processes(build, monkeypa
     for released, share in ((False, 1), (True, 0.5)):
         values = []
         for world_size in (1, 2):
-            monkeypatch.setattr("mmsemi.models.segmentors.u2pl.get_world_size", lambda n=world_size: n)
+            monkeypatch.setattr(
+                "mmsemi.models.segmentors.u2pl.get_world_size", lambda n=world_size: n
+            )
             model = build(released_contrast=released).model
             rows = torch.randn(3, 40, 2, generator=torch.Generator().manual_seed(0))
             model.memory_bank.push(rows, torch.ones(3, 40, dtype=torch.bool))
