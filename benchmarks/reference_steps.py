@@ -26,6 +26,8 @@ from reference.mlmt import mlmt_step
 from reference.prevmatch import Previous, prevfixmatch_step, prevmatch_step
 from reference.s4gan import s4gan_step
 from reference.supervised import supervised_step
+from reference.u2pl import Draws as Uniforms
+from reference.u2pl import Ring, u2pl_step
 from reference.unimatch import unimatch_step
 from reference.unimatch_v2 import unimatch_v2_step
 from torch import Tensor, nn
@@ -45,12 +47,16 @@ class Draws:
         views: Strong views of all unlabelled images, before they are mixed.
         recipes: How each of them is mixed; empty for a method that does not mix.
         channel_factors: Of the channels that are dropped, for each feature map; empty for none.
+        uniforms: Numbers of U2PL's contrastive loss.
+        rings: The memory bank of its reference step.
         calls: What was called for views and recipes, to do it :meth:`again`.
     """
 
     views: list[Tensor] = field(default_factory=list)
     recipes: list[Recipe] = field(default_factory=list)
     channel_factors: list[Tensor] = field(default_factory=list)
+    uniforms: Uniforms | None = None
+    rings: list[Ring] = field(default_factory=list)
     calls: list[Callable[[], Any]] = field(default_factory=list)
 
     @contextmanager
@@ -78,11 +84,17 @@ class Draws:
             self.channel_factors = drop_channels(ones, probability)
             return self._dropped(feats)
 
+        draw_uniforms = getattr(method, "draw_uniforms", None)
+
         def factors(*args: Any) -> Any:
             self.channel_factors = draw_factors(*args)
             return self.channel_factors
 
-        with _replaced(method, view, recipes, drop, factors):
+        def uniforms(*args: Any) -> Any:
+            self.uniforms = note(lambda: draw_uniforms(*args))
+            return self.uniforms
+
+        with _replaced(method, view, recipes, uniforms, drop, factors):
             yield
 
     @contextmanager
@@ -93,6 +105,7 @@ class Draws:
             method,
             lambda *_, **__: next(views),
             lambda *_, **__: self.recipes,
+            lambda *_: self.uniforms,
             lambda feats, _: self._dropped(feats),
             lambda *_: self.channel_factors,
         ):
@@ -119,13 +132,15 @@ def _module(method: nn.Module, name: str) -> dict[str, Any]:
 
 @contextmanager
 def _replaced(
-    method: nn.Module, view: Callable, recipes: Callable, *channels: Callable
+    method: nn.Module, view: Callable, recipes: Callable, uniforms: Callable, *channels: Callable
 ) -> Iterator[None]:
     """Replace what a method draws with for a while."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(method, "strong_view", view))
         if getattr(method, "mix", None) is not None:
             stack.enter_context(patch.object(method.mix, "draw", recipes))
+        if hasattr(method, "draw_uniforms"):
+            stack.enter_context(patch.object(method, "draw_uniforms", uniforms))
         for name, draw in zip(_CHANNELS, channels):
             if names := _module(method, name):
                 stack.enter_context(patch.dict(names, {name: draw}))
@@ -255,6 +270,19 @@ def _cac(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     return losses
 
 
+def _u2pl(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    cfg, teacher, (weak, valid) = method.settings, method.teacher, _weak(batch)
+    if method.iteration() < cfg.warmup_iters:
+        return supervised_step(method.student, *_labeled(batch))
+    if not draws.rings:
+        draws.rings = [Ring(size) for size in method.memory_bank.sizes]
+    (view,), (recipe,) = draws.views, _recipes(draws)
+    networks = (method.student, method.representation, teacher.module, teacher.head)
+    further = (Uniforms(*draws.uniforms), draws.rings, method.percent())
+    given = (*networks, *_labeled(batch), weak, view, recipe, valid, *further)
+    return u2pl_step(*given, **_settings(u2pl_step, method))
+
+
 def _advsemiseg(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     view, valid = (None, None) if batch.unlabeled is None else (*draws.views, _weak(batch)[1])
     real, now = batch.sources.get("gt", batch.labeled), method.iteration()
@@ -297,6 +325,7 @@ STEPS: dict[str, Callable[[nn.Module, Any, Draws], Losses]] = dict(
     PrevFixMatch=_prevfixmatch,
     AugSeg=_augseg,
     CAC=_cac,
+    U2PL=_u2pl,
     AdvSemiSeg=_advsemiseg,
     S4GAN=_s4gan,
     MLMTClassifier=_mlmt,
@@ -332,6 +361,7 @@ def why_no_reference(method: nn.Module, wrapper: OptimWrapper | OptimWrapperDict
         ),
         (any(isinstance(head, nn.ModuleList) for head in heads), "a cascade of decode heads"),
         (getattr(method.settings, "selected_num", None) is not None, "selected_num"),
+        (getattr(method.settings, "released_contrast", False), "released_contrast"),
         (any(getattr(head, "out_channels", 2) == 1 for head in heads), "one output channel"),
         (
             any(

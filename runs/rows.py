@@ -157,6 +157,7 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
         on("advsemiseg", "AdvSemiSeg", "advsemiseg", 6),
         on("s4gan", "s4GAN", "s4gan", 6),
         on("cac", "CAC", "cac", 9),
+        on("u2pl", "U2PL", "u2pl", 9),
         first(
             "imagenet_supervised", "supervised", "supervised", 3, options=strong, kind="baseline"
         ),

@@ -182,6 +182,7 @@ FAMILIES = dict(
     unimatch_v2="_unimatch_v2",
     augseg="_augseg",
     cac="_cac",
+    u2pl="_u2pl",
     advsemiseg="_advsemiseg",
     s4gan="_s4gan",
 )

@@ -424,6 +424,94 @@ def test_unimatch_v2_itself():
     check_all(names, check)
 
 
+# ---------------------------------------------------------------- U2PL
+
+# GPUs, images of each source a GPU, crop, learning rate of the head, that of the backbone in its terms, weight decay,
+# passes, passes without unlabelled images, passes between validations.
+U2PL = {
+    "voc": (4, 4, 513, 0.01, 0.1, 1e-4, 80, 1, 1),
+    "cityscapes": (8, 2, 769, 0.01, 1, 5e-4, 200, 0, 10),
+}
+U2PL_LABELS = {
+    **{f"voc_{n}": (f"classic_voc_{n}", n) for n in (92, 183, 366, 732, 1464)},
+    **{f"voc_1-{r}": (f"u2pl_voc_blender_{n}", n) for r, n in zip(RATIOS, (662, 1323, 2646, 5291))},
+    **{f"cityscapes_1-{r}": (f"u2pl_city_{n}", n) for r, n in zip(RATIOS, (186, 372, 744, 1488))},
+}
+# Iterations as the page counts them.
+U2PL_LENGTHS = {
+    92: 52400, 183: 52000, 366: 51040, 732: 49200, 1464: 45600, 662: 49600, 1323: 46240, 2646: 39680,
+    5291: 26400, 186: 34800, 372: 32600, 744: 27800, 1488: 18600,
+}  # fmt: skip
+
+
+def test_u2pl_protocol():
+    def check(name: str, config: Config):
+        stem = name.split("/")[1].removesuffix("_u2pl")
+        labels, count = U2PL_LABELS[stem]
+        data = stem.split("_")[0]
+        gpus, per_gpu, crop, lr, factor, decay, passes, without, each = U2PL[data]
+        per_pass = U2PL_LENGTHS[count] // passes
+        unlabeled = 0 if name.startswith("supervised") else per_gpu
+        multiplied = dict(custom_keys=dict(backbone=dict(lr_mult=factor)))
+        expected = dict(
+            batch=(per_gpu, unlabeled, 0), total=gpus * (per_gpu + unlabeled),
+            iterations=U2PL_LENGTHS[count], validations_each=each * per_pass,
+            optimizer=sgd(lr, decay), paramwise=multiplied if factor != 1 else {},
+            schedule=POLY, labels=labels, labeled=count, pool="rest", crop=(crop, crop),
+        )  # fmt: skip
+        yield from differing(settings_of(config), expected)
+        head, test = config.model.segmentor.decode_head, config.model.segmentor.test_cfg
+        if unlabeled:
+            model = on_meta(config.model)
+            wanted = dict(unsup_weight=1.0, contrast_weight=0.1, warmup_iters=without * per_pass,
+                          unreliable_percent=20.0, percent_iters=per_pass, total_iters=None,
+                          threshold=0.3, low_rank=3, high_rank=20, temperature=0.5, num_anchors=256,
+                          num_negatives=50, bank_size=30_000, first_bank_size=50_000, rampup_iters=0,
+                          representation_channels=256, labeled_forward="strong", strong=None,
+                          released_contrast=False, momentum=0.01, teacher_mode="train",
+                          buffers="keep")  # fmt: skip
+            yield from differing(vars(model.settings), wanted)
+            if model.mix.prob != 0.5 or type(model.mix).__name__ != "HalfCutMix":
+                yield f"mix is {vars(model.mix)}"
+        resize = next(
+            step for step in dict(pipelines(config))["labeled"] if hasattr(step, "transforms")
+        )
+        found = [[step.ratio_range for step in one] for one in resize.transforms]
+        if found != [[(0.5, 1.0)], [(1.0, 2.0)]] or resize.get("prob"):
+            yield f"images are resized by {found}"
+        if data == "cityscapes":
+            ohem = dict(type="ProbOhemCrossEntropy", thresh=0.7, min_kept=100_000)
+            window = dict(mode="slide", crop_size=(769, 769), stride=(513, 513))
+            auxiliary = config.model.segmentor.auxiliary_head
+            yield from differing(
+                dict(loss=head.loss_decode, test=test, aux=auxiliary.loss_decode),
+                dict(loss=ohem, test=window, aux=dict(ohem, loss_weight=0.4)),
+            )
+        elif (head.loss_decode.type, test.mode) != ("PixelCrossEntropy", "whole"):
+            yield "another loss or test"
+
+    names = [f"supervised/{stem}_u2pl" for stem in U2PL_LABELS]
+    check_all([*names, *(f"u2pl/{stem}" for stem in U2PL_LABELS)], check)
+
+
+def test_u2pl_network():
+    """docs/methods/u2pl.md#network: without the biases in front of norms, which do nothing."""
+    for name, head, classes in (("voc_92", 21_836_053, 21), ("cityscapes_1-8", 21_835_539, 19)):
+        model = on_meta(read(f"u2pl/{name}").model)
+        net = model.student
+        layers = [
+            sum(p.numel() for p in part.parameters())
+            for part in (net.decode_head, model.representation)
+        ]
+        assert layers[1] == 1_836_800 - 2 * 256
+        assert sum(layers) == head - (2 + 2 + 1) * 256 and net.decode_head.num_classes == classes
+        blocks = [block.conv2.dilation[0] for block in net.backbone.layer4]
+        assert blocks == [4, 8, 16] and net.backbone.layer3[1].conv2.dilation == (2, 2)
+    auxiliary = net.auxiliary_head
+    # Its classifier has 19 x 256 weights and 19 biases.
+    assert sum(p.numel() for p in auxiliary.parameters()) == 2_364_947 - 256
+
+
 # ---------------------------------------------------------------- ours, and all
 
 
@@ -471,10 +559,11 @@ def test_each_method_has_exactly_its_files():
     expected = {
         "supervised": {*ours, *CPS_LENGTHS, *(f"{x}_unimatch" for x in UNIMATCH_LABELS),
                        *(f"{x}_augseg" for x in AUGSEG_LABELS), *(f"{x}_cac" for x in CAC_FILES),
-                       *(f"{x}_unimatch_v2" for x in V2_LABELS),
+                       *(f"{x}_unimatch_v2" for x in V2_LABELS), *(f"{x}_u2pl" for x in U2PL_LABELS),
                        *baselines, *SELF_TRAINING["supervised"]},
         "cps": {*ours, *CPS_LENGTHS, *CAC_CPS},
         "cac": {*ours, *CAC_FILES},
+        "u2pl": {*ours, *U2PL_LABELS},
         "mean_teacher": {*ours, *ratios},
         "cutmix_mean_teacher": {*ours, *ratios},
         "fixmatch": {*ours, *UNIMATCH_LABELS},
@@ -522,6 +611,9 @@ MIOU = {
     "augseg/voc_": {92: 71.09, 183: 75.45, 366: 78.66, 732: 80.33, 1464: 81.36},
     "augseg/voc_1-": {16: 77.01, 8: 77.31, 4: 78.82},
     "augseg/cityscapes_1-": dict(zip(RATIOS, (75.22, 77.82, 79.56, 80.43))),
+    "u2pl/voc_": {92: 67.98, 183: 69.15, 366: 73.66, 732: 76.16, 1464: 79.49},
+    "u2pl/voc_1-": dict(zip(RATIOS, (77.21, 79.01, 79.30, 80.50))),
+    "u2pl/cityscapes_1-": dict(zip(RATIOS, (70.30, 74.37, 76.47, 79.05))),
     "cac/voc_": {"1-16": 70.1, "1-8": 72.4, "1-4": 74.0, "full": 76.5, "1-16_psp": 67.1, "1-8_psp": 71.3,
                  "1-4_psp": 72.5, "full_psp": 76.4},
     "cac/cityscapes_1-": {8: 69.7, 4: 72.7},

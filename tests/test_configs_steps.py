@@ -72,8 +72,8 @@ def test_training_pipelines_run(files):
     check_all(
         ["advsemiseg/voc_1-8", "advsemiseg/cityscapes_1-8", "advsemiseg/shapes_1-8",
          "advsemiseg/camvid_1-8", "s4gan/voc_1-8", "s4gan/context_1-8", "s4gan/cityscapes_1-8",
-         "unimatch/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "cps/voc_1-8", "cac/voc_1-8",
-         "cps/voc_1-8_cac", "mlmt/voc_1-8", "mlmt/context_1-8", "mlmt/shapes_1-8"],
+         "unimatch/voc_92", "augseg/voc_92", "augseg/cityscapes_1-8", "cps/voc_1-8", "cac/voc_1-8", "u2pl/voc_92",
+         "u2pl/cityscapes_1-8", "cps/voc_1-8_cac", "mlmt/voc_1-8", "mlmt/context_1-8", "mlmt/shapes_1-8"],
         check,
     )  # fmt: skip
 
@@ -276,6 +276,8 @@ GROUPS = {
     "fixmatch/cityscapes_1-8": (0.005, 0.005, 1e-4, 1e-4),
     "augseg/voc_92": (0.001, 0.01, 1e-4, 1e-4),
     "augseg/cityscapes_1-8": (0.01, 0.01, 5e-4, 5e-4),
+    "u2pl/voc_92": (0.001, 0.01, 1e-4, 1e-4),
+    "u2pl/cityscapes_1-8": (0.01, 0.01, 5e-4, 5e-4),
     "cac/voc_1-8": (0.001, 0.01, 1e-4, 1e-4),
     "cac/cityscapes_1-8": (0.01, 0.1, 1e-4, 1e-4),
     "mlmt/voc_1-8": (0.03, 0.03, 1e-5, 1e-5),
@@ -399,7 +401,7 @@ def shrunk(name: str) -> tuple[Config, nn.Module]:
 @pytest.mark.parametrize(
     "name",
     [*(f"{folder}/voc_1-8" for folder in ("mean_teacher", "cutmix_mean_teacher", "fixmatch", "unimatch", "cps")),
-     "cps/voc_92", "prevmatch/voc_92", "prevmatch/cityscapes_1-8", "augseg/voc_92", "augseg/cityscapes_1-8", "advsemiseg/voc_1-8", "advsemiseg/voc_full", "s4gan/voc_1-8", "s4gan/voc_full",
+     "cps/voc_92", "prevmatch/voc_92", "prevmatch/cityscapes_1-8", "augseg/voc_92", "augseg/cityscapes_1-8", "u2pl/cityscapes_1-8", "advsemiseg/voc_1-8", "advsemiseg/voc_full", "s4gan/voc_1-8", "s4gan/voc_full",
      "s4gan/context_1-8", "s4gan/cityscapes_1-8"],
 )  # fmt: skip
 def test_a_published_config_trains_one_step(name):

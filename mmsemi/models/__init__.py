@@ -9,12 +9,14 @@ from .heads import (
     DeepLabV3PlusWRNHead,
     DINOv2DPTHead,
     LinearHead,
+    U2PLHead,
 )
 from .losses import PixelCrossEntropy, ProbOhemCrossEntropy
 from .preprocessor import SemiSegDataPreProcessor
 from .segmentors import (
     CAC,
     CPS,
+    U2PL,
     AugSeg,
     CutMixMeanTeacher,
     FixMatch,
@@ -31,6 +33,7 @@ from .views import (
     ClassMix,
     CutMix,
     Cutout,
+    HalfCutMix,
     LabelPaste,
     MixRecipe,
     RandomIntensity,
@@ -55,6 +58,7 @@ __all__ = [
     "FCDiscriminator",
     "EMATeacher",
     "FixMatch",
+    "HalfCutMix",
     "LabelPaste",
     "LinearHead",
     "MLMTClassifier",
@@ -72,6 +76,8 @@ __all__ = [
     "SingleBoxCutMix",
     "StrongPhotometric",
     "Supervised",
+    "U2PL",
+    "U2PLHead",
     "UniMatch",
     "UniMatchV2",
     "WiderResNet38",

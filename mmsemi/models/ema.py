@@ -41,6 +41,8 @@ class EMATeacher(nn.Module):
         copy_passes: Passes over the unlabelled images through which each update is a copy (AugSeg); the
             warm-up counts these updates, too. The hook turns them into :attr:`copy_steps`, optimiser
             steps, when a run starts.
+        head: A module behind the network that is averaged alike, in :attr:`head`; U2PL compares features
+            of a representation head that predictions do not need.
 
     Raises:
         ConfigError: A value is out of its range, or nothing would ever change the teacher's
@@ -57,6 +59,7 @@ class EMATeacher(nn.Module):
         mode: str = "eval",
         when: str = "after",
         copy_passes: float = 0,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         choices = dict(
@@ -91,6 +94,8 @@ class EMATeacher(nn.Module):
         self.mode = mode
         self.when = when
         self.module = copy.deepcopy(student).requires_grad_(False)
+        self.head = None if head is None else copy.deepcopy(head).requires_grad_(False)
+        self._student_head = [head]  # in a list: it is no part of the teacher
         # Optimiser steps so far. The step reads the number beside it: a buffer may be on a GPU.
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self._num_steps = 0
@@ -99,7 +104,7 @@ class EMATeacher(nn.Module):
         #: Whether a checkpoint brought the teacher's own weights, with their step.
         self.is_loaded = False
         if mode == "eval":
-            self.module.eval()
+            self.eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The network's forward."""
@@ -112,7 +117,19 @@ class EMATeacher(nn.Module):
     @torch.no_grad()
     def copy_student(self, student: nn.Module) -> None:
         """Become an exact copy of the student, buffers included."""
-        self.module.load_state_dict(student.state_dict())
+        for new, old in self._pairs(student):
+            old.load_state_dict(new.state_dict())
+
+    def restart(self, student: nn.Module) -> None:
+        """Become a copy of the student, and begin the warm-up again."""
+        self.copy_student(student)
+        self._num_steps = 0
+        self.steps.fill_(0)
+
+    def _pairs(self, student: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
+        """What is averaged: modules of the student and of the teacher."""
+        heads = [] if self.head is None else [(*self._student_head, self.head)]
+        return [(student, self.module), *heads]
 
     def start(self, student: nn.Module) -> None:
         """Note which tensors follow which; call it when student and teacher are on their device.
@@ -121,10 +138,15 @@ class EMATeacher(nn.Module):
             ConfigError: The networks differ in structure.
         """
         self._averaged, self._copied = _TensorPairs(), _TensorPairs()
+        for pair in self._pairs(student):
+            self._follow(*pair)
+        self.is_started = True
+
+    def _follow(self, student: nn.Module, teacher: nn.Module) -> None:
         for kind in ("named_parameters", "named_buffers"):
             if kind == "named_buffers" and self.buffers_from == "keep":
                 continue
-            new, old = (dict(getattr(net, kind)()) for net in (student, self.module))
+            new, old = (dict(getattr(net, kind)()) for net in (student, teacher))
             differing = sorted(new.keys() ^ old.keys()) or [
                 name for name, tensor in new.items() if tensor.shape != old[name].shape
             ]
@@ -139,7 +161,6 @@ class EMATeacher(nn.Module):
                     continue
                 pairs = self._averaged if averages and tensor.is_floating_point() else self._copied
                 pairs.add(old[name], tensor)
-        self.is_started = True
 
     def update_if_due(self) -> None:
         """Average once after each optimiser step, where the method asks for it (``when='mid'``)."""

@@ -12,13 +12,16 @@ Shape suffixes: N images, D channels, H rows, W columns; h, w of a grid of featu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+import torch
 import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .forward import decode_stages, encode, two_class_logits
+from .forward import Outputs, decode_stages, encode, forward, two_class_logits
 
 
 class Projector(nn.Sequential):
@@ -37,6 +40,40 @@ class Projector(nn.Sequential):
         )
 
 
+class RepresentationHead(nn.Sequential):
+    """Two 3x3 convolutions with norm, ReLU and channel dropout, and a 1x1 one, as U2PL's.
+
+    Args:
+        in_channels: Channels of the features.
+        channels: Channels of the hidden layers and of the result.
+        norm_cfg: Config of the norms.
+        dropout: Probability that a channel is dropped.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, norm_cfg: dict | None, dropout: float = 0.1
+    ) -> None:
+        super().__init__(
+            *convolutions(in_channels, channels, norm_cfg, dropout),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+
+def convolutions(
+    in_channels: int, channels: int, norm_cfg: dict | None, dropout: float
+) -> list[nn.Module]:
+    """The two 3x3 convolutions with norm, ReLU and channel dropout, of torch's own weights.
+
+    In front of a norm they have no bias, which it would take off again.
+    """
+    layers: list[nn.Module] = []
+    for width in (in_channels, channels):
+        norm = [] if norm_cfg is None else [build_norm_layer(norm_cfg, channels)[1]]
+        layers += [nn.Conv2d(width, channels, 3, padding=1, bias=not norm), *norm]
+        layers += [nn.ReLU(inplace=True), nn.Dropout2d(dropout)]
+    return layers
+
+
 def classifier_channels(net: nn.Module) -> int:
     """Channels of the features that a segmentor's classifier sees.
 
@@ -44,6 +81,8 @@ def classifier_channels(net: nn.Module) -> int:
         ConfigError: The decode head has no such classifier.
     """
     head = decode_stages(net)[-1]
+    if hasattr(head, "feature_channels"):  # its classifier is more than a convolution
+        return head.feature_channels
     classifier = getattr(head, "conv_seg", None)
     if not isinstance(classifier, nn.Conv2d) or classifier.kernel_size != (1, 1):
         raise ConfigError(_refusal(head))
@@ -71,20 +110,54 @@ def classifier_features(net: nn.Module, x_NCHW: Tensor) -> Tensor:
     previous: tuple[Tensor, ...] = ()
     for stage in earlier:
         previous = (stage(feats, *previous),)
-    seen: list[Tensor] = []
-    last.cls_seg = lambda features: seen.append(features) or features
-    try:
+    with _seen_by_classifier(last, lambda features: features) as seen:
         last(feats, *previous)
+    return _only(seen, last)
+
+
+def forward_with_features(net: nn.Module, x_NCHW: Tensor) -> tuple[Outputs, Tensor]:
+    """Run a segmentor on normalised images, and return what its classifier saw, too.
+
+    Returns:
+        The outputs, and features (N, D, h, w) of the size of the head's own logits.
+
+    Raises:
+        ConfigError: The decode head does not call ``cls_seg`` once.
+    """
+    last = decode_stages(net)[-1]
+    with _seen_by_classifier(last, last.cls_seg) as seen:
+        outputs = forward(net, x_NCHW)
+    return outputs, _only(seen, last)
+
+
+@contextmanager
+def _seen_by_classifier(head: nn.Module, classifier: Callable) -> Iterator[list[Tensor]]:
+    """Within, the head calls this classifier; gives the list of what it is called with."""
+    seen: list[Tensor] = []
+    head.cls_seg = lambda features: seen.append(features) or classifier(features)
+    try:
+        yield seen
     finally:
-        del last.cls_seg  # the method of its class is there again
+        del head.cls_seg  # the method of its class is there again
+
+
+def _only(seen: list[Tensor], head: nn.Module) -> Tensor:
     if len(seen) != 1:
-        raise ConfigError(_refusal(last))
+        raise ConfigError(_refusal(head))
     return seen[0]
 
 
 def classify(net: nn.Module, features_NDhw: Tensor) -> Tensor:
     """Logits of features from :func:`classifier_features`, with the head's dropout."""
     return two_class_logits(decode_stages(net)[-1].cls_seg(features_NDhw))
+
+
+def nearest(maps_NHW: Tensor, size_hw: Sequence[int]) -> Tensor:
+    """Maps of any type on a grid of features: pixel floor(i H / h) of each row and column."""
+    for dim, size in zip((1, 2), size_hw):
+        chosen = torch.arange(size, device=maps_NHW.device) * maps_NHW.shape[dim] // size
+        maps_NHW = maps_NHW.index_select(dim, chosen)
+    return maps_NHW
 
 
 def pool_to_stride(features_NDhw: Tensor, size_hw: Sequence[int], stride: int) -> Tensor:

@@ -144,6 +144,11 @@ def _logits(head: nn.Module, output: Any) -> Tensor:
     return output[{"PIDHead": 1, "IterativeDecodeHead": -1}.get(type(head).__name__, 0)]
 
 
+def head_logits(net: nn.Module, outputs: Outputs) -> Tensor:
+    """Logits of the last stage of the decode head, of its own size; two classes of a binary head."""
+    return two_class_logits(_logits(decode_stages(net)[-1], outputs.heads[-1]))
+
+
 def forward(net: nn.Module, x_NCHW: Tensor | Sequence[Tensor]) -> Outputs:
     """Run a segmentor on normalised images; several batches share the forward."""
     size_hw = (x_NCHW if isinstance(x_NCHW, Tensor) else x_NCHW[0]).shape[-2:]

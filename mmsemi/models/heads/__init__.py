@@ -8,6 +8,7 @@ from .deeplabv3plus_head import DeepLabV3PlusHead
 from .deeplabv3plus_wrn_head import DeepLabV3PlusWRNHead
 from .dinov2_dpt_head import DINOv2DPTHead
 from .linear_head import LinearHead
+from .u2pl_head import U2PLHead
 
 __all__ = [
     "DINOv2DPTHead",
@@ -15,4 +16,5 @@ __all__ = [
     "DeepLabV3PlusHead",
     "DeepLabV3PlusWRNHead",
     "LinearHead",
+    "U2PLHead",
 ]

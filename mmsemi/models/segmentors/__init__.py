@@ -13,6 +13,7 @@ from .probability_windows import ProbabilityWindowEncoderDecoder
 from .s4gan import S4GAN
 from .self_training import SelfTraining
 from .supervised import Supervised
+from .u2pl import U2PL
 from .unimatch import UniMatch
 from .unimatch_v2 import UniMatchV2
 
@@ -20,6 +21,7 @@ __all__ = [
     "CAC",
     "CPS",
     "S4GAN",
+    "U2PL",
     "AdvSemiSeg",
     "AugSeg",
     "CutMixMeanTeacher",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..forward import one_channel_logits, two_class_logits
 from ..semi_model import SemiModel
+from ..windows import several_windows
 
 
 class PredictingSegmentor(SemiModel, BaseSegmentor):
@@ -69,14 +70,18 @@ class PredictingSegmentor(SemiModel, BaseSegmentor):
     ) -> list[SegDataSample]:
         """Segment images with the network of ``predict_on``, by its own ``test_cfg``.
 
+        Sliding windows share forwards, see :func:`~mmsemi.models.windows.slide_windows`.
+
         ``'ensemble'`` averages the networks' probabilities; its ``seg_logits`` are the logarithm of
         that mean (for one output channel: the mean probability, as mmseg stores it).
         """
         if self.predict_on != "ensemble":
-            return self.network().predict(inputs, data_samples)
+            with several_windows(self.network()) as net:
+                return net.predict(inputs, data_samples)
         logits: list[list[Tensor]] = []
-        for net in self.networks():
-            results = net.predict(inputs, data_samples)
+        for one in self.networks():
+            with several_windows(one) as net:
+                results = net.predict(inputs, data_samples)
             logits.append([sample.seg_logits.data for sample in results])
         for sample, *parts in zip(results, *logits):
             if parts[0].shape[0] == 1:  # already probabilities

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..forward import one_channel_logits, two_class_logits
+from ..windows import slide_windows
 
 
 @MODELS.register_module()
@@ -22,16 +23,12 @@ class ProbabilityWindowEncoderDecoder(EncoderDecoder):
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """The logarithm of the mean probabilities (N, C, H, W); for one channel, its logit."""
-        stock, channels = self.encode_decode, self.out_channels
+        channels = self.out_channels
 
         def probabilities(*args) -> Tensor:
-            return two_class_logits(stock(*args)).softmax(1)[:, -channels:]
+            return two_class_logits(self.encode_decode(*args)).softmax(1)[:, -channels:]
 
-        self.encode_decode = probabilities  # which the stock loop over windows calls
-        try:
-            mean = super().slide_inference(inputs, batch_img_metas)
-        finally:
-            del self.encode_decode
+        mean = slide_windows(self, inputs, batch_img_metas, probabilities)
         if channels == 1:
             mean = torch.cat([1 - mean, mean], 1)
         logits = mean.clamp(min=torch.finfo(mean.dtype).tiny).log()

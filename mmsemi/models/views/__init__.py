@@ -18,6 +18,7 @@ from __future__ import annotations
 from .classmix import ClassMix
 from .cutmix import CutMix, SingleBoxCutMix
 from .cutout import Cutout
+from .half_cutmix import HalfCutMix
 from .label_paste import LabelPaste
 from .mixing import MixRecipe, PairedMix, Paste
 from .photometric import StrongPhotometric
@@ -27,6 +28,7 @@ __all__ = [
     "ClassMix",
     "CutMix",
     "Cutout",
+    "HalfCutMix",
     "LabelPaste",
     "MixRecipe",
     "PairedMix",

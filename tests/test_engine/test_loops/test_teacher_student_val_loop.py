@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.structures import BaseDataElement
 
 from mmsemi.errors import ConfigError
 
@@ -61,6 +62,29 @@ def test_plain_keys_for_predict_on_and_prefixed_keys_for_the_other(
     assert not runner.val_loop.val_loss
 
 
+def test_the_data_are_read_and_sent_once(toy, tmp_path) -> None:
+    """Losses of a validation, too, are those of each network."""
+    sent = []
+
+    class Model(toy.Model):
+        def forward(self, inputs, data_samples=None, mode="tensor"):
+            own = super().forward(inputs, data_samples, mode)
+            assert not any("seen_by" in sample for sample in data_samples)
+            for sample in data_samples:
+                sample.set_field(self.predict_on, "seen_by")
+            value = dict(student=1.0, teacher=2.0)[self.predict_on]
+            return [*own, BaseDataElement(loss=dict(loss_x=torch.tensor(value)))]
+
+    runner = toy.runner(tmp_path, val_interval=5, model=Model())
+    preprocess = runner.model.data_preprocessor.forward
+    runner.model.data_preprocessor.forward = lambda *args: sent.append(args) or preprocess(*args)
+    for _ in range(2):
+        metrics = runner.val()
+        assert metrics["loss_x"] == 1 and metrics["teacher/loss_x"] == 2
+        assert metrics["aAcc"] == metrics["teacher/aAcc"] == 5
+    assert runner.val_dataloader.dataset.num_reads == 10 and len(sent) == 6
+
+
 def test_interval_counts_validations_and_includes_the_last(toy, tmp_path) -> None:
     settings = dict(max_iters=10, val_interval=2, save_interval=6, val_cfg=dict(interval=3))
     runner = toy.runner(tmp_path, **settings)
@@ -104,10 +128,10 @@ def test_bad_arguments(toy, tmp_path) -> None:
 
 def test_predict_on_is_restored_after_an_error(toy, tmp_path) -> None:
     class Broken(toy.Model):
-        def val_step(self, data):
+        def forward(self, inputs, data_samples=None, mode="tensor"):
             if self.predict_on == "teacher":
                 raise ZeroDivisionError
-            return super().val_step(data)
+            return super().forward(inputs, data_samples, mode)
 
     runner = toy.runner(tmp_path, val_interval=5, model=Broken())
     with pytest.raises(ZeroDivisionError):
