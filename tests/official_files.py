@@ -23,10 +23,14 @@ def sequence(number: int, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(r).reshape(shape)
 
 
-def official_tensors(net: VisionTransformer) -> dict[str, Tensor]:
+def official_tensors(
+    net: VisionTransformer, only: tuple[str, ...] | None = None
+) -> dict[str, Tensor]:
     """A file's tensors: functions of the place of each name in the sorted list, and of its kind."""
     tensors = {}
     for number, (name, shape) in enumerate(sorted(net.official_tensors().items())):
+        if only is not None and name not in only:
+            continue
         r = sequence(number, shape)
         last, parent = name.rpartition(".")[2], name.rpartition(".")[0]
         if last == "gamma" or (last == "weight" and "norm" in parent):

@@ -226,7 +226,7 @@ def test_the_nets_of_unimatch_v2_have_the_published_size(variant, total):
     config = load("supervised/voc_92_unimatch_v2")
     if variant is not None:
         base = Config.fromfile(CONFIGS / "_base_" / "models" / "dpt_dino.py")
-        config.model.merge_from_dict(dict(segmentor=base[variant]))
+        config.merge_from_dict(dict(model=dict(segmentor=base[variant].to_dict())))
     net = on_meta(config.model).student
     assert sum(p.numel() for p in net.parameters()) == total
 

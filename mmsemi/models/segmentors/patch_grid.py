@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmseg.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import ConfigError
 from .probability_windows import ProbabilityWindowEncoderDecoder
@@ -42,6 +46,34 @@ class PatchGridEncoderDecoder(ProbabilityWindowEncoderDecoder):
         metas = [{**meta, "img_shape": near} for meta in batch_img_metas]
         logits = super().encode_decode(_resize(inputs, near), metas)
         return _resize(logits, size)
+
+
+def check_sizes(net: nn.Module, crop_hw: Sequence[int] | None) -> None:
+    """See before a training that its encoder takes the crop, and what is tested.
+
+    Args:
+        net: A segmentor; one whose backbone is particular about sizes has ``check_sides``.
+        crop_hw: Size of the training crop, if it is known.
+
+    Raises:
+        ConfigError: The crop, or a window of the test, is no multiple of the patch.
+    """
+    check_sides = getattr(net.backbone, "check_sides", None)
+    if check_sides is None:
+        return
+    if crop_hw is not None:
+        check_sides(crop_hw)
+    if isinstance(net, PatchGridEncoderDecoder):
+        return
+    if (net.test_cfg or {}).get("mode") == "slide":
+        check_sides(net.test_cfg.crop_size)
+        return
+    print_log(
+        f"validation ends with an error where the sides of an image are no multiples of "
+        f"{type(net.backbone).__name__}'s patch: segmentor.type='PatchGridEncoderDecoder' resizes images",
+        "current",
+        logging.WARNING,
+    )
 
 
 def nearest_multiple(side: int, patch: int) -> int:

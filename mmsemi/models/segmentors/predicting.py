@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..forward import one_channel_logits, two_class_logits
 from ..semi_model import SemiModel
 from ..windows import several_windows
+from .patch_grid import check_sizes
 
 
 class PredictingSegmentor(SemiModel, BaseSegmentor):
@@ -48,6 +49,12 @@ class PredictingSegmentor(SemiModel, BaseSegmentor):
         """Label value without a class, that of the decode head."""
         head = self.network().decode_head
         return (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
+
+    def prepare_training(self) -> None:
+        """Also see that the encoders take the crop and what is tested."""
+        super().prepare_training()
+        for net in self.networks():
+            check_sizes(net, getattr(self.data_preprocessor, "size", None))
 
     def extract_feat(self, inputs: Tensor) -> Any:
         """Features of the network that predicts."""

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmsemi.errors import ConfigError
 from mmsemi.models.forward import forward
-from mmsemi.models.segmentors.patch_grid import nearest_multiple
+from mmsemi.models.segmentors.patch_grid import check_sizes, nearest_multiple
 
 
 def build(**changes) -> nn.Module:
@@ -75,3 +75,21 @@ def test_windows_vote_with_probabilities():
 def test_a_backbone_without_patches_is_refused():
     with pytest.raises(ConfigError, match="ResNetV1c has no patch_size"):
         MODELS.build(ConfigDict(FCN, type="PatchGridEncoderDecoder"))
+
+
+def test_sizes_are_checked_before_a_training():
+    grid, stock = build(), MODELS.build(ConfigDict(VIT))
+    window = dict(mode="slide", crop_size=(40, 48), stride=(16, 16))
+    sliding = MODELS.build(ConfigDict(VIT, test_cfg=window))
+    for net in (grid, stock):
+        check_sizes(net, (32, 48))
+        check_sizes(net, None)
+        with pytest.raises(ConfigError, match="40x48"):
+            check_sizes(net, (40, 48))
+    with pytest.raises(ConfigError, match="40x48"):
+        check_sizes(sliding, None)
+    check_sizes(MODELS.build(ConfigDict(FCN)), (33, 35))
+    preprocessor = dict(type="SemiSegDataPreProcessor", size=(40, 40))
+    model = MODELS.build(dict(type="CPS", segmentor=VIT, data_preprocessor=preprocessor))
+    with pytest.raises(ConfigError, match="40x40"):
+        model.prepare_training()
