@@ -159,6 +159,7 @@ class ImageJob:
         loaded = iter(progress.watch(loader)) if batches else iter(())
         for i in todo:
             work(islice(loaded, len(self.shards[i])), files[i])
+        next(loaded, None)  # the line of the last batch
         barrier()
 
     def finish(self, content: bytes) -> None:

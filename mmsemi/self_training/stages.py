@@ -4,7 +4,7 @@
     OUT/<name>/train/     config.py, train.log, run/ (checkpoints)
     OUT/<name>/labels/    config.py, images.txt, stored/ (labels of `mmsemi pseudo-label`)
     OUT/<name>/scores/    config.py, stored/ (scores of `mmsemi reliability`)
-    OUT/<name>/test/      config.py, run/ (metrics of `mmsemi test`)
+    OUT/<name>/test/      config.py, test.log, run/ (metrics of `mmsemi test`)
 
 What each one was made of stands in ``state.json`` (state.py).
 """
@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,9 +190,8 @@ class Stages:
         def work(folder: Path) -> dict[str, Any]:
             _dump(config, folder / "config.py")
             run = folder / "run"
-            code = self._call(
-                ["test", str(folder / "config.py"), checkpoint, "--work-dir", str(run)]
-            )
+            arguments = ["test", str(folder / "config.py"), checkpoint, "--work-dir", str(run)]
+            code = self._call(arguments, folder / "test.log")
             found = sorted(run.glob("*/*.json"))
             metrics = json.loads(found[-1].read_text()) if found else {}
             if code or metric not in metrics:
@@ -204,20 +203,23 @@ class Stages:
 
         return self.state.run(f"{name}/test", inputs, work)["value"]
 
-    def _call(self, arguments: list[str]) -> int:
-        """Run a command of mmsemi in processes that end with this one."""
+    def _call(self, arguments: list[str], log: Path | None = None) -> int:
+        """Run a command of mmsemi in processes that end with this one; a log takes what they print."""
         command = [sys.executable, "-m", "mmsemi", *arguments]
         if self.gpus > 1:
             command = [*_launcher(self.gpus), *command[1:], "--launcher", "pytorch"]
         threads = str(self.threads)
         env = dict(os.environ, OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
-        process = subprocess.Popen(command, env=env, preexec_fn=end_with_parent)
-        try:
-            return process.wait()
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        with open(log, "w") if log is not None else nullcontext() as out:
+            process = subprocess.Popen(
+                command, env=env, stdout=out, stderr=out, preexec_fn=end_with_parent
+            )
+            try:
+                return process.wait()
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
 
 
 def validations(run: str, metric: str) -> dict[int, float]:

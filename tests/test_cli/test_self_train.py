@@ -125,7 +125,9 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
         student = dict(shared, model=dict(type="SelfTraining"), self_training=section)
         Config(student).dump(config_file)
         monkeypatch.setattr(stages_module, "run_trainings", stages.train)
-        monkeypatch.setattr(Stages, "_call", lambda self, arguments: stages.call(arguments))
+        monkeypatch.setattr(
+            Stages, "_call", lambda self, arguments, log=None: stages.call(arguments)
+        )
         options = options or {}
         return SelfTraining(
             read_config(str(config_file), options), tmp_path / "out", 7, options, {}

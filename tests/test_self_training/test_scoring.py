@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -47,10 +48,11 @@ def setup(tmp_path, semi_config, val_config, segmentor_config, preprocessor_conf
 IN_PROCESS = ("--workers", "0", "--device", "cpu")
 
 
-def call_both(labels: list[str], scores: list[str]) -> None:
-    """A rank's part of a labelling and of a scoring."""
-    pseudo_label.main(labels)
-    reliability.main(scores)
+def call_both(labels: list[str], scores: list[str], shard: int) -> None:
+    """A rank's part of a labelling and of a scoring, in shards of so many batches."""
+    with patch.object(image_job, "_SHARD", shard):
+        pseudo_label.main(labels)
+        reliability.main(scores)
 
 
 def test_scores_are_those_of_the_label_maps(setup, tmp_path):
@@ -115,11 +117,10 @@ def test_two_ranks_make_the_files_of_one_process(setup, tmp_path, gloo_pool):
     def arguments(out: str) -> tuple[list[str], list[str]]:
         labels = [setup[0], setup[4], str(tmp_path / out / "labels"), "--ratio", "0.4"]
         scores = [setup[0], str(tmp_path / out / "scores"), *setup[2:]]
-        # Single images, so that there are shards for both.
         return [*labels, *IN_PROCESS, "--batch-size", "1"], scores
 
-    call_both(*arguments("one"))
-    gloo_pool.run(call_both, *arguments("two"))
+    call_both(*arguments("one"), 8)
+    gloo_pool.run(call_both, *arguments("two"), 3)
     one, two = (
         {
             str(p.relative_to(tmp_path / out)): p.read_bytes()
