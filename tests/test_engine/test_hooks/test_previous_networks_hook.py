@@ -64,6 +64,7 @@ class Run:
             path, checkpoint = resume
             self.runner._load_from, self.runner.iter = str(path), checkpoint["meta"]["iter"]
             self.hook.after_load_checkpoint(self.runner, copy.deepcopy(checkpoint))
+            nn.init.constant_(self.runner.model.net.bias, float(self.runner.iter - 1))
         self.hook.before_run(self.runner)
         self.hook.before_train(self.runner)
 
