@@ -82,7 +82,7 @@ class Draws:
             self.channel_factors = drop_channels(ones, probability)
             return self._dropped(feats)
 
-        draw_uniforms = getattr(method, "draw_uniforms", None)
+        draw_uniforms = getattr(getattr(method, "class_contrast", None), "draw", None)
 
         def uniforms(*args: Any) -> Any:
             self.uniforms = note(lambda: draw_uniforms(*args))
@@ -126,8 +126,8 @@ def _replaced(
         stack.enter_context(patch.object(method, "strong_view", view))
         if getattr(method, "mix", None) is not None:
             stack.enter_context(patch.object(method.mix, "draw", recipes))
-        if hasattr(method, "draw_uniforms"):
-            stack.enter_context(patch.object(method, "draw_uniforms", uniforms))
+        if hasattr(method, "class_contrast"):
+            stack.enter_context(patch.object(method.class_contrast, "draw", uniforms))
         if "drop_channels" in _module(method):
             stack.enter_context(patch.dict(_module(method), drop_channels=drop))
         yield
