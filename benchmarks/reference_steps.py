@@ -84,7 +84,7 @@ class Draws:
             self.channel_factors = drop_channels(ones, probability)
             return self._dropped(feats)
 
-        draw_uniforms = getattr(method, "draw_uniforms", None)
+        draw_uniforms = getattr(getattr(method, "class_contrast", None), "draw", None)
 
         def factors(*args: Any) -> Any:
             self.channel_factors = draw_factors(*args)
@@ -139,8 +139,8 @@ def _replaced(
         stack.enter_context(patch.object(method, "strong_view", view))
         if getattr(method, "mix", None) is not None:
             stack.enter_context(patch.object(method.mix, "draw", recipes))
-        if hasattr(method, "draw_uniforms"):
-            stack.enter_context(patch.object(method, "draw_uniforms", uniforms))
+        if hasattr(method, "class_contrast"):
+            stack.enter_context(patch.object(method.class_contrast, "draw", uniforms))
         for name, draw in zip(_CHANNELS, channels):
             if names := _module(method, name):
                 stack.enter_context(patch.dict(names, {name: draw}))

@@ -32,7 +32,7 @@ class GlooPool:
         timeout: Seconds that a task, or a collective in it, may take.
     """
 
-    def __init__(self, world_size: int = 2, timeout: float = 120) -> None:
+    def __init__(self, world_size: int = 2, timeout: float = 600) -> None:
         self.world_size, self.timeout = world_size, timeout
         self._ranks: list[tuple[multiprocessing.Process, Connection]] = []
 

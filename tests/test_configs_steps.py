@@ -391,10 +391,16 @@ def shrunk(name: str) -> tuple[Config, nn.Module]:
         segmentor.decode_head.update(in_channels=128, init_cfg=None)
     else:
         segmentor.backbone.norm_cfg = segmentor.decode_head.norm_cfg = ConfigDict(bn)
-        segmentor.decode_head.update(in_channels=[16, 128], channels=8, c1_channels=4)
+        segmentor.decode_head.update(in_channels=[16, 128], channels=8)
+        if segmentor.decode_head.type == "DeepLabV3PlusHead":
+            segmentor.decode_head.c1_channels = 4
+    if "auxiliary_head" in segmentor:
+        segmentor.auxiliary_head.update(in_channels=64, channels=4, norm_cfg=ConfigDict(bn))
     config.model.data_preprocessor.update(size=(49, 49))
     if "discriminator" in config.model:
         config.model.discriminator.base_channels = 4
+    if config.model.type == "U2PL":
+        config.model.total_iters = config.train_cfg.max_iters  # which a loop would tell
     return config, MODELS.build(config.model)
 
 

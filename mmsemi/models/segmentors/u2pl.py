@@ -27,28 +27,21 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
 from torch import LongTensor, Tensor, nn
 
 from ...errors import ConfigError
 from ...structures import SemiBatch
+from ..class_contrast import ClassContrast
 from ..ema import EMATeacher
 from ..features import RepresentationHead, classifier_channels, forward_with_features, nearest
 from ..forward import Outputs, decode_stages, eval_mode, forward, head_logits
 from ..losses import (
-    ClassPixels,
-    class_centers,
     class_pixels,
-    draw_members,
-    draw_some,
     entropy_map,
     full_precision,
-    info_nce,
     masked_percentiles,
-    mean_of_classes,
-    position_of,
     reliable_cross_entropy,
     unreliable_percent,
 )
@@ -151,20 +144,6 @@ class U2PLSettings(MixSettings):
             )
 
 
-class Uniforms(NamedTuple):
-    """Numbers of [0, 1) that the contrastive loss of a step draws.
-
-    Attributes:
-        anchors_CM: Which anchors of each class.
-        negatives_CMN: Which rows of the bank for each of them.
-        keys_P: Which pixels go into the bank.
-    """
-
-    anchors_CM: Tensor
-    negatives_CMN: Tensor
-    keys_P: Tensor
-
-
 class Look(NamedTuple):
     """What a network says of labelled images and views: labelled images first.
 
@@ -203,9 +182,10 @@ class U2PL(SemiSegmentor):
             mode=cfg.teacher_mode,
             head=self.representation,
         )
-        self._classes = max(2, head.out_channels)
-        sizes = [cfg.first_bank_size, *[cfg.bank_size] * (self._classes - 1)]
+        classes = max(2, head.out_channels)
+        sizes = [cfg.first_bank_size, *[cfg.bank_size] * (classes - 1)]
         self.memory_bank = ClassMemoryBank(sizes, getattr(torch, cfg.bank_dtype))
+        self.class_contrast = ClassContrast(self.memory_bank, cfg)
         self._has_started = False
 
     def required_hooks(self) -> list[dict]:
@@ -307,7 +287,7 @@ class U2PL(SemiSegmentor):
             masks: Label (N, H, W), pixels of low and of high entropy, labelled images first.
             batch: Its generator is drawn from.
         """
-        cfg, classes = self.settings, self._classes
+        cfg, classes = self.settings, len(self.memory_bank.sizes)
         size_hw = seen.representation_NDhw.shape[-2:]
         logits = [head_logits(self.student, out) for out in (taught.labeled, taught.views)]
         pixels = class_pixels(
@@ -319,46 +299,6 @@ class U2PL(SemiSegmentor):
             threshold=cfg.threshold,
             released=cfg.released_contrast,
         )
-        student_PD, teacher_PD = (
-            full_precision(look.representation_NDhw).permute(0, 2, 3, 1).flatten(0, 2)
-            for look in (seen, taught)
+        return self.class_contrast(
+            seen.representation_NDhw, taught.representation_NDhw, pixels, batch.generator
         )
-        uniforms = self.draw_uniforms(len(teacher_PD), batch, teacher_PD.device)
-        keys_CK, valid_CK = draw_some(pixels.keys_CP, uniforms.keys_P, cfg.num_keys)
-        self.memory_bank.push(teacher_PD[keys_CK], valid_CK)
-        return self._compare(student_PD, teacher_PD, pixels, uniforms)
-
-    def _compare(
-        self, student_PD: Tensor, teacher_PD: Tensor, pixels: ClassPixels, uniforms: Uniforms
-    ) -> tuple[Tensor, Tensor]:
-        """Anchors of each class against its centre and rows of its bank."""
-        cfg, bank = self.settings, self.memory_bank
-        is_valid_C, has_anchor_C = pixels.members_CP.any(1), pixels.anchors_CP.any(1)
-        bank_C = torch.arange(self._classes, device=is_valid_C.device)
-        counted_C = is_valid_C
-        if cfg.released_contrast:  # the first classes against the banks of those that are valid
-            counted_C = bank_C < is_valid_C.sum()
-            bank_C = (~is_valid_C).long().argsort(stable=True)
-        count_C = bank.count_C[bank_C]
-        anchor_CMD = student_PD[draw_members(pixels.anchors_CP, uniforms.anchors_CM)]
-        center_C1D = class_centers(teacher_PD, pixels.members_CP)[:, None]
-        row_CMN = position_of(uniforms.negatives_CMN, count_C[:, None, None])
-        negative_CMND = bank.draw(row_CMN, bank_C)
-        with torch.autocast(anchor_CMD.device.type, enabled=False):
-            loss_CM = info_nce(anchor_CMD, center_C1D, negative_CMND, cfg.temperature)
-        counts_C = counted_C & has_anchor_C & (count_C > 0)
-        loss = mean_of_classes(loss_CM.mean(1), counts_C, is_valid_C)
-        if cfg.released_contrast:
-            loss = loss / get_world_size()
-        return loss, counts_C.sum(dtype=torch.float32)
-
-    def draw_uniforms(self, num_pixels: int, batch: SemiBatch, device: torch.device) -> Uniforms:
-        """Draw what the contrastive loss needs, from the batch's own generator."""
-        cfg, classes = self.settings, self._classes
-        sizes = (
-            (classes, cfg.num_anchors),
-            (classes, cfg.num_anchors, cfg.num_negatives),
-            (num_pixels,),
-        )
-        drawn = (torch.rand(size, generator=batch.generator) for size in sizes)
-        return Uniforms(*(one.to(device, non_blocking=True) for one in drawn))

@@ -243,7 +243,7 @@ def test_the_released_loss_is_divided_by_the_number_of_processes(build, monkeypa
         values = []
         for world_size in (1, 2):
             monkeypatch.setattr(
-                "mmsemi.models.segmentors.u2pl.get_world_size", lambda n=world_size: n
+                "mmsemi.models.class_contrast.get_world_size", lambda n=world_size: n
             )
             model = build(released_contrast=released).model
             rows = torch.randn(3, 40, 2, generator=torch.Generator().manual_seed(0))
