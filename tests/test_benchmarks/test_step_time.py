@@ -63,7 +63,6 @@ def make_config(segmentor_config, preprocessor_config, semi_config):
 FIXMATCH = dict(threshold=0.36, strong=STRONG)
 UNIMATCH = dict(threshold=0.36, strong=STRONG)
 AUGSEG = dict(threshold=0.36, strong=dict(type="RandomIntensity"))
-U2PL = dict(total_iters=100, low_rank=1, num_anchors=8, bank_size=50, bank_dtype="float32")
 STUDENT = dict(FIXMATCH, labels_from="student")
 PREVIOUS = dict(previous_threshold=0.36, previous_curve="constant", num_networks=3)
 STEPS = [
@@ -82,8 +81,6 @@ STEPS = [
     ("AugSeg", dict(AUGSEG, mix=dict(type="LabelPaste", paste_prob=1))),
     ("AugSeg", dict(AUGSEG, labeled_forward="alone", ignore_padding=True)),
     ("CAC", dict(threshold=0.36, strong=STRONG, step_save=1, ignore_padding=True)),
-    ("U2PL", dict(U2PL, mix=dict(type="HalfCutMix", prob=1.0))),
-    ("U2PL", dict(U2PL, labeled_forward="alone", strong=STRONG)),
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE)),
     ("UniMatch", dict(UNIMATCH, mix=HALVES, joint_decoder=True)),
     ("UniMatch", dict(UNIMATCH, mix=PERMUTE, labeled_forward="alone")),
