@@ -23,6 +23,7 @@ from ..version import __version__
 COMMANDS = {
     "train": "train a model; the arguments of mmseg's tools/train.py",
     "test": "test a checkpoint; the arguments of mmseg's tools/test.py",
+    "predict": "masks, overlays and confidences of images, from a checkpoint",
     "pseudo-label": "label the unlabelled images of a config with a checkpoint, on disk",
     "self-train": "rounds of self-training: label, train, label, ...",
     "export": "write one network of a checkpoint as a plain mmseg model, or as ONNX",
