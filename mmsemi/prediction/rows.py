@@ -73,9 +73,12 @@ def tiled_probabilities(
         following = rows[number + 1][0] if number + 1 < len(rows) else height
         done = following - top
         yield top, sums[..., :done, :]
-        kept = sums[..., done:, :].clone()
-        sums.zero_()
-        sums[..., : kept.shape[-2], :] = kept
+        # Move up what is not finished, in blocks that do not overlap: a copy would be as large as the sums.
+        kept = sums.shape[-2] - done
+        for start in range(0, kept, done):
+            size = min(done, kept - start)
+            sums[..., start : start + size, :] = sums[..., start + done : start + done + size, :]
+        sums[..., kept:, :] = 0
 
 
 def resized_rows(

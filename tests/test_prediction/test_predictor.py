@@ -131,7 +131,7 @@ def test_a_turned_image_is_turned_as_in_training(make_checkpoint, tmp_path):
 
 
 def test_refusals(make_checkpoint, tmp_path, images):
-    path, config = make_checkpoint("CPS")
+    path, config = make_checkpoint("CPS", predict_on=1)
     with pytest.raises(ConfigError, match="has no network 'teacher'"):
         mmsemi.load(path, net="teacher")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
