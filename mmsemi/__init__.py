@@ -33,4 +33,23 @@ if not _only_helps():
 
     from mmsemi import datasets, engine, evaluation, models, visualization
 
-__all__ = ["__version__", "compat", "datasets", "engine", "evaluation", "models", "visualization"]
+
+def __getattr__(name: str) -> object:
+    """``mmsemi.load``, whose modules are imported when it is asked for."""
+    if name == "load":
+        from mmsemi.prediction import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = [
+    "__version__",
+    "compat",
+    "datasets",
+    "engine",
+    "evaluation",
+    "load",
+    "models",
+    "visualization",
+]

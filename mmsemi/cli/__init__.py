@@ -23,6 +23,7 @@ from ..version import __version__
 COMMANDS = {
     "train": "train a model; the arguments of mmseg's tools/train.py",
     "test": "test a checkpoint; the arguments of mmseg's tools/test.py",
+    "predict": "masks, overlays and confidences of images, from a checkpoint",
     "pseudo-label": "label the unlabelled images of a config with a checkpoint, on disk",
     "reliability": "score how stable a training is on each unlabelled image",
     "self-train": "rounds of self-training: label, train, label, ...",

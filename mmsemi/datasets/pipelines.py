@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import inspect
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -150,6 +150,12 @@ def weak_pipeline(labeled: dict, sample: Mapping | None = None) -> list[dict]:
     steps = ", ".join(_name_of(step) for step in pipeline)
     print_log(f"unlabelled images get the labelled pipeline without masks: {steps}", "current")
     return pipeline
+
+
+def without_masks(steps: Sequence[Mapping]) -> list[dict]:
+    """The configs of a pipeline's transforms without those that read masks or change colours at random."""
+    kept = (_without_mask(step, _MasklessSample({})) for step in copy.deepcopy(list(steps)))
+    return [step for step in kept if step is not None]
 
 
 def transform_class(step: object) -> type | None:

@@ -132,7 +132,7 @@ def export_segmentor(
     is_stored = config is None
     if config is None:
         config, left_out = stored_config(checkpoint, source)
-    with _one_line(source) if is_stored else nullcontext():
+    with one_line(source) if is_stored else nullcontext():
         semi_model = check_model(config, source)
         name = choose_network(net, semi_model, prefixes, source)
         plain, own_parts, notes = plain_config(config, name)
@@ -203,7 +203,7 @@ def check_model(config: Config | dict, source: Path) -> dict:
 
 
 @contextmanager
-def _one_line(source: Path) -> Iterator[None]:
+def one_line(source: Path) -> Iterator[None]:
     """Say in one line what is wrong with settings that may be wrong in any way."""
     try:
         yield

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,22 @@ def find_networks(state_dict: dict[str, Any], path: Path) -> dict[str, str]:
     return found
 
 
+def predicting_network(semi_model: dict, names: Iterable[str]) -> str | int:
+    """What a method predicts with, by its config: the name of a network, or 'ensemble'."""
+    kind = (MODELS.get(semi_model["type"]) if "type" in semi_model else None) or SemiSegmentor
+    net = semi_model.get("predict_on", kind.Settings.predict_on)
+    if net is None:  # the default of the method, as SemiSegmentor chooses it
+        net = "teacher" if "teacher" in names else next(iter(names))
+    return net
+
+
 def choose_network(
     net: str | int | None, semi_model: dict, prefixes: dict[str, str], path: Path
 ) -> str:
     """The network to export: the one asked for, or the one that the config predicts with."""
     names = ", ".join(prefixes)
     if net is None:
-        kind = MODELS.get(semi_model["type"]) or SemiSegmentor
-        net = semi_model.get("predict_on", kind.Settings.predict_on)
-        if net is None:  # the default of the method, as SemiSegmentor chooses it
-            net = "teacher" if "teacher" in prefixes else next(iter(prefixes))
+        net = predicting_network(semi_model, prefixes)
         if net == "ensemble":
             raise ConfigError(
                 "the config predicts with the mean of its networks (predict_on='ensemble'), a "
