@@ -85,14 +85,10 @@ class Plan:
 # --- Models ---------------------------------------------------------------------------------------
 
 
-def model_bases() -> dict[str, Path]:
-    """The shipped segmentors by name."""
+def shipped_models() -> dict[str, Path]:
+    """The shipped bases of segmentors by name."""
     folder = Path(find_config(f"_base_/models/{DEFAULT_MODEL}.py")).parent
-    return {
-        path.stem: path
-        for path in sorted(folder.glob("*.py"))
-        if load_config(str(path)).get("model", {}).get("type") == "Supervised"
-    }
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
 
 
 @dataclass(frozen=True)
@@ -105,6 +101,7 @@ class Model:
         heads: Its heads, with the key that sets their classes.
         weights: Weight files that it starts from.
         crop: Crop size that the config of mmseg sets, (height, width).
+        has_pretrained: Its weights are named by ``model.pretrained``, mmseg's older form.
     """
 
     base: str
@@ -112,6 +109,7 @@ class Model:
     heads: tuple[str, ...]
     weights: tuple[str, ...]
     crop: tuple[int, int] | None = None
+    has_pretrained: bool = False
 
 
 def find_model(name: str) -> Model:
@@ -120,11 +118,12 @@ def find_model(name: str) -> Model:
     Raises:
         ConfigError: There is none, or its heads cannot be set here.
     """
-    bases = model_bases()
+    bases = shipped_models()
     if name in bases:
-        config = load_config(str(bases[name]))
-        net, base = config.model.segmentor, f"mmsemi::_base_/models/{name}.py"
-        return Model(base, True, _heads(net, name), _weights(net))
+        net = load_config(str(bases[name])).model.get("segmentor")
+        if net is None:
+            raise ConfigError(f"--model {name} is no segmentor (those are: {', '.join(bases)})")
+        return Model(f"mmsemi::_base_/models/{name}.py", True, _heads(net), _weights(net))
     if "::" not in name and not name.endswith(".py"):
         raise ConfigError(
             f"--model {name} is neither a shipped one ({', '.join(bases)}) nor a config of mmseg "
@@ -138,10 +137,17 @@ def find_model(name: str) -> Model:
         )
     crop = (net.get("data_preprocessor") or {}).get("size")
     base = name if "::" in name else str(Path(path).resolve())
-    return Model(base, False, _heads(net, name), _weights(net), tuple(crop) if crop else None)
+    return Model(
+        base,
+        False,
+        _heads(net),
+        _weights(net),
+        tuple(crop) if crop else None,
+        bool(net.get("pretrained")),
+    )
 
 
-def _heads(net: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _heads(net: Mapping[str, Any]) -> tuple[str, ...]:
     heads = []
     for key in ("decode_head", "auxiliary_head"):
         head = net.get(key)
@@ -279,6 +285,11 @@ def _model(plan: Plan, model: Model) -> list[str]:
     else:
         start = 'type="Supervised", ' if plan.method == "supervised" else "**_base_.method, "
         lines = ["segmentor = _base_.model"]
+        if (
+            model.has_pretrained
+        ):  # which a method with two networks would give to both in one dictionary
+            weights = 'dict(type="Pretrained", checkpoint=segmentor.pop("pretrained"))'
+            lines.append(f"segmentor.backbone.init_cfg = {weights}")
         lines += [f"segmentor.{head}.num_classes = len(classes)" for head in model.heads]
         lines += [
             f"segmentor.data_preprocessor.size = ({plan.crop}, {plan.crop})",

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Collection, Sequence
 
+import cv2
 import numpy as np
 
 #: Okabe and Ito, Color Universal Design (2008), without black: told apart with any kind of colour blindness.
@@ -18,6 +18,13 @@ _OKABE_ITO = (
     (213, 94, 0),
     (204, 121, 167),
 )
+#: What is left of linear RGB without the cones for red, and for green (Machado et al. 2009, severity 1).
+_BLIND = (
+    np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+              [-0.003882, -0.048116, 1.051998]]),
+    np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+              [-0.011820, 0.042940, 0.968881]]),
+)  # fmt: skip
 _BACKGROUND = ("background", "_background_", "bg", "back ground")
 
 
@@ -29,27 +36,40 @@ def is_background(name: str) -> bool:
 def class_palette(classes: Sequence[str]) -> list[list[int]]:
     """A distinct colour (R, G, B) for each class; the background is black.
 
-    The first seven are Okabe and Ito's; further ones differ in lightness as well as in hue, so that they
-    are told apart with colour-blind eyes.
+    The first seven are Okabe and Ito's. Each further one is, of a grid of colours, the farthest from all
+    before it, for those who see all colours, no red, and no green alike.
     """
-    number, palette = 0, []
-    for name in classes:
-        if is_background(name):
-            palette.append([0, 0, 0])
-        else:
-            palette.append(list(_colour(number)))
-            number += 1
-    return palette
+    named = [name for name in classes if not is_background(name)]
+    colours = iter([*_OKABE_ITO, *_farthest(len(named) - len(_OKABE_ITO))])
+    return [[0, 0, 0] if is_background(name) else list(next(colours)) for name in classes]
 
 
-def _colour(number: int) -> tuple[int, int, int]:
-    if number < len(_OKABE_ITO):
-        return _OKABE_ITO[number]
-    number -= len(_OKABE_ITO)
-    # The golden ratio never repeats a hue and keeps neighbours in number apart.
-    hue, level = (0.05 + 0.618034 * number) % 1, number % 3
-    red, green, blue = colorsys.hls_to_rgb(hue, (0.3, 0.55, 0.78)[level], (0.9, 0.6, 0.75)[level])
-    return round(255 * red), round(255 * green), round(255 * blue)
+def _farthest(count: int) -> list[tuple[int, ...]]:
+    if count <= 0:
+        return []
+    levels = np.arange(0, 256, 32).clip(max=255)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    seen_VNC = _as_seen(grid)
+    taken = _as_seen(np.array([(0, 0, 0), (255, 255, 255), *_OKABE_ITO]))
+    near_N = np.linalg.norm(seen_VNC[:, :, None] - taken[:, None], axis=-1).min((0, 2))
+    chosen = []
+    for _ in range(count):
+        best = int(near_N.argmax())
+        chosen.append(tuple(grid[best].tolist()))
+        apart_VN = np.linalg.norm(seen_VNC - seen_VNC[:, best : best + 1], axis=-1)
+        near_N = np.minimum(near_N, apart_VN.min(0))
+        if not near_N.any():  # more classes than colours of the grid: they repeat
+            near_N = np.linalg.norm(seen_VNC[:, :, None] - taken[:, None], axis=-1).min((0, 2))
+    return chosen
+
+
+def _as_seen(colours_N3: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) in CIELAB as three kinds of eyes see them, (3, N, 3)."""
+    share_N3 = colours_N3.astype(np.float32) / 255
+    linear_N3 = np.where(share_N3 > 0.04045, ((share_N3 + 0.055) / 1.055) ** 2.4, share_N3 / 12.92)
+    seen_VN3 = np.stack([linear_N3 @ matrix.T for matrix in (np.eye(3), *_BLIND)]).clip(0, 1)
+    linear_to_lab = cv2.COLOR_LRGB2LAB
+    return cv2.cvtColor(seen_VN3.astype(np.float32), linear_to_lab)
 
 
 def transparent_classes(classes: Sequence[str]) -> list[int]:
