@@ -7,7 +7,7 @@ import argparse
 import shlex
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,13 +196,27 @@ def choose_size(folder: Folder, crop: int | None, has_gpu: bool) -> tuple[int, i
 
 
 def make_plan(
-    args: argparse.Namespace, train: Folder, meaning: Meaning, division: Division, model: Model
+    args: argparse.Namespace,
+    folders: Sequence[Folder],
+    meaning: Meaning,
+    division: Division,
+    folder_of: Mapping[str, str],
+    model: Model,
 ) -> Plan:
-    """What the config says, but for the length of the run."""
+    """What the config says, but for the length of the run.
+
+    Args:
+        args: Of the command line.
+        folders: Of training and, if there is one, of validation.
+        meaning: What the masks say.
+        division: Which file is for what.
+        folder_of: Unlabelled image -> the folder that it was found in.
+        model: The network.
+    """
     import torch
 
     has_gpu = torch.cuda.is_available()
-    crop, max_side = choose_size(train, args.crop, has_gpu)
+    crop, max_side = choose_size(folders[0], args.crop, has_gpu)
     if not args.crop and model.crop and has_gpu:
         crop = min(model.crop)
     where = "" if has_gpu else " (small, as there is no GPU here)"
@@ -220,14 +234,14 @@ def make_plan(
         label_table=meaning.label_table,
         void=meaning.void,
         lists=lists,
-        unlabeled_dirs=[
-            Path(one).as_posix() for one in dict.fromkeys([*args.unlabeled, args.images])
-        ],
+        unlabeled_dirs=list(
+            dict.fromkeys(Path(folder_of[path]).as_posix() for path in division.unlabeled)
+        ),
         crop=crop,
         batch=8 if has_gpu else 4,
         workers=min(4, count_cpus()),
         max_side=max_side,
-        ignores_exif=train.labeled.ignores_exif,
+        ignores_exif=any(one.labeled.ignores_exif for one in folders),
         max_iters=2000,
         comments=[
             f"{counts}validation images. Written by mmsemi init (docs/own_data.md):",
@@ -287,10 +301,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folders.append(
             read_folder(args.val_images, args.val_masks, options, "images for validation")
         )
-        if folders[1].labeled.ignores_exif != train.labeled.ignores_exif:
+        if {one.labeled.ignores_exif for one in folders} >= {True, False}:
             raise DataError(
-                "EXIF tags turn the masks' images in one of --images and --val-images only: turn the pixels "
-                "once and remove the tags: mogrify -auto-orient"
+                "EXIF tags turn images together with their masks in only one of --masks and --val-masks: turn "
+                "the pixels once and remove the tags: mogrify -auto-orient"
             )
     total, meaning = read_meaning(args, folders)
     unlabeled = read_unlabeled(args, train)
@@ -311,9 +325,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "every image without a mask is, or looks like, one with a mask: give others with --unlabeled, or "
             "--method supervised"
         )
-    plan = make_plan(args, train, meaning, division, model)
+    plan = make_plan(args, folders, meaning, division, dict(unlabeled), model)
     out = Path(args.out)
-    write_lists(plan.lists, division.labeled, division.val, division.unlabeled)
+    names = division.unlabeled
+    if len(plan.unlabeled_dirs) == 1:  # as the data set names the images of one folder
+        names = [Path(name).relative_to(plan.unlabeled_dirs[0]).as_posix() for name in names]
+    write_lists(plan.lists, division.labeled, division.val, names)
     out.write_text(config_text(plan, model), encoding="utf-8")
     if args.budget is not None:
         try:

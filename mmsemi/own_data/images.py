@@ -22,12 +22,13 @@ class Labeled:
 
     Attributes:
         facts: Of each image.
-        ignores_exif: Masks fit the images as they are stored, not as their EXIF tag turns them.
+        ignores_exif: Masks fit the images as they are stored, not as their EXIF tag turns them; None where
+            no tag turns any.
         notes: What was seen, for people.
     """
 
     facts: list[ImageFacts]
-    ignores_exif: bool
+    ignores_exif: bool | None
     notes: list[str]
 
 
@@ -75,7 +76,7 @@ def check_images(
         notes.append("images with a transparency channel: it is not used")
     if ignores_exif:
         notes.append("EXIF turns some images and the masks are not turned: the tag is ignored")
-    elif any(one.orientation != 1 for one in facts):
+    elif ignores_exif is False:
         notes.append("EXIF turns some images, and their masks are turned already")
     return Labeled(facts, ignores_exif, notes)
 
@@ -84,8 +85,8 @@ def _fit(
     pairs: Sequence[tuple[str, str]],
     facts: Sequence[ImageFacts],
     mask_sizes: Sequence[tuple[int, int]],
-) -> bool:
-    """Whether masks fit the images as stored, where EXIF turns some.
+) -> bool | None:
+    """Whether masks fit the images as stored, where EXIF turns some; None where it does not.
 
     Raises:
         DataError: Sizes differ, or they cannot tell.
@@ -117,4 +118,4 @@ def _fit(
             f"tell whether the masks are turned, too. Look at one; if they are not, {advice}, and turn the "
             "masks; if they are, remove the tags alone: exiftool -Orientation= "
         )
-    return bool(for_stored)
+    return bool(for_stored) if for_stored or for_upright else None

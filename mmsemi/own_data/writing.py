@@ -285,9 +285,8 @@ def _model(plan: Plan, model: Model) -> list[str]:
     else:
         start = 'type="Supervised", ' if plan.method == "supervised" else "**_base_.method, "
         lines = ["segmentor = _base_.model"]
-        if (
-            model.has_pretrained
-        ):  # which a method with two networks would give to both in one dictionary
+        if model.has_pretrained:
+            # A second network would find it, and what the first one made of it, in the same dictionary.
             weights = 'dict(type="Pretrained", checkpoint=segmentor.pop("pretrained"))'
             lines.append(f"segmentor.backbone.init_cfg = {weights}")
         lines += [f"segmentor.{head}.num_classes = len(classes)" for head in model.heads]
@@ -295,6 +294,8 @@ def _model(plan: Plan, model: Model) -> list[str]:
             f"segmentor.data_preprocessor.size = ({plan.crop}, {plan.crop})",
             f"model = dict(_delete_=True, {start}{norms}segmentor=segmentor)",
             'custom_imports = dict(imports=["mmsemi"], allow_failed_imports=False)',
+            # Its end follows from the length of the run.
+            'param_scheduler = [dict(type="PolyLR", power=0.9)]',
             'val_cfg = dict(_delete_=True, type="TeacherStudentValLoop")',
             'default_hooks = dict(checkpoint=dict(_delete_=True, type="AtomicCheckpointHook", by_epoch=False))',
         ]

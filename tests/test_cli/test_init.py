@@ -102,7 +102,7 @@ def test_index_masks_need_no_table_and_the_config_trains_on_its_lists():
     dataset = DATASETS.build(config.train_dataloader.dataset)
     assert len(dataset.source_ranges["labeled"]) == 5
     assert len(dataset.source_ranges["unlabeled"]) == 4
-    assert sorted(p for p in dataset.sources["unlabeled"].img_paths) == sorted(found["unlabeled"])
+    assert dataset.sources["unlabeled"].img_paths == [f"more/{n}" for n in found["unlabeled"]]
     # Colours of classes that have none.
     assert len({tuple(colour) for colour in dataset.metainfo["palette"]}) == 2
     assert MODELS.build(config.model).num_classes == 2
@@ -200,8 +200,19 @@ def test_mixed_suffixes_and_nested_folders():
     config = init()
     found = lists()
     assert len(found["labeled"]) + len(found["val"]) == 5
-    assert found["unlabeled"] == ["images/day0/free.png"]
+    assert found["unlabeled"] == ["day0/free.png"]
     assert row_of_labels(config) == [0, 1]
+
+
+def test_unlabelled_images_of_one_name_in_several_folders():
+    write_set(labels().astype(np.uint8), 3, 0)
+    names = ["images/x/u.png", "images/u.png", "more/u.png"]
+    for number, name in enumerate(names):
+        write_image(name, 60 + number)
+    for chosen in (["images"], ["images", "more"]):
+        train = DATASETS.build(init("--unlabeled", *chosen).train_dataloader.dataset)
+        expected = sorted(name for name in names if name.split("/")[0] in chosen)
+        assert train.sources["unlabeled"].img_paths == expected
 
 
 def test_masks_with_a_word_in_their_name_beside_the_images(capsys):
@@ -244,6 +255,10 @@ def test_exif_is_ignored_where_masks_are_as_stored_and_kept_where_they_are_turne
     assert {train.sources["labeled"].load(i)["data_samples"].ori_shape for i in range(5)} == {
         (40, 48)
     }
+    for number in range(2):
+        write_image(f"v/v{number}.png", 200 + number)  # without tags
+        write_mask(f"vm/v{number}.png", labels().astype(np.uint8))
+    assert init("--val-images", "v", "--val-masks", "vm").load[0].color_type
     write_mask("masks/turned.png", labels((40, 48)).astype(np.uint8))
     assert "color_type" not in init().load[0]
     write_image("images/i0.jpg", 20, exif=exif(6))
