@@ -167,6 +167,9 @@ def read_meaning(args: argparse.Namespace, folders: Sequence[Folder]) -> tuple[C
     meaning = find_meaning(total, parse_classes(args.classes, args.void))
     for note in meaning.notes:
         say("", note)
+    everything = sum(meaning.pixels) or 1
+    named = zip(meaning.classes, meaning.pixels)
+    say("", "pixels: " + ", ".join(f"{name} {count / everything:.1%}" for name, count in named))
     if meaning.label_table is not None:
         say("", "the config gets a label table; the files stay as they are")
     return total, meaning

@@ -355,17 +355,15 @@ def test_a_class_without_a_mask_is_told(capsys):
 def test_large_images_are_made_smaller_and_labels_of_validation_are_not():
     write_set(labels().astype(np.uint8), 0)
     for number in range(3):
-        write_image(f"images/i{number}.png", number, (1600, 1200))
-        write_mask(f"masks/i{number}.png", labels((1600, 1200)).astype(np.uint8))
+        write_image(f"images/i{number}.png", number, (1280, 960))
+        write_mask(f"masks/i{number}.png", labels((1280, 960)).astype(np.uint8))
     config = init()
     sample = DATASETS.build(config.val_dataloader.dataset)[0]
     assert sample["inputs"].shape == (3, 768, 1024)
-    assert sample["data_samples"].gt_sem_seg.shape == (1200, 1600)
+    assert sample["data_samples"].gt_sem_seg.shape == (960, 1280)
 
 
-@pytest.mark.parametrize(
-    "method", ["cps", "mean_teacher", "cutmix_mean_teacher", "unimatch", "augseg"]
-)
+@pytest.mark.parametrize("method", ["mean_teacher", "cutmix_mean_teacher", "unimatch", "augseg"])
 def test_every_method_builds(method):
     write_set(labels().astype(np.uint8), 3)
     config = init("--method", method, "--model", "deeplabv3plus_r18")
@@ -415,8 +413,8 @@ def test_an_earlier_config_is_kept():
 @pytest.mark.slow
 def test_the_written_config_trains_from_the_command_line(tmp_path):
     write_set(labels(values=(0, 255)).astype(np.uint8), 3)
-    init("--model", "deeplabv3plus_r18", "--crop", "32", "--budget", "2")
-    assert 20 <= read_config("my.py").train_cfg.max_iters < 100_000
+    init("--model", "deeplabv3plus_r18", "--crop", "32", "--budget", "600")
+    assert read_config("my.py").train_cfg.max_iters not in (0, 2000)
     options = [
         "train_cfg.max_iters=2",
         "train_cfg.num_validations=1",
