@@ -21,6 +21,8 @@ from ..errors import Interrupted, close_matches, user_error
 from ..version import __version__
 
 COMMANDS = {
+    "init": "look at your folders of images and masks, and write a config for them",
+    "suggest-labels": "choose the images to label first, so that every kind is among them",
     "train": "train a model; the arguments of mmseg's tools/train.py",
     "test": "test a checkpoint; the arguments of mmseg's tools/test.py",
     "predict": "masks, overlays and confidences of images, from a checkpoint",

@@ -2,6 +2,7 @@
 from .camvid import CamVidDataset
 from .checks import check_at_start
 from .coco import COCO81Dataset
+from .pair_list import PairListDataset
 from .pseudo_labels import PseudoLabelDataset
 from .samplers import Draw, MultiSourceSampler
 from .semi_dataset import SemiDataset
@@ -29,6 +30,7 @@ __all__ = [
     "MultiSourceSampler",
     "OverlappingPart",
     "PackSemiInputs",
+    "PairListDataset",
     "PseudoLabelDataset",
     "PublishedSplit",
     "RandomCoveringResize",

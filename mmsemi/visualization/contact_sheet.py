@@ -31,6 +31,7 @@ from ..models.settings import MethodSettings
 from ..models.views.mixing import MixRecipe
 from ..structures import PseudoLabels, SemiBatch
 from .denormalize import denormalize
+from .palette import overlay, transparent_classes
 
 MIN_TILE, MAX_TILE = 140, 240  # px, width of a tile
 LINE = 17  # px, height of a line of text
@@ -139,22 +140,16 @@ def hatch(height: int, width: int) -> np.ndarray:
     return np.array(_HATCH, np.uint8)[stripe]
 
 
-def paint_mask(
-    labels_HW: np.ndarray, palette: Sequence[Sequence[int]], image_HW3: np.ndarray | None = None
-) -> np.ndarray:
+def paint_mask(labels_HW: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Labels in the palette's colours, hatched where they are no class.
 
     Args:
         labels_HW: Integer labels.
         palette: Colour of each class.
-        image_HW3: Shines through if it is given.
     """
     is_class = labels_HW < len(palette)
     table = np.array(palette, np.uint8).reshape(-1, 3)
     painted = table[np.where(is_class, labels_HW, 0)]
-    if image_HW3 is not None:
-        painted = (0.5 * painted + 0.5 * image_HW3).astype(np.uint8)
-        return np.where(is_class[..., None], painted, image_HW3)
     return np.where(is_class[..., None], painted, hatch(*labels_HW.shape))
 
 
@@ -170,6 +165,7 @@ def _labeled_columns(
     labels_NHW: Tensor | None,
     palette: Sequence,
     preprocessor: nn.Module,
+    clear: Sequence[int] = (),
 ) -> list[Column]:
     pictures = list(denormalize(x, preprocessor))
     columns = [Column(title, pictures, [_name(sample) for sample in samples])]
@@ -178,7 +174,7 @@ def _labeled_columns(
         void = [f"{(mask >= len(palette)).mean():.0%} void" for mask in labels]
         columns += [
             Column("mask", [paint_mask(mask, palette) for mask in labels], void),
-            Column("both", [paint_mask(m, palette, p) for m, p in zip(labels, pictures)]),
+            Column("both", [overlay(m, p, palette, clear) for m, p in zip(labels, pictures)]),
         ]
     return columns
 
@@ -228,18 +224,19 @@ def sheet_columns(
         rows: Samples of each source to show, at most.
     """
     batch, samples, preprocessor = load_batch(config, dataset)
+    clear = transparent_classes((getattr(dataset, "metainfo", None) or {}).get("classes") or ())
     if isinstance(batch, Tensor):  # of a stock SegDataPreProcessor
         masks = [sample.gt_sem_seg.data[0] for sample in samples if "gt_sem_seg" in sample]
         labels = torch.stack(masks)[:rows] if len(masks) == len(samples) else None
         title, x = "labelled image", batch[:rows]
-        return [_labeled_columns(title, x, samples[:rows], labels, palette, preprocessor)]
+        return [_labeled_columns(title, x, samples[:rows], labels, palette, preprocessor, clear)]
     groups, with_labels = [], {"labelled": batch.labeled, **batch.sources}
     for name, images in with_labels.items():
         if images is not None:
             labels = images.labels_NHW if images.labels_NHW is None else images.labels_NHW[:rows]
             x, shown = images.pixels_NCHW[:rows], images.samples[:rows]
             groups.append(
-                _labeled_columns(f"{name} image", x, shown, labels, palette, preprocessor)
+                _labeled_columns(f"{name} image", x, shown, labels, palette, preprocessor, clear)
             )
     if batch.unlabeled is not None:
         with seeded(0), torch.no_grad():

@@ -59,7 +59,7 @@ def test_labels_are_painted_and_void_is_hatched():
     assert painted[0, 0].tolist() == palette[0] and painted[1, 0].tolist() == palette[1]
     assert painted[0, 2].tolist() in ([235] * 3, [150] * 3)
     image = np.full((2, 3, 3), 100, np.uint8)
-    both = contact_sheet.paint_mask(labels, palette, image)
+    both = contact_sheet.overlay(labels, image, palette)
     assert both[0, 2].tolist() == [100] * 3 and both[0, 1].tolist() == [150, 50, 50]
 
 
