@@ -21,7 +21,6 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from ..datasets.coco import voc_palette
 from ..errors import CheckpointError, ConfigError
 from ..export import build_plain, one_line
 from ..export.checkpoint import (
@@ -36,6 +35,7 @@ from ..export.checkpoint import (
 from ..export.config import of_network, plain_model
 from ..models.preprocessor import merge_preprocessors
 from ..utils.config_files import read_config
+from ..visualization.palette import class_palette
 from .predictor import Predictor
 from .preparation import Preparation, test_steps
 
@@ -100,7 +100,7 @@ def load(
         nets,
         preparation,
         classes[:num_classes],
-        palette if len(palette) >= num_classes else voc_palette(num_classes),
+        palette if len(palette) >= num_classes else class_palette(classes[:num_classes]),
         dict(
             networks=names,
             checkpoint=str(source),

@@ -13,13 +13,12 @@ import numpy as np
 
 from ..errors import DataError
 from ..self_training.label_files import encode_confidence
+from ..visualization.palette import transparent_classes
 from ..visualization.pseudo_labels import paint_labels
 from .predictor import Prediction
 
 #: What can be written: folder and suffix.
 KINDS = dict(masks=".png", colors=".png", overlays=".jpg", confidence=".png")
-#: A class of one of these names is not painted over an image.
-BACKGROUND = frozenset(("background", "bg", "_background_", "__background__"))
 _OPACITY = 0.5
 _CHUNK = 2**22  # pixels
 _JPEG_SIDE = 65500  # of libjpeg
@@ -84,9 +83,7 @@ def _overlay(
 ) -> Callable[[slice], np.ndarray]:
     """Makes rows of the image with the colours of all classes but the background over it."""
     opacity = np.full((256, 1), _OPACITY, np.float32)
-    for number, name in enumerate(classes):
-        if name.lower() in BACKGROUND:
-            opacity[number] = 0
+    opacity[transparent_classes(classes)] = 0
     colour = opacity * paint_labels(np.arange(256), palette)
 
     def make(rows: slice) -> np.ndarray:

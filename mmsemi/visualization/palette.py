@@ -25,7 +25,7 @@ _BLIND = (
     np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
               [-0.011820, 0.042940, 0.968881]]),
 )  # fmt: skip
-_BACKGROUND = ("background", "_background_", "bg", "back ground")
+_BACKGROUND = ("background", "_background_", "__background__", "bg", "back ground")
 
 
 def is_background(name: str) -> bool:
