@@ -23,6 +23,7 @@ Decisions:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,7 +107,8 @@ class CPS(SemiSegmentor):
                 "segmentor2", "both networks see the same pixels: leave data_preprocessor out"
             )
         # Not torch's ModuleList: mmengine's initialisation, and weight files with it, enters this one.
-        self.branches = ModuleList([MODELS.build(network), MODELS.build(second)])
+        # Copies: mmseg moves a segmentor's old setting `pretrained` into its backbone's config.
+        self.branches = ModuleList([MODELS.build(copy.deepcopy(one)) for one in (network, second)])
         self._second_config = second
         classes = [net.out_channels for net in self.branches]
         if classes[0] != classes[1]:

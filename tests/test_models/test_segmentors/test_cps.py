@@ -12,6 +12,7 @@ import pytest
 import torch
 from method_tester import MethodTester
 from mmengine.logging import MessageHub
+from mmseg.registry import MODELS
 from recorded import Recorded, check_step, make_method, make_recorded, total
 from reference.cps import cps_step
 from step_runner import StepRunner
@@ -41,6 +42,16 @@ def build(segmentor_config, preprocessor_config):
         return make_method(segmentor_config, preprocessor_config, type="CPS", **settings)
 
     return make
+
+
+def test_a_weight_file_in_mmsegs_old_setting(segmentor_config, preprocessor_config):
+    """mmseg writes ``pretrained`` of a segmentor into the part of its backbone."""
+    segmentor_config.update(pretrained="weights.pth")
+    segmentor_config["backbone"].pop("init_cfg", None)
+    cfg = dict(type="CPS", segmentor=segmentor_config, data_preprocessor=preprocessor_config)
+    for net in MODELS.build(cfg).branches:
+        assert net.backbone.init_cfg["checkpoint"] == "weights.pth"
+    assert segmentor_config["pretrained"] == "weights.pth"
 
 
 PAIRINGS = [None, "halves"]
