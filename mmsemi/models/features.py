@@ -115,8 +115,14 @@ def classifier_features(net: nn.Module, x_NCHW: Tensor) -> Tensor:
     return _only(seen, last)
 
 
-def forward_with_features(net: nn.Module, x_NCHW: Tensor) -> tuple[Outputs, Tensor]:
+def forward_with_features(
+    net: nn.Module, x_NCHW: Tensor | Sequence[Tensor]
+) -> tuple[Outputs, Tensor]:
     """Run a segmentor on normalised images, and return what its classifier saw, too.
+
+    Args:
+        net: The segmentor.
+        x_NCHW: Images, or several batches of them, which share the forward.
 
     Returns:
         The outputs, and features (N, D, h, w) of the size of the head's own logits.

@@ -28,6 +28,7 @@ VALUE = 0.125
 EXTRA = dict(
     CutMixMeanTeacher=dict(mix=dict(type="CutMix")),
     UniMatch=dict(num_views=1),
+    PrevMatch=dict(num_views=1),
     AdvSemiSeg=dict(discriminator=dict(type="FCDiscriminator", base_channels=4)),
     S4GAN=dict(discriminator=dict(type="S4GANDiscriminator", base_channels=4)),
 )

@@ -85,7 +85,7 @@ def test_folder(setup, tmp_path, monkeypatch):
     assert not (out / "work").exists()
 
 
-@pytest.mark.parametrize("name", ["confidences", "labels"])
+@pytest.mark.parametrize("name", [pytest.param("confidences", marks=pytest.mark.slow), "labels"])
 def test_a_killed_call_goes_on(setup, tmp_path, monkeypatch, name):
     monkeypatch.setattr(image_job, "_SHARD", 1)
     arguments = [*setup, "--ratio", "0.4", "--assign", "ratio", "--sampling", "batch"]

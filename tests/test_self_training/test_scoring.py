@@ -80,6 +80,7 @@ def test_scores_are_those_of_the_label_maps(setup, tmp_path):
         reliability.main(setup[:3])
 
 
+@pytest.mark.slow
 def test_a_killed_call_goes_on(setup, tmp_path, monkeypatch):
     monkeypatch.setattr(image_job, "_SHARD", 2)
     reliability.main(setup)

@@ -269,7 +269,7 @@ class U2PL(SemiSegmentor):
     def _look(self, net: nn.Module, head: nn.Module, labeled_NCHW: Tensor, views: Tensor) -> Look:
         """One pass over labelled images and views together, or one over each."""
         if self.settings.labeled_forward == "strong":
-            both, features = forward_with_features(net, torch.cat([labeled_NCHW, views]))
+            both, features = forward_with_features(net, [labeled_NCHW, views])
             return Look(*both.split([len(labeled_NCHW), len(views)]), head(features))
         labeled, of_labeled = forward_with_features(net, labeled_NCHW)
         with self.strong_statistics(net):

@@ -13,9 +13,19 @@ from mmsemi.engine.hooks import ExactFloat32Hook
 from mmsemi.errors import ConfigError
 
 
-def test_tf32_is_off(monkeypatch):
-    for part in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        monkeypatch.setattr(part, "allow_tf32", True)
+@pytest.fixture
+def tf32():
+    """The switches of TF32, on; as before afterwards. They are no plain attributes for monkeypatch."""
+    parts = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [part.allow_tf32 for part in parts]
+    for part in parts:
+        part.allow_tf32 = True
+    yield
+    for part, value in zip(parts, before):
+        part.allow_tf32 = value
+
+
+def test_tf32_is_off(tf32):
     runner = SimpleNamespace(optim_wrapper=object.__new__(OptimWrapper))
     ExactFloat32Hook().before_run(runner)
     assert not torch.backends.cuda.matmul.allow_tf32

@@ -41,6 +41,7 @@ class TestU2PL(MethodTester):
     heads = ("representation",)
     unsup_losses = ("unsup.loss_ce", "unsup.loss_contrast")
     # Half of the batches are not mixed: their views would be the images.
+    frozen_settings = dict(mix=dict(type="HalfCutMix", prob=1.0))
     views_alone = dict(labeled_forward="alone", strong=dict(type="StrongPhotometric"))
 
     def test_the_checkpoint_holds_the_bank_and_the_weights_do_not(self, straight):

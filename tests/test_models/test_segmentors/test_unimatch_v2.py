@@ -237,7 +237,7 @@ def test_the_average_follows_the_published_warm_up(build):
 @torch.no_grad()
 def test_windows_of_cityscapes():
     """Known answer "windows": the last one is moved inwards, and probabilities are averaged."""
-    window = dict(mode="slide", crop_size=(798, 798), stride=(532, 532))
+    window = dict(mode="slide", crop_size=(798, 798), stride=(532, 532), windows_per_forward=1)
     kind = "ProbabilityWindowEncoderDecoder"
     net = MODELS.build(ConfigDict(copy.deepcopy(FCN), type=kind, test_cfg=window)).eval()
     rows = torch.arange(1024)[:, None].expand(1024, 2048)
