@@ -38,6 +38,14 @@ def mmseg_scope():
     init_default_scope("mmseg")
 
 
+@pytest.fixture(autouse=True)
+def plain_texts(monkeypatch):
+    """No beautified config texts: mmengine makes one at each checkpoint, 80 % of a tiny run."""
+    monkeypatch.setattr(
+        "mmengine.config.config.FormatCode", lambda text, **_: (text, True), raising=False
+    )  # OneDL does not format
+
+
 @pytest.fixture(scope="session")
 def gloo_pool() -> Iterator[GlooPool]:
     """Two gloo processes for all tests of the run, started by the first task."""

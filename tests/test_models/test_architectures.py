@@ -144,11 +144,8 @@ ARCHITECTURES = dict(
 
 
 @pytest.fixture(autouse=True)
-def plain_texts(monkeypatch):
-    """No beautified config texts: mmengine makes one at each checkpoint, 80 % of a tiny run."""
-    monkeypatch.setattr(
-        "mmengine.config.config.FormatCode", lambda text, **_: (text, True), raising=False
-    )  # OneDL does not format
+def no_environment(monkeypatch):
+    """Nothing is told about the machine, which takes longer than a tiny run."""
     monkeypatch.setattr(Runner, "_log_env", lambda *_: None)
 
 

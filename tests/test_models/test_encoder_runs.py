@@ -41,9 +41,6 @@ def with_crop(config, side: int):
 @pytest.fixture
 def make_runner(semi_config, val_config, preprocessor_config, tmp_path, monkeypatch):
     monkeypatch.setattr(Runner, "_log_env", lambda *_: None)
-    monkeypatch.setattr(
-        "mmengine.config.config.FormatCode", lambda text, **_: (text, True), raising=False
-    )
 
     def make(kind: str, name: str, max_iters: int, **changes) -> Runner:
         family, side, settings, method = KINDS[kind]
