@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -414,3 +416,17 @@ def test_what_a_reader_must_know_is_marked(protocol):
 def test_rows_without_results_are_there(protocol):
     found = cells(table.data_table("made_up", "continued", NOW))
     assert found["FixMatch"][-1] == "none yet" and len(found) == 2 + len(protocol.rows)
+
+
+# --- What rows label ------------------------------------------------------------------------------
+
+
+def test_quality_counts_kept_pixels_by_class(monkeypatch):
+    look = pytest.importorskip("runs.look")
+    mask = np.array([[0, 0, 1, 1], [0, 1, 1, 255]])
+    labels = np.array([[0, 1, 1, 1], [0, 0, 1, 1]])
+    sure = np.array([[0.95, 0.99, 0.99, 0.5], [0.96, 0.99, 0.2, 0.99]])
+    monkeypatch.setattr(look, "label", lambda model, image: (labels, sure))
+    model = SimpleNamespace(dataset_meta=dict(classes=("a", "b")))
+    # Kept and no void: five of seven; of them right: two of class 0, one of class 1.
+    assert look.quality(model, [(None, mask)], 0.95) == ["71.4", "60.00", "66.7 50.0", "66.7 25.0"]
