@@ -13,13 +13,12 @@ import numpy as np
 
 from ..errors import DataError
 from ..self_training.label_files import encode_confidence
-from ..visualization.palette import transparent_classes
+from ..visualization.palette import overlay, transparent_classes
 from ..visualization.pseudo_labels import paint_labels
 from .predictor import Prediction
 
 #: What can be written: folder and suffix.
 KINDS = dict(masks=".png", colors=".png", overlays=".jpg", confidence=".png")
-_OPACITY = 0.5
 _CHUNK = 2**22  # pixels
 _JPEG_SIDE = 65500  # of libjpeg
 
@@ -51,8 +50,11 @@ def encode_picture(
                 f"an overlay is a JPEG file of at most {_JPEG_SIDE} pixels a side, and the image has "
                 f"{labels.shape[1]}x{labels.shape[0]}: leave out overlays (--write masks colors)"
             )
-        mix = _overlay(picture, labels, palette, prediction.classes)
-        array = _by_rows(labels.shape, lambda rows: mix(rows)[..., ::-1])
+        clear = transparent_classes(prediction.classes)
+        array = _by_rows(
+            labels.shape,
+            lambda rows: overlay(labels[rows], picture[rows], palette, clear)[..., ::-1],
+        )
     else:
         confidence = prediction.confidence_HW
         array = _by_rows(labels.shape, lambda rows: encode_confidence(confidence[rows]))
@@ -73,21 +75,3 @@ def _by_rows(shape: tuple[int, int], make: Callable[[slice], np.ndarray]) -> np.
 def _parts(shape: tuple[int, int]) -> Iterator[slice]:
     step = max(1, _CHUNK // shape[1])
     return (slice(start, start + step) for start in range(0, shape[0], step))
-
-
-def _overlay(
-    picture: np.ndarray,
-    labels_HW: np.ndarray,
-    palette: Sequence[Sequence[int]],
-    classes: Sequence[str],
-) -> Callable[[slice], np.ndarray]:
-    """Makes rows of the image with the colours of all classes but the background over it."""
-    opacity = np.full((256, 1), _OPACITY, np.float32)
-    opacity[transparent_classes(classes)] = 0
-    colour = opacity * paint_labels(np.arange(256), palette)
-
-    def make(rows: slice) -> np.ndarray:
-        labels = labels_HW[rows]
-        return np.rint(picture[rows] * (1 - opacity)[labels] + colour[labels]).astype(np.uint8)
-
-    return make

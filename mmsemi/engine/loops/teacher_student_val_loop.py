@@ -1,9 +1,10 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """Validation of every network of a semi-supervised model.
 
-Differs from mmdetection's loop of the same name: the data are read once for all networks; the network that the user will deploy reports
-under plain keys (``mIoU``), so ``save_best='mIoU'`` works; ``predict_on`` is restored whatever
-happens; the metrics are returned; the other networks need not be evaluated each time.
+Differs from mmdetection's loop of the same name: the data are read once for all networks; the network
+that the user will deploy reports under plain keys (``mIoU``), so ``save_best='mIoU'`` works;
+``predict_on`` is restored whatever happens; the metrics are returned; the other networks need not be
+evaluated each time.
 """
 
 from __future__ import annotations

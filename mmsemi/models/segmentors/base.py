@@ -187,9 +187,8 @@ class SemiSegmentor(PredictingSegmentor):
         """
         unlabeled, labeled = batch.unlabeled, batch.labeled
         views = [self.strong_view(unlabeled, batch) for _ in range(num_views)]
-        if (
-            self.mix is None and num_views == 1
-        ):  # no copy, by which a frozen encoder knows the pixels
+        if self.mix is None and num_views == 1:
+            # No copy: a frozen encoder finds the maps of these very pixels again.
             return views[0], MixRecipe.unmixed(unlabeled)
         if self.mix is None:
             recipes = [MixRecipe.unmixed(unlabeled)] * num_views
