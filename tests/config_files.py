@@ -25,15 +25,14 @@ NAMES = sorted(
 )
 
 
-@functools.cache
 def read(name: str) -> Config:
-    """A config by folder and stem, e.g. 'unimatch/voc_92'; shared, so do not change it."""
+    """A config by folder and stem, e.g. 'unimatch/voc_92', as a copy that a test may change."""
+    return copy.deepcopy(_read(name))
+
+
+@functools.cache
+def _read(name: str) -> Config:
     return Config.fromfile(CONFIGS / f"{name}.py")
-
-
-def load(name: str) -> Config:
-    """The same as a copy of its own."""
-    return copy.deepcopy(read(name))
 
 
 def on_meta(model: dict) -> torch.nn.Module:

@@ -19,7 +19,6 @@ from config_files import (
     NAMES,
     check_all,
     files_to_open,
-    load,
     on_meta,
     pipelines,
     read,
@@ -145,7 +144,7 @@ def test_the_runtime_keeps_its_guards():
 @pytest.mark.parametrize("max_iters", [None, 77])
 def test_a_run_has_what_the_config_leaves_out(max_iters, tmp_path):
     """Built by mmengine's own Runner, with the length as it is and given on the command line."""
-    config = load("s4gan/shapes_1-8")
+    config = read("s4gan/shapes_1-8")
     options = {} if max_iters is None else {"train_cfg.max_iters": max_iters}
     config.merge_from_dict({
         "work_dir": str(tmp_path),
@@ -213,7 +212,7 @@ def test_a_method_and_its_baseline_share_everything_but_the_method():
             "val_evaluator", "auto_scale_lr", "custom_imports", "env_cfg")  # fmt: skip
 
     def check(name: str, _: Config) -> Iterator[str]:
-        method, baseline = load(name), load(baseline_of(name))
+        method, baseline = read(name), read(baseline_of(name))
         if name.endswith("_fused"):  # the baseline's evaluation, and another one beside it
             method.val_evaluator = method.val_evaluator[0]
         # A discriminator has an optimiser and a stream of its own; the rest is the baseline's.
@@ -248,7 +247,7 @@ def test_fixmatch_differs_from_unimatch_in_the_method_alone():
     names = [name for name in NAMES if re.match(r"unimatch/(voc|coco|ade20k|cityscapes)_", name)]
 
     def check(name: str, _: Config) -> Iterator[str]:
-        unimatch, fixmatch = load(name), load(name.replace("unimatch", "fixmatch"))
+        unimatch, fixmatch = read(name), read(name.replace("unimatch", "fixmatch"))
         kinds = fixmatch.model.pop("type"), unimatch.model.pop("type")
         own = fixmatch.model.pop("labels_from"), unimatch.model.pop("num_views")
         if (*kinds, *own) != ("FixMatch", "UniMatch", "student", 2):
@@ -339,7 +338,7 @@ def test_the_overrides_of_the_readmes_work():
             if stem is None:
                 failures.append(f"{folder}: {what}: no file is {pattern}")
                 continue
-            config = load(f"{folder}/{stem}")
+            config = read(f"{folder}/{stem}")
             set_options(config, options)
             if config.to_dict() == read(f"{folder}/{stem}").to_dict():
                 failures.append(f"{folder}: {what}: nothing changes in {stem}")

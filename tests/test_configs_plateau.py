@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from config_files import CONFIGS, load, validation_interval
+from config_files import CONFIGS, read, validation_interval
 from mmseg.registry import HOOKS, METRICS
 
 REPOSITORY = CONFIGS.parent
@@ -19,7 +19,7 @@ NAMES = [f"advsemiseg/shapes_plateau_{kind}" for kind in ("baseline", "adversari
 
 @pytest.mark.parametrize("name", NAMES)
 def test_schedule_and_stopping_follow_what_is_measured(name):
-    config = load(name)
+    config = read(name)
     (schedule,), (stop,) = config.param_scheduler, config.custom_hooks
     assert (schedule.type, schedule.factor) == ("ReduceOnPlateauLR", 0.5)
     assert schedule.monitor == stop.monitor == "val_loss" and schedule.rule == stop.rule == "less"
@@ -33,13 +33,13 @@ def test_schedule_and_stopping_follow_what_is_measured(name):
 
 
 def test_the_modes_build_on_each_other():
-    baseline, adversarial, semi = map(load, NAMES)
+    baseline, adversarial, semi = map(read, NAMES)
     assert baseline.model.type == "Supervised"
     assert adversarial.train_dataloader == baseline.train_dataloader, "both have all masks"
     assert baseline.train_dataloader.dataset.split.ratio == 1
     counts = semi.train_dataloader.sampler.num_per_source
     assert (counts.labeled, counts.unlabeled) == (8, 8)
-    few = load("supervised/shapes_1-8").train_dataloader.dataset.split
+    few = read("supervised/shapes_1-8").train_dataloader.dataset.split
     assert semi.train_dataloader.dataset.split == few
     own = ("unsup_start", "unsup_adv_weight", "judge_unlabeled")
     for config in (adversarial, semi):
@@ -51,10 +51,10 @@ def test_the_modes_build_on_each_other():
 
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_the_pretrained_file_is_the_one_that_the_commands_write(name):
-    file = load(name).model.segmentor.init_cfg.checkpoint
+    file = read(name).model.segmentor.init_cfg.checkpoint
     folder = file.removesuffix("/export/weights.pth")
     assert file != folder
-    assert load(name).load_from is None, "a later --resume would resume from it"
+    assert read(name).load_from is None, "a later --resume would resume from it"
     text = WALKTHROUGH.read_text()
     assert folder in text and f"configs/{name}.py" in text
 

@@ -13,7 +13,6 @@ from config_files import (
     POLY,
     check_all,
     differing,
-    load,
     on_meta,
     read,
     schedules,
@@ -183,7 +182,7 @@ def differing_input(setting: Setting, config: Config):
 
 def test_the_published_checkpoints_run_as_they_were_trained():
     """What the converter prints: two branches, RGB minus the mean, padded to 505."""
-    config = load("advsemiseg/voc_published_checkpoint")
+    config = read("advsemiseg/voc_published_checkpoint")
     processor, head = config.model.data_preprocessor, config.model.segmentor.decode_head
     settings = preprocessor(is_rgb=True)
     assert {key: processor[key] for key in settings} == settings

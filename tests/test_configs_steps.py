@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from config_files import CONFIGS, check_all, load, on_meta, pipelines, read
+from config_files import CONFIGS, check_all, on_meta, pipelines, read
 from mmcv.transforms import Compose
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
@@ -183,11 +183,11 @@ def test_strong_views():
         ("fixmatch/voc_92", (0.8, 0.2, 0.5), (0.5, 1.5), 0.25),
         ("mlmt/voc_1-8", (1.0, 0.0, 1.0), (0.6, 1.4), 0.1),
     ):
-        strong = MODELS.build(load(name).model.strong)
+        strong = MODELS.build(read(name).model.strong)
         assert strong.probabilities == probabilities  # jitter, grey, blur
         expected = [jitter] * 3 + [(-hue, hue), (0.1, 2.0)]
         torch.testing.assert_close(strong.ranges, torch.tensor(expected))
-    model = on_meta(load("unimatch/voc_92").model)
+    model = on_meta(read("unimatch/voc_92").model)
     mix = model.mix
     assert model.settings.num_views == 2
     assert (mix.prob, mix.area_range, mix.pairing) == (0.5, (0.02, 0.4), "permute")
@@ -199,7 +199,7 @@ def test_strong_views():
 )
 def test_the_net_of_unimatch_has_the_published_size(name, total):
     """With the published stem and with OpenMMLab's (docs/methods/unimatch.md)."""
-    model = load(f"unimatch/{name}").model
+    model = read(f"unimatch/{name}").model
     narrow = on_meta(model)
     assert narrow.student.backbone.layer4[0].conv2.dilation == (1, 1)
     assert narrow.student.backbone.layer4[1].conv2.dilation == (2, 2)
@@ -223,7 +223,7 @@ def test_the_net_of_unimatch_has_the_published_size(name, total):
 )
 def test_the_nets_of_unimatch_v2_have_the_published_size(variant, total):
     """Without the mask token and the residual unit that nothing trains (docs/encoders.md)."""
-    config = load("supervised/voc_92_unimatch_v2")
+    config = read("supervised/voc_92_unimatch_v2")
     if variant is not None:
         base = Config.fromfile(CONFIGS / "_base_" / "models" / "dpt_dino.py")
         config.merge_from_dict(dict(model=dict(segmentor=base[variant].to_dict())))
@@ -234,7 +234,7 @@ def test_the_nets_of_unimatch_v2_have_the_published_size(variant, total):
 @pytest.mark.parametrize(("depth", "total"), [(50, 40_352_181), (101, 59_344_309)])
 def test_the_net_of_cac_has_the_published_size(depth, total):
     """docs/methods/cac.md#known-answers"""
-    config = load("cac/voc_1-8").model
+    config = read("cac/voc_1-8").model
     config.segmentor.backbone.depth = depth
     model = on_meta(config)
     assert sum(p.numel() for p in model.student.parameters()) == total
@@ -242,7 +242,7 @@ def test_the_net_of_cac_has_the_published_size(depth, total):
     assert [block.conv2.dilation[0] for block in model.student.backbone.layer4] == [2, 4, 8]
     dropouts = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
     assert sorted(dropouts) == [0.1, 0.5, 0.5]
-    psp = on_meta(load("cac/voc_1-8_psp").model)
+    psp = on_meta(read("cac/voc_1-8_psp").model)
     assert psp.projector[0].in_channels == 512
     assert [block.conv2.dilation[0] for block in psp.student.backbone.layer4] == [4, 4, 4]
 
@@ -251,7 +251,7 @@ def test_the_net_of_cac_has_the_published_size(depth, total):
 def test_the_net_of_augseg_is_that_of_unimatch_with_multi_grid(name):
     """The published one has 48 weights more, a bias in front of a norm, which takes it out again."""
     ours, other = (
-        on_meta(load(f"{folder}/{name}").model).student for folder in ("augseg", "unimatch")
+        on_meta(read(f"{folder}/{name}").model).student for folder in ("augseg", "unimatch")
     )
     assert [block.conv2.dilation[0] for block in ours.backbone.layer4] == [2, 4, 8]
     assert [block.conv2.stride[0] for block in ours.backbone.layer4] == [1, 1, 1]
@@ -260,7 +260,7 @@ def test_the_net_of_augseg_is_that_of_unimatch_with_multi_grid(name):
 
 
 def test_the_net_of_mlmt():
-    model = on_meta(load("mlmt/voc_1-8").model)
+    model = on_meta(read("mlmt/voc_1-8").model)
     # torchvision's ResNet-101 has 44,549,160 parameters, 2,049,000 of them in its last layer.
     count = sum(p.numel() for p in model.student.parameters())
     assert count == 44_549_160 - 2_049_000 + 21 * 2049
@@ -287,7 +287,7 @@ GROUPS = {
 @pytest.mark.parametrize("name", GROUPS)
 def test_optimiser_groups(name):
     backbone, head, decay, other_decay = GROUPS[name]
-    config = load(name)
+    config = read(name)
     model = on_meta(config.model)
     optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
     owner = {id(p): group for group in optimizer.param_groups for p in group["params"]}
@@ -310,7 +310,7 @@ def test_optimiser_groups(name):
 )
 def test_optimiser_groups_with_a_discriminator(name, backbone, shortcut, stem):
     """Each weight once; the head 10 times as fast; weight decay on all but the discriminator."""
-    config = load(name)
+    config = read(name)
     model = on_meta(config.model)
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
     for member, decay in (("segmentor", 5e-4), ("discriminator", 0.0)):
@@ -335,7 +335,7 @@ def test_optimiser_groups_with_a_discriminator(name, backbone, shortcut, stem):
 
 def test_learning_rates_of_augseg():
     """docs/methods/augseg.md#learning-rate"""
-    config = load("augseg/voc_92")
+    config = read("augseg/voc_92")
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.001)
     (schedule,) = complete_schedulers(config.param_scheduler, config.train_cfg.max_iters)
     scheduler = PARAM_SCHEDULERS.build(dict(schedule, optimizer=optimizer))
@@ -350,7 +350,7 @@ def test_learning_rates_of_augseg():
 
 def test_learning_rates_of_cac():
     """docs/methods/cac.md#known-answers: at half of the run, here a twentieth of the published one."""
-    config = load("cac/voc_1-8")
+    config = read("cac/voc_1-8")
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=config.optim_wrapper.optimizer.lr)
     assert config.train_cfg.max_iters == 92_560
     (schedule,) = complete_schedulers(config.param_scheduler, 4_628)
@@ -365,7 +365,7 @@ def test_learning_rates_of_cac():
 def test_learning_rates_of_mlmt():
     """A cosine over 100 epochs; known answers where an epoch starts (docs/methods/mlmt.md)."""
     for name, each in {"voc_1-8": 83, "voc_1-20": 34, "voc_1-50": 14}.items():
-        config = load(f"mlmt/{name}")
+        config = read(f"mlmt/{name}")
         parameters = nn.Linear(1, 1).parameters()
         optimizer = torch.optim.SGD(parameters, lr=config.optim_wrapper.optimizer.lr)
         (schedule,) = complete_schedulers(config.param_scheduler, config.train_cfg.max_iters)
@@ -384,7 +384,7 @@ def test_learning_rates_of_mlmt():
 
 def shrunk(name: str) -> tuple[Config, nn.Module]:
     """A published config with its method, counts and preprocessor, around a very narrow net."""
-    config = load(name)
+    config = read(name)
     segmentor, bn = config.model.segmentor, dict(type="BN", requires_grad=True)
     segmentor.backbone.update(depth=50, base_channels=4, stem_channels=4, init_cfg=None)
     if segmentor.decode_head.type == "DeepLabV2Head":
@@ -441,7 +441,7 @@ def test_a_published_config_trains_one_step(name):
 @pytest.mark.parametrize("name", ["cac/voc_1-8", "cac/voc_1-8_psp"])
 def test_a_step_of_cac(name, files):
     """Pairs, as the loader makes them at a smaller crop, of two images, and a narrow net."""
-    config = load(name)
+    config = read(name)
     config.train_dataloader.dataset.crop_size = (64, 64)
     segmentor, bn = config.model.segmentor, ConfigDict(type="BN", requires_grad=True)
     segmentor.backbone.update(base_channels=4, stem_channels=4, init_cfg=None, norm_cfg=bn)
@@ -465,7 +465,7 @@ def test_a_step_of_cac(name, files):
 
 def test_a_step_of_the_published_classifier(files):
     """Pipelines, preprocessor and a narrow net fit together."""
-    config = load("mlmt/voc_1-8")
+    config = read("mlmt/voc_1-8")
     backbone, head = config.model.classifier.backbone, config.model.classifier.head
     backbone.update(depth=18, base_channels=4, stem_channels=4, init_cfg=None)
     head.in_channels = 32
@@ -501,7 +501,7 @@ def test_test_images_are_padded_and_cut_back():
 
 def test_test_images_are_padded_by_reflection():
     """CAC: to a multiple of 8 at the bottom and right; a border of the image, not the mean colour."""
-    preprocessor = MODELS.build(load("cac/voc_1-8").model.data_preprocessor)
+    preprocessor = MODELS.build(read("cac/voc_1-8").model.data_preprocessor)
     image = torch.randint(0, 255, (3, 50, 72), dtype=torch.uint8)
     sample = SegDataSample(metainfo=dict(ori_shape=(50, 72), img_shape=(50, 72)))
     data = preprocessor(dict(inputs=[image], data_samples=[sample]), training=False)
