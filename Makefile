@@ -5,17 +5,19 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 ONEDL := .venv-onedl
+DOCS := .venv-docs
 # One thread: the tests run tiny tensors, for which more threads only wait for each other.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 # Two files at a time; a file's tests share trainings, so they stay in one process.
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-all test-onedl lint format tables clean
+.PHONY: help env demo docs test test-all test-onedl lint format tables clean
 
 help:
 	@echo "make env       create $(VENV) and install the reference packages"
 	@echo "make demo      train supervised and CPS+CutMix on the built-in data set and compare them"
+	@echo "make docs      build the docs site into site/, links checked"
 	@echo "make test      the tests without the slow ones"
 	@echo "make test-all  every test"
 	@echo "make test-onedl the quick tests on the OneDL forks of mmengine, mmcv and mmseg"
@@ -36,6 +38,16 @@ $(STAMP): requirements.txt $(wildcard requirements/*.txt) setup.py
 
 demo: env
 	$(RUN) tools/demo.py
+
+# NO_MKDOCS_2_WARNING: the theme's advertisement for what comes after mkdocs 1.
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	@echo "the site is in site/index.html"
+
+$(DOCS)/.installed: requirements/docs.txt
+	@test -x $(DOCS)/bin/python || $(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	@touch $@
 
 test: env
 	@$(TEST_ENV) $(RUN) -m pytest -q -m "not slow" $(SIDE_BY_SIDE)
@@ -69,5 +81,5 @@ tables: env
 	$(RUN) docs/generate_tables.py
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .dist_test mmsemi/.mim
-	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(ONEDL)/*' -prune -exec rm -rf {} +
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .dist_test mmsemi/.mim
+	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(ONEDL)/*' -not -path './$(DOCS)/*' -prune -exec rm -rf {} +
