@@ -10,7 +10,8 @@ A table stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of tabl
 - ``published FOLDER``: the published numbers of a method's configs, from the header lines;
 - ``settings METHOD``: a method's settings, from its dataclass;
 - ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them;
-- ``runs DATASET TABLE``: our results on a data set, from docs/results/DATASET.jsonl (see runs/).
+- ``runs DATASET TABLE``: our results on a data set, from docs/results/DATASET.jsonl (see runs/);
+- ``methods``: every method with a published number, our results on all data sets and its cost.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from mmsemi.datasets.splits.ids import read_id_list  # noqa: E402
 from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
 from mmsemi.structures import PSEUDO  # noqa: E402
 from mmsemi.utils.markdown import format_table  # noqa: E402
-from runs.table import data_table  # noqa: E402
+from runs.results import read_results  # noqa: E402
+from runs.rows import PROTOCOLS  # noqa: E402
+from runs.table import best_baseline, data_table, mean_difference, runs_of  # noqa: E402
 
 _TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Name and training images of a data set, as its publishers count them, by the type in a config.
@@ -228,12 +231,83 @@ def results_table(*names: str) -> str:
     return format_table(["method", *seeds, "mean", "deviation", "gain"], rows)
 
 
+# A method of the README's table: its title, its page in docs/methods, the config whose published number is
+# shown, the row of our results on real images and the config of the one on the built-in set.
+METHODS = (
+    ("supervised", "", "supervised/voc_1-8", "weak", "supervised/shapes_1-8"),
+    ("mean teacher", "mean_teacher", "mean_teacher/voc_1-8", "mean_teacher", "mean_teacher/shapes_1-8"),
+    ("CutMix mean teacher", "cutmix_mean_teacher", "cutmix_mean_teacher/voc_1-8", "cutmix_mean_teacher",
+     "cutmix_mean_teacher/shapes_1-8"),
+    ("ClassMix in mean teacher", "classmix", "", "classmix", ""),
+    ("CPS", "cps", "cps/voc_1-8", "cps", ""),
+    ("CPS+CutMix", "cps", "", "cps_cutmix", "cps/shapes_1-8"),
+    ("FixMatch, EMA teacher", "fixmatch", "fixmatch/voc_366", "fixmatch", "fixmatch/shapes_1-8"),
+    ("UniMatch V1", "unimatch", "unimatch/voc_366", "unimatch", "unimatch/shapes_1-8"),
+    ("UniMatch V2", "unimatch_v2", "unimatch_v2/voc_366", "unimatch_v2", "unimatch_v2/shapes_1-8"),
+    ("PrevMatch", "prevmatch", "prevmatch/voc_366", "prevmatch", "prevmatch/shapes_1-8"),
+    ("AugSeg", "augseg", "augseg/voc_366", "augseg", "augseg/shapes_1-8"),
+    ("CAC", "cac", "cac/voc_1-8", "cac", "cac/shapes_1-8"),
+    ("U2PL", "u2pl", "u2pl/voc_366", "u2pl", "u2pl/shapes_1-8"),
+    ("DST-CBC", "dst_cbc", "dst_cbc/voc_1-8", "dst_cbc", "dst_cbc/shapes_1-8"),
+    ("DMT", "dmt", "dmt/voc_1-8", "dmt", "dmt/shapes_1-8"),
+    ("ST, ST++", "st_plus_plus", "st_plus_plus/voc_1-8", "st_plus_plus", "st_plus_plus/shapes_1-8"),
+    ("AdvSemiSeg", "advsemiseg", "advsemiseg/voc_1-8", "advsemiseg", "advsemiseg/shapes_1-8"),
+    ("s4GAN", "s4gan", "s4gan/voc_1-8", "s4gan", "s4gan/shapes_1-8"),
+)  # fmt: skip
+
+
+def _published_number(name: str) -> str:
+    """The first published number of a config, with network and labels."""
+    entry = next((entry for entry in entries() if entry.name == name), None)
+    found = re.match(r"([\d.]+) mIoU", entry.published) if entry else None
+    return (
+        f"{found[1]} ({entry.net}, {entry.stem.split('_')[1].replace('-', '/')})" if found else ""
+    )
+
+
+def _gain(value: float, gain: float | None) -> str:
+    return f"{value:.1f}" + (f" ({gain:+.1f})" if gain is not None else "")
+
+
+def _run_cell(data: str, name: str) -> str:
+    """Mean of the last mIoU of a row on a data set, and its gain over the better baseline."""
+    records, rows = read_results(data), {row.name: row for row in PROTOCOLS[data].rows}
+    found = runs_of(records, rows.get(name))
+    if not found:
+        return ""
+    mean = statistics.mean(run["last"]["mIoU"] for run in found.values())
+    baseline = best_baseline(PROTOCOLS[data], rows[name].table, records)
+    is_method = rows[name].kind == "method"
+    gain = mean_difference(found, runs_of(records, baseline)) if is_method else None
+    return _gain(mean, gain) + ("" if len(found) == len(PROTOCOLS[data].seeds) else "*")
+
+
+def methods_table() -> str:
+    """Every method: a published number on PASCAL VOC, our results, forward units."""
+    results = json.loads((ROOT / "docs" / "results" / "builtin.json").read_text())
+    means = {item["config"]: statistics.mean(item["seeds"]) for item in results["methods"]}
+    units = {row.name: f"{row.units:g}" for row in PROTOCOLS["nuclei"].rows}
+    lines = []
+    for title, page, published, row, config in METHODS:
+        gain = None if row == "weak" else means.get(config, 0.0) - means[results["baseline"]]
+        lines.append([
+            f"[{title}](docs/methods/{page}.md)" if page else title,
+            _published_number(published),
+            *(_run_cell(data, row) for data in PROTOCOLS),
+            _gain(means[config], gain) if config in means else "",
+            units.get(row, ""),
+        ])  # fmt: skip
+    head = ["method", "published, VOC", *PROTOCOLS, "built-in", "cost"]
+    return format_table(head, lines)
+
+
 TABLES = dict(
     configs=configs_table,
     published=published_table,
     settings=settings_table,
     results=results_table,
     runs=data_table,
+    methods=methods_table,
 )
 
 

@@ -10,6 +10,7 @@ picture is copied. A link to nothing stops the build.
 from __future__ import annotations
 
 import ast
+import html
 import os
 import posixpath
 import re
@@ -17,6 +18,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -75,7 +77,12 @@ def api_page(path: str) -> str:
 
 def api_index(modules: list[str]) -> str:
     """A page that lists all modules with the first line of their docstrings."""
-    lines = ["# API", "", "Every public module. `mmsemi.load` is the entry for predicting in Python.", ""]
+    lines = [
+        "# API",
+        "",
+        "Every public module. `mmsemi.load` is the entry for predicting in Python.",
+        "",
+    ]
     folder = None
     for path in modules:
         if folder != (folder := os.path.dirname(path)):
@@ -130,6 +137,15 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return LINK.sub(lead, markdown)
 
 
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Show the names that docstrings refer to (``:class:`~a.B``` ) as code alone."""
-    return re.sub(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc):<code>[~.]*", "<code>", html)
+def mathml(match: re.Match) -> str:
+    """A formula, which browsers show without a script."""
+    is_block = match[1].startswith(r"\[")
+    latex = html.unescape(match[1][2:-2]).replace("\n", " ").replace(r"\arg", r"\operatorname{arg}")
+    return convert(latex, display="block" if is_block else "inline")
+
+
+def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Show formulas, and names that docstrings refer to (``:class:`~a.B``` ) as code alone."""
+    content = re.sub(r'<(?:span|div) class="arithmatex">(.*?)</(?:span|div)>', mathml, content,
+                     flags=re.DOTALL)  # fmt: skip
+    return re.sub(r":(?:py:)?(?:class|func|meth|mod|data|attr|exc):<code>[~.]*", "<code>", content)
