@@ -41,7 +41,7 @@ demo: env
 
 # NO_MKDOCS_2_WARNING: the theme's advertisement for what comes after mkdocs 1.
 docs: $(DOCS)/.installed
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --config-file docs/site/mkdocs.yml
 	@echo "the site is in site/index.html"
 
 $(DOCS)/.installed: requirements/docs.txt

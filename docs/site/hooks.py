@@ -25,7 +25,7 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
 API = "mmsemi.md"
-LINK = re.compile(r"(?<=\]\()(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=\))")
+LINK = re.compile(r"(?:(?<=\]\()|(?<=\]: ))(?!\w+:|#|/)([^)#\s]+)(#[^)\s]*)?(?=[)\n])")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 PICTURES = (".png", ".jpg", ".svg")
 

@@ -49,8 +49,9 @@ def name_in_line(line: str) -> str:
     A column ends at a tab, or at a blank or comma behind the suffix of a picture; any other blank
     belongs to the name. Without suffixes a line has two columns where both name the same image.
 
-    >>> [name_in_line(line) for line in ('case (1)', 'a/case (1).png b/case (1).png', '1 1')]
-    ['case (1)', 'a/case (1).png', '1']
+    Example:
+        >>> [name_in_line(line) for line in ('case (1)', 'a/case (1).png b/case (1).png', '1 1')]
+        ['case (1)', 'a/case (1).png', '1']
     """
     line = line.split("\t")[0].strip()
     column = _FIRST_COLUMN.match(line)
