@@ -49,7 +49,7 @@ def name_in_line(line: str) -> str:
     A column ends at a tab, or at a blank or comma behind the suffix of a picture; any other blank
     belongs to the name. Without suffixes a line has two columns where both name the same image.
 
-    Example:
+    Examples:
         >>> [name_in_line(line) for line in ('case (1)', 'a/case (1).png b/case (1).png', '1 1')]
         ['case (1)', 'a/case (1).png', '1']
     """
