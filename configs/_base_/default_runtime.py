@@ -54,6 +54,7 @@ default_hooks = dict(
     invalid_loss=dict(type="InvalidLossHook"),
     mask_check=dict(type="MaskCheckHook"),
     batch_norm_gap=dict(type="BatchNormGapHook"),
+    diagnosis=dict(type="DiagnosisHook"),
 )
 
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]

@@ -1,6 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .batch_norm_gap_hook import BatchNormGapHook
+from .diagnosis_hook import DiagnosisHook
 from .exact_float32_hook import ExactFloat32Hook
 from .idle_parameters_hook import IdleParametersHook
 from .invalid_loss_hook import InvalidLossHook
@@ -16,6 +17,7 @@ from .resume_hook import ResumeHook
 __all__ = [
     "AtomicCheckpointHook",
     "BatchNormGapHook",
+    "DiagnosisHook",
     "ExactFloat32Hook",
     "IdleParametersHook",
     "InvalidLossHook",

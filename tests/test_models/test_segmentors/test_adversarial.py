@@ -62,6 +62,7 @@ class TestAdversarialWithMaps(AdversarialTester):
 
     __test__ = True
     name = "advsemiseg_adversarial_gt"
+    labels_images = False
     counts = dict(labeled=2, gt=3)
     test_views_can_leave_the_statistics_alone = None  # there are none
     unsup_losses = ("adv.loss_labeled",)
