@@ -1,6 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .batch_norm_gap_hook import BatchNormGapHook
+from .class_iou_hook import ClassIoUHook
 from .diagnosis_hook import DiagnosisHook
 from .exact_float32_hook import ExactFloat32Hook
 from .idle_parameters_hook import IdleParametersHook
@@ -13,10 +14,12 @@ from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
 from .resume_hook import ResumeHook
+from .whole_weights_hook import WholeWeightsHook
 
 __all__ = [
     "AtomicCheckpointHook",
     "BatchNormGapHook",
+    "ClassIoUHook",
     "DiagnosisHook",
     "ExactFloat32Hook",
     "IdleParametersHook",
@@ -29,4 +32,5 @@ __all__ = [
     "RandomStateHook",
     "ResumableEarlyStoppingHook",
     "ResumeHook",
+    "WholeWeightsHook",
 ]

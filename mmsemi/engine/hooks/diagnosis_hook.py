@@ -123,7 +123,7 @@ class DiagnosisHook(Hook):
         loggers = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._interval = loggers[0] if loggers else 50
         self._is_training = True
-        model = _unwrapped(runner)
+        model = unwrapped(runner)
         if isinstance(model, SemiSegmentor):
             # A head with one output channel gives the step two classes.
             classes = max(2, model.out_channels)
@@ -160,7 +160,7 @@ class DiagnosisHook(Hook):
         """Look at the validation."""
         if not self._is_training or not is_main_process():
             return
-        model, gap = _unwrapped(runner), measured_gap(runner)
+        model, gap = unwrapped(runner), measured_gap(runner)
         if gap is not None:
             advice = (
                 "set model.strong_view_stats=False, model.backbone_norm_eval=True, or "
@@ -179,7 +179,7 @@ class DiagnosisHook(Hook):
     def after_train(self, runner) -> None:
         """The summary."""
         self._is_training = False
-        model = _unwrapped(runner)
+        model = unwrapped(runner)
         if isinstance(model, SemiSegmentor):
             model.label_counts = None
         if not is_main_process():
@@ -196,7 +196,7 @@ class DiagnosisHook(Hook):
 
     def _count(self, runner, of_all: bool = True) -> np.ndarray | None:
         """Take the counts of the steps since the last time; (2, C + 1), None for another model."""
-        counter = getattr(_unwrapped(runner), "label_counts", None)
+        counter = getattr(unwrapped(runner), "label_counts", None)
         if counter is None:
             return None
         steps, taken = counter.steps, counter.take()
@@ -216,7 +216,7 @@ class DiagnosisHook(Hook):
 
     def _look(self, runner) -> Iterator[tuple[str, Finding | None]]:
         """The outcome of each rule that needs no validation."""
-        model, shares = _unwrapped(runner), self.shares
+        model, shares = unwrapped(runner), self.shares
         if shares.blocks:
             classes = _classes(runner, len(shares.labeled) - 1)
             advice = f"{_lower_bar(model)}, or {_SUPERVISED}"
@@ -262,7 +262,8 @@ class DiagnosisHook(Hook):
             file.write(json.dumps(report, ensure_ascii=False) + "\n")
 
 
-def _unwrapped(runner) -> nn.Module:
+def unwrapped(runner) -> nn.Module:
+    """The model without the wrapper of distributed training."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 

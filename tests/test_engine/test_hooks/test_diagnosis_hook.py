@@ -353,9 +353,9 @@ def test_two_processes(gloo_pool, tmp_path):
     (labeled, reports), (others, nothing) = gloo_pool.run(train_rank, config)
     # 12 iterations of 2 labelled images on each process.
     assert sum(labeled) == sum(others) == 12 * 2 * 2 * SIZE * SIZE
-    assert [one["name"] for one in reports] == ["nothing-kept"] and nothing == []
-    files = list(tmp_path.rglob("findings.jsonl"))
-    assert len(files) == 1 and len(files[0].read_text().splitlines()) == 1
+    assert "nothing-kept" in {one["name"] for one in reports} and nothing == []
+    (file,) = tmp_path.rglob("findings.jsonl")
+    assert len(file.read_text().splitlines()) == len(reports)
 
 
 @pytest.mark.parametrize(
