@@ -55,6 +55,7 @@ default_hooks = dict(
     mask_check=dict(type="MaskCheckHook"),
     batch_norm_gap=dict(type="BatchNormGapHook"),
     diagnosis=dict(type="DiagnosisHook"),
+    progress=dict(type="ProgressHook"),
 )
 
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]

@@ -10,6 +10,7 @@ from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
 from .memory_bank_hook import MemoryBankHook
 from .previous_networks_hook import PreviousNetworksHook
+from .progress_hook import ProgressHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
@@ -28,6 +29,7 @@ __all__ = [
     "MeanTeacherHook",
     "MemoryBankHook",
     "PreviousNetworksHook",
+    "ProgressHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
     "ResumableEarlyStoppingHook",

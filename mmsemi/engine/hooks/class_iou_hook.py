@@ -63,7 +63,9 @@ class ClassIoUHook(Hook):
         if self._iou is None:
             return
         names = runner.val_loop.dataloader.dataset.metainfo["classes"]
-        record = dict(step=runner.iter, mIoU=float(metrics["mIoU"]), iou=dict(zip(names, self._iou)))
+        record = dict(
+            step=runner.iter, mIoU=float(metrics["mIoU"]), iou=dict(zip(names, self._iou))
+        )
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         write_beside(Path(runner.work_dir, FILE), lambda file: file.write(text.encode()))
 

@@ -44,7 +44,7 @@ class DiagnosisHook(Hook):
 
     Args:
         patience: Iterations that pseudo-labels and the labelled loss are looked at over; None: a fifth of
-            the training, at most 2,000.
+            the training, at least 20 and at most 2,000.
         missing_ratio: A class is never pseudo-labelled if its share of the pseudo-labels is below this
             times its share of the labelled pixels.
         dominance: One class is too much above this share of the pseudo-labels, if
@@ -114,7 +114,7 @@ class DiagnosisHook(Hook):
     def before_train(self, runner) -> None:
         """Begin to count, or go on."""
         if self.patience is None:
-            self.patience = max(1, min(2000, runner.max_iters // 5))
+            self.patience = max(20, min(2000, runner.max_iters // 5))
         self.ledger, self.shares = Ledger(), Shares(self.patience)
         stored, self._loaded = self._loaded, None
         if runner.iter > 0 and stored is not None:
