@@ -36,6 +36,8 @@ from watchers import Recorder, Waits, differing, snapshot, without_modes
 
 from mmsemi.errors import ConfigError
 from mmsemi.export import export_segmentor
+from mmsemi.models import SemiSegmentor
+from mmsemi.models.label_counts import LabelCounts
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_ITERATIONS = 8
@@ -91,6 +93,7 @@ class MethodTester:
         golden_std: Deviation of the classifier's weights of the golden curve.
         views_alone: Settings by which no other image shares the forward of the student's views.
         frozen_settings: Settings by which no two views that a frozen encoder maps are equal.
+        labels_images: Whether a step has pseudo-labels.
         maps_are_kept: Whether networks share the maps of a view that they both see.
         golden_compared: Its iterations that are compared; later ones of some methods amplify the last
             bits, in which CPUs differ.
@@ -107,6 +110,7 @@ class MethodTester:
     optim_wrapper: dict = {}
     views_alone: dict = {}
     frozen_settings: dict = {}
+    labels_images = True
     maps_are_kept = True
     golden_std = 1.0
     golden_compared = GOLDEN_ITERATIONS
@@ -389,11 +393,18 @@ class MethodTester:
         if getattr(model, "mix", None) is not None:  # draws its boxes on the CPU
             model.mix.draw_masks = without_modes(model.mix.draw_masks)
         runner.start_step()
+        counts = model.label_counts = LabelCounts(model.num_classes, torch.device("cpu"))
         with Waits() as waits:
             data = model.data_preprocessor(batch, training=True)
             total, _ = model.parse_losses(model(**data, mode="loss"))
             total.backward()
         assert not waits.found
+        # What DiagnosisHook reads: the masks of the batch, and the labels of its other images.
+        if isinstance(model, SemiSegmentor):
+            labels = data["inputs"].labeled.labels_NHW
+            expected = [(labels == c).sum().item() for c in range(model.num_classes)]
+            assert counts.labeled.tolist() == [*expected, labels.numel() - sum(expected)]
+            assert (counts.kept.sum() > 0) == self.labels_images == (counts.steps > 0)
 
     def test_golden_curve(self, segmentor_config, preprocessor_config, semi_config, request):
         """A refactor that changes a method's numbers must say why; CPUs differ in the last bits."""

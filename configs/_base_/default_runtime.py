@@ -54,6 +54,8 @@ default_hooks = dict(
     invalid_loss=dict(type="InvalidLossHook"),
     mask_check=dict(type="MaskCheckHook"),
     batch_norm_gap=dict(type="BatchNormGapHook"),
+    diagnosis=dict(type="DiagnosisHook"),
+    progress=dict(type="ProgressHook"),
 )
 
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]

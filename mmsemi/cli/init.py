@@ -274,7 +274,7 @@ def fit_budget(path: Path, plan: Plan, minutes: float) -> None:
     plan.max_iters = steps
 
 
-def next_steps(out: str, model: Model) -> None:
+def next_steps(out: str, model: Model, method: str) -> None:
     """The commands that follow."""
     for weights in dict.fromkeys(model.weights):
         name = weights.removeprefix(SCHEME)
@@ -283,7 +283,14 @@ def next_steps(out: str, model: Model) -> None:
         elif "://" in weights and not weights.startswith(SCHEME):
             say("note", f"the network starts from {weights}, which is downloaded")
     say("next", f"mmsemi check-dataset {out}")
-    say("next", f"mmsemi train {out}")
+    if method == "supervised":
+        say("next", f"mmsemi train {out}")
+        return
+    say("next", f"mmsemi train {out} --from supervised --baseline")
+    say(
+        "",
+        "first without the unlabelled images, then with them from there; and whether they helped",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -343,5 +350,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         out.write_text(config_text(plan, model), encoding="utf-8")
     say("wrote", f"{out} and {', '.join(plan.lists.values())}")
-    next_steps(args.out, model)
+    next_steps(args.out, model, args.method)
     return 0

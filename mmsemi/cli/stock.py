@@ -14,9 +14,11 @@ import re
 import sys
 import traceback
 from argparse import Namespace
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import mmseg
 
@@ -30,11 +32,12 @@ from ..utils.config_files import (
 )
 
 
-def run_stock_tool(name: str) -> None:
+def run_stock_tool(name: str, options: Mapping[str, Any] | None = None) -> None:
     """Run ``tools/<name>.py`` of the installed mmseg on the arguments in ``sys.argv``.
 
     Args:
         name: 'train' or 'test'.
+        options: Set in the config as well.
 
     Raises:
         UserError: A wrong argument, or whatever training or testing refuses. In the second case the
@@ -50,7 +53,7 @@ def run_stock_tool(name: str) -> None:
         args = stock_parse_args()
         args.config = find_config(args.config)
         config = read_config(args.config, args.cfg_options)
-        args.cfg_options = spread_options(config, args.cfg_options or {})
+        args.cfg_options = {**spread_options(config, args.cfg_options or {}), **(options or {})}
         if getattr(args, "checkpoint", None):
             check_checkpoint(args.checkpoint)
         if args.work_dir is None and not config.get("work_dir"):

@@ -1,13 +1,281 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""``mmsemi train``: mmseg's own ``tools/train.py``."""
+"""``mmsemi train``: mmseg's own ``tools/train.py``, and before it the supervised runs that are asked for.
+
+Decisions:
+
+- ``--from supervised`` and ``--baseline`` train the supervised twin of the config
+  (:func:`~mmsemi.utils.supervised_twin.supervised_twin`) in folders of the work dir. All runs are trainings of
+  this process, one after the other, so that a launcher of several processes starts all of them.
+- A run of such a folder that has ended with the same settings is not repeated; ``--resume`` goes on with one
+  that was broken off.
+- Compared are the last validations of both runs, never the best ones.
+"""
 
 from __future__ import annotations
 
+import argparse
+import gc
+import hashlib
+import json
+import os
+import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from .stock import run_stock_tool
+from mmengine.config import Config
+
+from ..compat_checkpoints import find_last_checkpoint
+from ..errors import ConfigError, TrainingError
+from ..utils.config_files import (
+    default_work_dir,
+    find_config,
+    parse_options,
+    read_config,
+)
+from ..utils.files import write_beside
+from ..utils.supervised_twin import supervised_twin
+from ..visualization.report import result_table
+from .stock import check_checkpoint, run_stock_tool
+
+_SUPERVISED = "supervised"
+_SETTINGS = "settings.sha256"
+#: Points of mIoU that one run of each cannot tell from chance.
+CHANCE = 1.0
+
+_HELP = """
+mmsemi adds:
+  --from CKPT           start every network (student and teacher, both of CPS) from the weights of a checkpoint,
+                        all of them; two networks of CPS stay different, see docs/own_data.md
+  --from supervised     train the supervised twin first, in WORK_DIR/supervised, and start from it
+  --baseline            also train the supervised twin for as many steps, in WORK_DIR/baseline, from the same
+                        start, and say for each class whether the unlabelled images helped
+With --resume all of them go on where they were broken off."""
+
+
+def parse_args(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our arguments, and those of the stock script."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--from", dest="start")
+    parser.add_argument("--baseline", action="store_true")
+    return parser.parse_known_args(arguments)
+
+
+def _stock_values(arguments: Sequence[str]) -> argparse.Namespace:
+    """The arguments of the stock script that we read, too."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("config")
+    parser.add_argument("--work-dir")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--cfg-options", nargs="+", action="extend", default=[])
+    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--launcher", default="none")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+class Stages:
+    """The runs of a command line, in their order.
+
+    Args:
+        arguments: Of the stock script.
+        start: ``--from``.
+        baseline: Whether to compare with the supervised twin.
+
+    Raises:
+        ConfigError: The config has no supervised twin, or sets ``load_from`` beside ``--from``.
+        CheckpointError: There is no such checkpoint.
+    """
+
+    def __init__(self, arguments: Sequence[str], start: str | None, baseline: bool) -> None:
+        self.args = _stock_values(arguments)
+        path = find_config(self.args.config)
+        self.config = read_config(path, parse_options(self.args.cfg_options))
+        self.work_dir = Path(
+            self.args.work_dir or self.config.get("work_dir") or default_work_dir(path)
+        )
+        self.start, self.has_baseline = start, baseline
+        if start is not None and self.config.get("load_from"):
+            raise ConfigError(
+                f"--from {start} and load_from={self.config.load_from!r}: both say where to start from, give one"
+            )
+        if start not in (None, _SUPERVISED):
+            check_checkpoint(start)
+        self.twin = supervised_twin(self.config) if baseline or start == _SUPERVISED else None
+
+    def run(self) -> None:
+        """Train, and compare."""
+        start, score = self.start, None
+        if start == _SUPERVISED:
+            start = self._train_twin(_SUPERVISED, None)
+            score = self._scores(_SUPERVISED)
+        if self.has_baseline:
+            self._train_twin("baseline", start)
+            score = self._scores("baseline")
+        options: dict[str, Any] = {}
+        if start is not None:
+            options = {"load_from": start, "default_hooks.whole_weights.type": "WholeWeightsHook"}
+        if score is not None:
+            options["default_hooks.diagnosis.type"] = "DiagnosisHook"
+            options["default_hooks.diagnosis.baseline"] = score["mIoU"]
+        if self.has_baseline:
+            options["default_hooks.class_iou.type"] = "ClassIoUHook"
+        _say(f"training in {self.work_dir}{f', from {start}' if start else ''}")
+        self._train(self.args.config, self.work_dir, self.args.cfg_options, options)
+        if self.has_baseline:
+            self._compare()
+
+    # ---------------------------------------------------------------- one run
+
+    def _train_twin(self, name: str, start: str | None) -> str:
+        """Train the supervised twin in a folder of the work dir, unless it is there; gives its checkpoint."""
+        folder, length = self.work_dir / name, int(self.twin.train_cfg.max_iters)
+        config = Config(self.twin.to_dict(), filename=self.twin.filename)
+        config.load_from = start if start is not None else config.get("load_from")
+        config.default_hooks = dict(
+            config.get("default_hooks") or {}, class_iou=dict(type="ClassIoUHook")
+        )
+        if start is not None:
+            config.default_hooks.whole_weights = dict(type="WholeWeightsHook")
+        if (
+            "visualizer" in config
+        ):  # mmengine gives a second run the visualizer of the first by this name
+            config.visualizer.name = f"{config.visualizer.get('name', 'visualizer')}_{name}"
+        config.work_dir = str(folder)
+        settings = hashlib.sha256(config.pretty_text.encode()).hexdigest()
+        record = folder / _SETTINGS
+        is_same = record.is_file() and record.read_text().strip() == settings
+        last = find_last_checkpoint(folder) if folder.is_dir() else None
+        if is_same and last is not None and _iteration(last) >= length:
+            _say(f"the {name} run in {folder} has ended: it is used as it is")
+            return last
+        if self.args.resume and last is not None and not is_same:
+            raise ConfigError(
+                f"{folder} holds a run with other settings, which --resume cannot go on with: remove the folder, "
+                "or leave --resume out to train it anew"
+            )
+        _say(f"training the supervised twin in {folder}, {length} iterations")
+        path = folder / f"{name}.py"
+        _write(path, config.pretty_text)
+        _write(record, settings + "\n")
+        self._train(str(path), folder, [], {})
+        last = find_last_checkpoint(folder)
+        if last is None:
+            raise TrainingError(
+                f"{folder} has no checkpoint: give the config a default_hooks.checkpoint"
+            )
+        return last
+
+    def _train(
+        self, config: str, work_dir: Path, cfg_options: Sequence[str], options: dict[str, Any]
+    ) -> None:
+        """One training of the stock script in this process."""
+        from mmengine.dist import barrier
+
+        args = self.args
+        arguments = [config, "--work-dir", str(work_dir), "--launcher", args.launcher]
+        arguments += ["--local_rank", str(args.local_rank)]
+        arguments += ["--amp"] if args.amp else []
+        # Without a checkpoint of its own mmengine would resume from load_from, iteration and all.
+        if args.resume and (work_dir / "last_checkpoint").is_file():
+            arguments.append("--resume")
+        arguments += ["--cfg-options", *cfg_options] if cfg_options else []
+        before = sys.argv
+        sys.argv = [before[0], *arguments]
+        try:
+            run_stock_tool("train", options)
+        finally:
+            sys.argv = before
+        gc.collect()  # the runner and its networks refer to each other
+        barrier()  # the main process has written what the others read
+
+    # ---------------------------------------------------------------- results
+
+    def _scores(self, name: str) -> dict[str, Any]:
+        """Of the last validation of a run."""
+        path = self.work_dir / name / "class_iou.json"
+        if not path.is_file():
+            raise TrainingError(
+                f"{path} is missing: the run had no validation; set train_cfg.num_validations"
+            )
+        return json.loads(path.read_text())
+
+    def _compare(self) -> None:
+        """Print the table and the verdict, and keep them in ``comparison.json``."""
+        if not _is_main():
+            return
+        runs = {"supervised": self._scores("baseline"), "semi-supervised": self._scores("")}
+        text = verdict(*runs.values())
+        print(f"\n{comparison_table(runs)}\n\n{text}", flush=True)
+        kept = json.dumps(dict(runs, verdict=text), indent=1, ensure_ascii=False)
+        _write(self.work_dir / "comparison.json", kept + "\n")
+
+
+def comparison_table(runs: dict[str, dict[str, Any]]) -> str:
+    """IoU of each class in percent, a column for each run, and the difference."""
+    nan = float("nan")
+    columns = {
+        name: {k: nan if v is None else v for k, v in one["iou"].items()} | {"mIoU": one["mIoU"]}
+        for name, one in runs.items()
+    }
+    return result_table(columns)
+
+
+def verdict(supervised: dict[str, Any], semi: dict[str, Any]) -> str:
+    """Whether the unlabelled images helped, in one line.
+
+    Args:
+        supervised: ``mIoU`` and ``iou`` by class of the supervised run, in percent.
+        semi: The same of the run with unlabelled images.
+    """
+    gain = semi["mIoU"] - supervised["mIoU"]
+    by_class = {
+        name: value - supervised["iou"][name]
+        for name, value in semi["iou"].items()
+        if value is not None and supervised["iou"].get(name) is not None
+    }
+    better = sum(value > 0 for value in by_class.values())
+    word = (
+        "helped" if gain > CHANCE else "did harm" if gain < -CHANCE else "made no clear difference"
+    )
+    text = (
+        f"the unlabelled images {word}: mIoU {supervised['mIoU']:.2f} -> {semi['mIoU']:.2f} ({gain:+.2f}); "
+        f"better in {better} of {len(by_class)} classes"
+    )
+    if by_class:
+        most, least = (f(by_class, key=by_class.__getitem__) for f in (max, min))
+        text += f", most '{most}' ({by_class[most]:+.2f}), least '{least}' ({by_class[least]:+.2f})"
+    note = " (one run each: below a point, ask more seeds, mmsemi compare --seeds)"
+    return text + (note if abs(gain) <= CHANCE else "")
+
+
+def _iteration(checkpoint: str) -> int:
+    match = re.fullmatch(r"iter_(\d+)\.pth", os.path.basename(checkpoint))
+    return int(match[1]) if match else 0
+
+
+def _write(path: Path, text: str) -> None:
+    write_beside(path, lambda file: file.write(text.encode()))
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    if _is_main():
+        print(f"mmsemi train: {text}", flush=True)
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The command line; the stock script reads the same arguments from ``sys.argv``."""
-    run_stock_tool("train")
+    """The command line; the stock script reads its arguments from ``sys.argv``."""
+    args, rest = parse_args(arguments)
+    if args.start is None and not args.baseline:
+        try:
+            run_stock_tool("train")
+        finally:
+            if {"-h", "--help"} & set(rest):
+                print(_HELP)
+        return
+    Stages(rest, args.start, args.baseline).run()

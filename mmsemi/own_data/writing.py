@@ -297,7 +297,11 @@ def _model(plan: Plan, model: Model) -> list[str]:
             # Its end follows from the length of the run.
             'param_scheduler = [dict(type="PolyLR", power=0.9)]',
             'val_cfg = dict(_delete_=True, type="TeacherStudentValLoop")',
-            'default_hooks = dict(checkpoint=dict(_delete_=True, type="AtomicCheckpointHook", by_epoch=False))',
+            "default_hooks = dict(",
+            '    checkpoint=dict(_delete_=True, type="AtomicCheckpointHook", by_epoch=False),',
+            '    diagnosis=dict(type="DiagnosisHook"),',
+            '    progress=dict(type="ProgressHook"),',
+            ")",
         ]
     if settings:
         lines.append(f"model.update({settings})")

@@ -1,6 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .batch_norm_gap_hook import BatchNormGapHook
+from .class_iou_hook import ClassIoUHook
+from .diagnosis_hook import DiagnosisHook
 from .exact_float32_hook import ExactFloat32Hook
 from .idle_parameters_hook import IdleParametersHook
 from .invalid_loss_hook import InvalidLossHook
@@ -8,14 +10,18 @@ from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
 from .memory_bank_hook import MemoryBankHook
 from .previous_networks_hook import PreviousNetworksHook
+from .progress_hook import ProgressHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
 from .resume_hook import ResumeHook
+from .whole_weights_hook import WholeWeightsHook
 
 __all__ = [
     "AtomicCheckpointHook",
     "BatchNormGapHook",
+    "ClassIoUHook",
+    "DiagnosisHook",
     "ExactFloat32Hook",
     "IdleParametersHook",
     "InvalidLossHook",
@@ -23,8 +29,10 @@ __all__ = [
     "MeanTeacherHook",
     "MemoryBankHook",
     "PreviousNetworksHook",
+    "ProgressHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
     "ResumableEarlyStoppingHook",
     "ResumeHook",
+    "WholeWeightsHook",
 ]

@@ -14,7 +14,6 @@ from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ...models.batch_norm import batch_norms, by_batch_statistics, follows_batch
 from ...models.forward import decode_stages, eval_mode, forward, hard_labels
 from ...models.segmentors.base import SemiSegmentor
@@ -22,8 +21,8 @@ from ...structures import Images
 
 #: Name of the number in logs.
 KEY = "val/batch_norm_gap"
-#: Where the message hub holds the iteration that it was measured after.
-_MEASURED_KEY = "batch_norm_gap_iter"
+#: Where the message hub holds what it was measured from: iteration, network, and both scores.
+_MEASURED_KEY = "batch_norm_gap"
 
 
 @HOOKS.register_module()
@@ -35,25 +34,14 @@ class BatchNormGapHook(Hook):
     teachers label and validations predict; of several networks the largest one. A large number says
     that the running statistics come from other images than the labelled ones, which no loss shows.
 
-    Neither forward has dropout, changes a statistic or draws a random number. There is no number where
-    no batch norm is in train mode, for an image classifier, and where the labelled images are too few
-    to normalise by.
-
-    Args:
-        bound: Points of mIoU above which a warning names the network and the settings that help.
-
-    Raises:
-        ConfigError: ``bound`` is not positive.
+    :class:`DiagnosisHook` warns of a large one. Neither forward has dropout, changes a statistic or draws
+    a random number. There is no number where no batch norm is in train mode, for an image classifier, and
+    where the labelled images are too few to normalise by.
     """
 
     # Before CheckpointHook (VERY_LOW): a run that resumes from a checkpoint, and makes up for its
     # validation, has the number in the message hub.
     priority = "LOW"
-
-    def __init__(self, bound: float = 10.0) -> None:
-        if bound <= 0:
-            raise ConfigError(f"BatchNormGapHook.bound={bound} must be positive")
-        self.bound = bound
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -64,7 +52,7 @@ class BatchNormGapHook(Hook):
 
     def before_val(self, runner) -> None:
         """Forget the number of an earlier validation."""
-        if runner.message_hub.get_info(_MEASURED_KEY) != runner.iter:
+        if measured_gap(runner) is None:
             runner.message_hub.log_scalars.pop(KEY, None)
 
     def _validation_follows(self, runner, batch_idx: int) -> bool:
@@ -91,15 +79,16 @@ class BatchNormGapHook(Hook):
             return
         name = max(gaps, key=gaps.get)
         runner.message_hub.update_scalar(KEY, gaps[name])
-        runner.message_hub.update_info(_MEASURED_KEY, runner.iter + 1)
-        if gaps[name] > self.bound:
-            runner.logger.warning(
-                "batch norm: network '{}' has mIoU {:.1f} on its labelled batch with the batch's "
-                "statistics and {:.1f} with the running ones, which teachers and validations use: its "
-                "running statistics come from other images. Set model.strong_view_stats=False, "
-                "model.backbone_norm_eval=True, or norm_cfg=dict(type='GN', num_groups=16) of the head; "
-                "see docs/batch_norm.md".format(name, *scores[name])
-            )
+        measured = dict(iter=runner.iter + 1, network=str(name), scores=scores[name])
+        runner.message_hub.update_info(_MEASURED_KEY, measured)
+
+
+def measured_gap(runner) -> tuple[str, float, float] | None:
+    """Network, mIoU (%) by the batch's statistics and by the running ones, if measured just now."""
+    measured = runner.message_hub.get_info(_MEASURED_KEY)
+    if measured is None or measured["iter"] != runner.iter:
+        return None
+    return measured["network"], *measured["scores"]
 
 
 def mode_scores(net: nn.Module, labeled: Images) -> tuple[float, float] | None:

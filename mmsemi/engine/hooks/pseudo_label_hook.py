@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Pictures and per-class shares of the pseudo-labels, while training runs."""
+"""Pictures of the pseudo-labels, while training runs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,10 @@ from ...visualization.pseudo_labels import pseudo_label_panel
 class PseudoLabelVisHook(Hook):
     """Show the pseudo-labels of unlabelled images, every ``interval`` iterations.
 
-    Written are
-
-    - ``<work_dir>/<timestamp>/vis_data/pseudo_labels/iter_<N>.png``, and the same picture into the
-      image backends of the visualizer (TensorBoard): for each sample the weak view, its label and
-      confidence, the student's view and the label that it is trained on;
-    - scalars of the visualizer: ``pseudo_label/<class>``, the share of the class in all pixels of
-      the student's views (this process's batch), and ``pseudo_label/kept``, their sum.
+    Written is ``<work_dir>/<timestamp>/vis_data/pseudo_labels/iter_<N>.png``, and the same picture into
+    the image backends of the visualizer (TensorBoard): for each sample the weak view, its label and
+    confidence, the student's view and the label that it is trained on; below them the share of each class
+    in all pixels of the student's views. The shares over time are those of :class:`DiagnosisHook`.
 
     The model keeps its batch only in these iterations (``model.wants_to_show``, ``model.shown``); the
     others cost nothing. No random number is drawn.
@@ -125,9 +122,6 @@ class PseudoLabelVisHook(Hook):
         for backend in runner.visualizer._vis_backends.values():
             if not isinstance(backend, LocalVisBackend):  # it would write a second file
                 backend.add_image("pseudo_labels", picture, step)
-        scalars = {f"pseudo_label/{name}": share for name, share in zip(classes, shares)}
-        scalars["pseudo_label/kept"] = sum(shares)
-        runner.visualizer.add_scalars(scalars, step=step)
 
     @staticmethod
     def _add_truth(

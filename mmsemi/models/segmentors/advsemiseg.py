@@ -114,7 +114,8 @@ class AdvSemiSeg(AdversarialSegmentor):
             )
             share = (target != self.ignore_index).sum() / u_valid.sum().clamp(min=1)
             losses["unsup.trusted"] = share
-            self.show(u, u_logits, view, target)
+            is_used = bool(self.started(cfg.unsup_start))
+            self.show(u, u_logits, view, target, is_used=is_used)
             if cfg.judge_unlabeled:
                 fakes.append(u_maps)
                 fakes_valid.append(u_valid)

@@ -33,6 +33,7 @@ from ..forward import (
     supervised_losses,
 )
 from ..frozen_encoder import keep_maps
+from ..label_counts import LabelCounts
 from ..losses import sigmoid_rampup
 from ..preprocessor import merge_preprocessors
 from ..semi_model import Losses
@@ -83,6 +84,8 @@ class SemiSegmentor(PredictingSegmentor):
     #: Set by PseudoLabelVisHook for an iteration that it shows, and filled by :meth:`show`.
     wants_to_show = False
     shown: Shown | None = None
+    #: Set by DiagnosisHook, and filled by each step.
+    label_counts: LabelCounts | None = None
 
     def __init__(
         self,
@@ -125,7 +128,10 @@ class SemiSegmentor(PredictingSegmentor):
             return super().forward(inputs, data_samples, mode)
         self.check_batch(inputs)
         with keep_maps(self.networks()):
-            return self.loss(inputs)
+            losses = self.loss(inputs)
+        if self.label_counts is not None:
+            self.label_counts.add_labeled(inputs.labeled.labels_NHW)
+        return losses
 
     def check_batch(self, batch: Any) -> None:
         """Refuse pairs of crops, too, where the method looks at single ones."""
@@ -197,6 +203,26 @@ class SemiSegmentor(PredictingSegmentor):
         mixed = [r.apply(view, labeled=labeled.pixels_NCHW) for r, view in zip(recipes, views)]
         return torch.cat(mixed), MixRecipe.concatenate(recipes)
 
+    @property
+    def keeps_by_threshold(self) -> bool:
+        """Whether a threshold decides which labels are kept, and keeping all is not meant."""
+        return getattr(self.settings, "threshold", 0) > 0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether a hook asks for the pseudo-labels of this step."""
+        return self.wants_to_show or self.label_counts is not None
+
+    def count_kept(self, target_BHW: Tensor, valid_BHW: Tensor | None = None) -> None:
+        """Count the pseudo-labels that the student is trained on, if a hook asks for it.
+
+        Args:
+            target_BHW: Label of each pixel; ``ignore_index`` where the method keeps none.
+            valid_BHW: False on padding; None: all pixels count.
+        """
+        if self.label_counts is not None:
+            self.label_counts.add_kept(target_BHW, valid_BHW)
+
     def show(
         self,
         images: Images,
@@ -204,8 +230,9 @@ class SemiSegmentor(PredictingSegmentor):
         views_BCHW: Tensor,
         target_BHW: Tensor,
         first_B: Tensor | None = None,
+        is_used: bool = True,
     ) -> None:
-        """Keep pseudo-labels for a picture, if one is due.
+        """Count the pseudo-labels of a step, and keep them for a picture, if one is due.
 
         Args:
             images: Unlabelled images.
@@ -213,13 +240,11 @@ class SemiSegmentor(PredictingSegmentor):
             views_BCHW: The student's views.
             target_BHW: Label of each view; ``ignore_index`` where the method keeps none.
             first_B: The image that each view starts from; None: view i from image i.
+            is_used: Whether the student is trained on them by now; others are not counted.
         """
-        if not self.wants_to_show:
-            return
-        pseudo = pseudo_labels(predicted) if isinstance(predicted, Tensor) else predicted
-        if first_B is None:
-            first_B = torch.arange(len(views_BCHW))
-        self.shown = Shown(images, pseudo, views_BCHW, target_BHW, first_B)
+        if is_used:
+            self.count_kept(target_BHW)
+        self._keep_to_show(images, predicted, views_BCHW, target_BHW, first_B)
 
     def show_confident(
         self,
@@ -229,8 +254,30 @@ class SemiSegmentor(PredictingSegmentor):
         target: PseudoLabels,
         first_B: Tensor,
     ) -> None:
-        """The same for a method that keeps the labels of at least ``threshold``."""
+        """The same for a method that keeps the labels of at least ``threshold``.
+
+        Counted are the labels of the images, not those of the views, which may hold true labels, too.
+        """
+        if self.label_counts is not None:
+            self.count_kept(self._confident(pseudo), images.valid_NHW)
         if self.wants_to_show:
-            kept = target.confidence_NHW >= self.settings.threshold
-            label = torch.where(kept, target.label_NHW, self.ignore_index)
-            self.show(images, pseudo, views_BCHW, label, first_B)
+            self._keep_to_show(images, pseudo, views_BCHW, self._confident(target), first_B)
+
+    def _confident(self, pseudo: PseudoLabels) -> Tensor:
+        kept = pseudo.confidence_NHW >= self.settings.threshold
+        return torch.where(kept, pseudo.label_NHW, self.ignore_index)
+
+    def _keep_to_show(
+        self,
+        images: Images,
+        predicted: PseudoLabels | Tensor,
+        views_BCHW: Tensor,
+        target_BHW: Tensor,
+        first_B: Tensor | None,
+    ) -> None:
+        if not self.wants_to_show:
+            return
+        pseudo = pseudo_labels(predicted) if isinstance(predicted, Tensor) else predicted
+        if first_B is None:
+            first_B = torch.arange(len(views_BCHW))
+        self.shown = Shown(images, pseudo, views_BCHW, target_BHW, first_B)

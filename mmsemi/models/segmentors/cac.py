@@ -175,7 +175,7 @@ class CAC(SemiSegmentor):
         projected = F.normalize(full_precision(self.projector(features)), dim=1)
         maps = projected, pseudo.label_NHW, pseudo.confidence_NHW
         view = CropView(*(flip_chosen(one, flips) for one in maps))
-        if self.wants_to_show and crops is batch.unlabeled:
+        if self.is_watched and crops is batch.unlabeled:
             shown = upsample_labels(view, self.settings.stride)
             kept = shown.confidence_NHW > self.settings.threshold
             target = torch.where(kept, shown.label_NHW, self.ignore_index)

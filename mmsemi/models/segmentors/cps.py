@@ -142,6 +142,7 @@ class CPS(SemiSegmentor):
         losses["unsup.loss_cps"] = self._cross_pseudo_loss(logits, labels)
         losses["unsup.agree"] = (labels[0] == labels[1])[len(x) :].float().mean()
         self.show(batch.unlabeled, logits[0][len(x) :], view, labels[0][len(x) :])
+        self.count_kept(labels[1][len(x) :])
         return losses
 
     def _mixed_loss(self, batch: SemiBatch) -> Losses:
@@ -175,6 +176,7 @@ class CPS(SemiSegmentor):
         losses["unsup.loss_cps"] = self._cross_pseudo_loss(logits, labels)
         losses["unsup.agree"] = (labels[0] == labels[1]).float().mean()
         self.show(weak, pseudo[0], mixed, labels[0], recipe.first)
+        self.count_kept(labels[1])
         return losses
 
     def _forward_streams(

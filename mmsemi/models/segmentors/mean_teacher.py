@@ -155,8 +155,18 @@ class MeanTeacher(SemiSegmentor):
         distance = consistency_loss(student, teacher, cfg.consistency, confidence, counted)
         losses["unsup.loss_consistency"] = cfg.unsup_weight * self.rampup() * distance
         losses["unsup.agree"] = (hard_labels(logits) == hard_labels(target)).float().mean()
-        self.show(weak, weak_logits, mixed, hard_labels(target), recipe.first)
+        if self.is_watched:
+            label = hard_labels(target)
+            if confidence is not None:  # one number for all pixels, or one each
+                kept = confidence > 0 if confidence.ndim == 0 else confidence[-len(label) :] > 0
+                label = torch.where(kept, label, self.ignore_index)
+            self.show(weak, weak_logits, mixed, label, recipe.first)
         return losses
+
+    @property
+    def keeps_by_threshold(self) -> bool:
+        """Where the threshold leaves pixels out."""
+        return self.settings.confidence_mode == "pixel" and bool(self.settings.confidence_threshold)
 
     @torch.no_grad()
     def _teach(self, x_NCHW: Tensor) -> Tensor:

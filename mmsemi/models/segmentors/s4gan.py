@@ -122,5 +122,5 @@ class S4GAN(AdversarialSegmentor):
         right = (fake_score <= 0).sum() + (real_score > 0).sum()
         losses["disc.loss"] = 0.5 * loss
         losses["disc.acc"] = 100 * right / (len(fake_score) + len(real_score))
-        self.show(u, logits, view, target)
+        self.show(u, logits, view, target, is_used=bool(self.started(cfg.unsup_start)))
         return losses

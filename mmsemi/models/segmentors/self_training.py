@@ -108,6 +108,7 @@ class SelfTraining(SemiSegmentor):
 
         valid = (label_NHW != self.ignore_index) & pseudo.valid_NHW
         count = valid.sum().clamp(min=1)
+        self.count_kept(label_NHW, pseudo.valid_NHW)
         losses["pseudo.admitted"] = valid.sum() / pseudo.valid_NHW.sum().clamp(min=1)
         if self.weight is not None:
             losses["pseudo.weight"] = stored.weight_NHW.sum() / count

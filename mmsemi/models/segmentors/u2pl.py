@@ -188,6 +188,9 @@ class U2PL(SemiSegmentor):
         self.class_contrast = ClassContrast(self.memory_bank, cfg)
         self._has_started = False
 
+    #: A share of the pixels is reliable, all of them at the end.
+    keeps_by_threshold = False
+
     def required_hooks(self) -> list[dict]:
         """Those that keep the bank, and the representation head as it is before it is used."""
         own = [dict(type="MemoryBankHook"), dict(type="IdleParametersHook")]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from pathlib import Path
 
@@ -101,16 +100,9 @@ def test_pictures_and_shares_of_what_was_trained_on(train, mixed, monkeypatch):
     first = seen[0]
     tensors = (*first.pseudo[:2], first.views_BCHW, first.target_BHW)
     assert not any(value.requires_grad for value in tensors)
-    lines = [json.loads(line) for line in (folder / "scalars.json").read_text().splitlines()]
-    logged = [line for line in lines if "pseudo_label/kept" in line]
-    assert [line["step"] for line in logged] == [2, 4]
-    for line, shown in zip(logged, seen):
+    for shown in seen:
         target = shown.target_BHW
         assert target.shape == ((2, 32, 32) if mixed else (4, 32, 32))
-        for number, name in enumerate(CLASSES):
-            share = (target == number).float().mean().item()
-            assert line[f"pseudo_label/{name}"] == pytest.approx(share)
-        assert line["pseudo_label/kept"] == pytest.approx(1)
         if not mixed:
             assert torch.equal(shown.pseudo.label_NHW, target)
         assert len(shown.views_BCHW) == len(target) and len(shown.images) == 4
@@ -128,7 +120,6 @@ def test_the_picture_reaches_tensorboard(train):
     assert [image.step for image in images] == [2, 4]
     picture = Image.open(folder / "pseudo_labels" / "iter_4.png")
     assert (images[1].width, images[1].height) == picture.size
-    assert [s.step for s in accumulator.Scalars("pseudo_label/left")] == [2, 4]
 
 
 @pytest.mark.parametrize("mixed", [False, True])

@@ -52,6 +52,7 @@ class TestAdversarial(AdversarialTester):
 
     __test__ = True
     name = "advsemiseg_adversarial"
+    labels_images = False
     counts = dict(labeled=3)
     test_views_can_leave_the_statistics_alone = None  # there are none
     unsup_losses = ("adv.loss_labeled",)
@@ -62,6 +63,7 @@ class TestAdversarialWithMaps(AdversarialTester):
 
     __test__ = True
     name = "advsemiseg_adversarial_gt"
+    labels_images = False
     counts = dict(labeled=2, gt=3)
     test_views_can_leave_the_statistics_alone = None  # there are none
     unsup_losses = ("adv.loss_labeled",)

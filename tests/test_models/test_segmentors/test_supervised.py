@@ -15,6 +15,7 @@ from mmsemi.errors import ConfigError
 
 class TestSupervised(MethodTester):
     name = "supervised"
+    labels_images = False
     test_views_can_leave_the_statistics_alone = None  # it has no other views
     model = dict(type="Supervised")
     golden_std = 0.01  # mmseg's own

@@ -1,0 +1,169 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""``mmsemi train``: what is trained first, what starts from what, and the comparison at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmsemi.cli import train
+from mmsemi.cli.train import comparison_table, verdict
+from mmsemi.errors import CheckpointError, ConfigError
+
+DEFAULT_RUNTIME = Path(__file__).resolve().parents[2] / "configs/_base_/default_runtime.py"
+
+
+@pytest.fixture
+def write(semi_config, val_config, segmentor_config, preprocessor_config, tmp_path, monkeypatch):
+    """Writes a config of two iterations and runs ``mmsemi train`` on it, in this process."""
+    monkeypatch.setattr(Runner, "_log_env", lambda *_: None)
+
+    def run(*arguments: str, method: dict | None = None, **changes) -> Path:
+        config = Config(Config.fromfile(DEFAULT_RUNTIME).to_dict())
+        loader = dict(
+            batch_size=2,
+            num_workers=0,
+            persistent_workers=False,
+            sampler=dict(type="DefaultSampler", shuffle=False),
+            dataset=val_config,
+        )
+        config.merge_from_dict(
+            dict(
+                model=dict(
+                    segmentor=segmentor_config,
+                    data_preprocessor=preprocessor_config,
+                    **(method or dict(type="FixMatch", mix=dict(type="CutMix"), threshold=0.3)),
+                ),
+                train_dataloader=dict(
+                    num_workers=0,
+                    persistent_workers=False,
+                    sampler=dict(
+                        type="MultiSourceSampler", num_per_source=dict(labeled=2, unlabeled=2)
+                    ),
+                    dataset=semi_config,
+                ),
+                val_dataloader=loader,
+                test_dataloader=loader,
+                optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.02)),
+                train_cfg=dict(max_iters=2, num_validations=1),
+                default_hooks=dict(logger=dict(interval=1)),
+                log_level="ERROR",
+                **changes,
+            )
+        )
+        config.visualizer = dict(
+            type="SegLocalVisualizer",
+            name=tmp_path.name,
+            vis_backends=[dict(type="LocalVisBackend")],
+        )
+        path = tmp_path / "my.py"
+        path.write_text(config.pretty_text)
+        work_dir = tmp_path / "run"
+        values = [str(path), "--work-dir", str(work_dir), *arguments]
+        monkeypatch.setattr(sys, "argv", ["mmsemi train", *values])
+        train.main(values)
+        return work_dir
+
+    return run
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_the_supervised_run_comes_first_and_a_baseline_beside(write, capsys):
+    work_dir = write("--from", "supervised", "--baseline")
+    out = capsys.readouterr().out
+    comparison = json.loads((work_dir / "comparison.json").read_text())
+    assert comparison["verdict"] in out and "mIoU" in out
+    for name, folder in (("supervised", work_dir / "baseline"), ("semi-supervised", work_dir)):
+        stored = json.loads((folder / "class_iou.json").read_text())
+        assert stored == comparison[name] and stored["step"] == 2
+        values = [value for value in stored["iou"].values() if value is not None]
+        assert stored["mIoU"] == pytest.approx(sum(values) / len(values), abs=0.006)
+        scalars = next((folder).glob("*/vis_data/scalars.json")).read_text()
+        assert f'"mIoU": {stored["mIoU"]}' in scalars, "each run has its own log"
+    configs = {p: Config.fromfile(p) for p in work_dir.rglob("*.py") if "vis_data" not in p.parts}
+    by_name = {path.stem: config for path, config in configs.items()}
+    start = str(work_dir / "supervised" / "iter_2.pth")
+    assert by_name["supervised"].load_from is None
+    assert by_name["baseline"].load_from == by_name["my"].load_from == start
+    assert by_name["baseline"].model.type == "Supervised"
+    assert by_name["my"].default_hooks.diagnosis.baseline == comparison["supervised"]["mIoU"]
+
+    # Again, to go on: runs that have ended are not repeated.
+    before = {path: path.stat().st_mtime_ns for path in work_dir.glob("*/iter_2.pth")}
+    write("--from", "supervised", "--baseline", "--resume")
+    assert {path: path.stat().st_mtime_ns for path in work_dir.glob("*/iter_2.pth")} == before
+    # With other settings nothing is silently gone on with.
+    with pytest.raises(ConfigError, match="other settings"):
+        write("--from", "supervised", "--resume", "--cfg-options", "optim_wrapper.optimizer.lr=0.1")
+
+
+@pytest.mark.parametrize("method", ["FixMatch", "CPS"])
+def test_every_network_starts_from_the_checkpoint(write, method):
+    work_dir = write(method=dict(type="Supervised"))
+    source = weights(work_dir / "iter_2.pth")
+    start = work_dir.parent / "start.pth"
+    (work_dir / "iter_2.pth").rename(start)
+    # Without a learning rate, so that what is stored is what it started from.
+    work_dir = write(
+        "--from",
+        str(start),
+        "--cfg-options",
+        "optim_wrapper.optimizer.lr=0.0",
+        method=dict(type=method),
+    )
+    got = weights(work_dir / "iter_2.pth")
+    names = [key.removeprefix("student.") for key in source if key.endswith(("weight", "bias"))]
+    first, second = {
+        "FixMatch": ("student.", "teacher.module."),
+        "CPS": ("branches.0.", "branches.1."),
+    }[method]
+    assert all(torch.equal(got[first + name], source[f"student.{name}"]) for name in names)
+    differ = {n for n in names if not torch.equal(got[second + n], source[f"student.{n}"])}
+    # Two networks of CPS must differ: the second has new heads.
+    assert bool(differ) == (method == "CPS")
+    assert all(name.startswith("decode_head.") for name in differ)
+
+
+def test_weights_that_do_not_fit_are_refused(write, segmentor_config):
+    work_dir = write(method=dict(type="Supervised"))
+    start = work_dir.parent / "start.pth"
+    (work_dir / "iter_2.pth").rename(start)
+    segmentor_config["decode_head"]["channels"] = 12
+    with pytest.raises(CheckpointError, match="'student' finds"):
+        write("--from", str(start))
+    with pytest.raises(CheckpointError, match=r"strat\.pth"):
+        write("--from", str(start.with_name("strat.pth")))
+    with pytest.raises(ConfigError, match="load_from"):
+        write("--from", str(start), "--cfg-options", f"load_from={start}")
+
+
+def test_the_verdict():
+    supervised = dict(mIoU=60.0, iou=dict(background=90.0, nucleus=30.0, border=None))
+    semi = dict(mIoU=64.0, iou=dict(background=89.0, nucleus=39.0, border=None))
+    text = verdict(supervised, semi)
+    assert "helped" in text and "+4.00" in text and "1 of 2 classes" in text
+    assert "'nucleus' (+9.00)" in text and "'background' (-1.00)" in text
+    assert "did harm" in verdict(semi, supervised)
+    assert "no clear difference" in verdict(semi, dict(semi, mIoU=64.9))
+    lines = comparison_table({"supervised": supervised, "FixMatch": semi}).splitlines()
+    assert lines[-1].split() == ["mIoU", "60.00", "64.00", "+4.00"]
+
+
+@pytest.mark.slow
+def test_help_shows_both_kinds_of_arguments():
+    code = "from mmsemi.cli import run; run('mmsemi.cli.train', ['--help'], 'mmsemi train')"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
+    )
+    assert "--work-dir" in result.stdout and "--from supervised" in result.stdout
