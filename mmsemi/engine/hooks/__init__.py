@@ -10,6 +10,7 @@ from .memory_bank_hook import MemoryBankHook
 from .previous_networks_hook import PreviousNetworksHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
+from .report_hook import ReportHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
 from .resume_hook import ResumeHook
 
@@ -25,6 +26,7 @@ __all__ = [
     "PreviousNetworksHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
+    "ReportHook",
     "ResumableEarlyStoppingHook",
     "ResumeHook",
 ]
