@@ -297,7 +297,7 @@ def example_blocks(run: RunFiles) -> list[Block]:
 
 def _legend(classes: Sequence[str], palette: Sequence[Sequence[int]] | None) -> Legend:
     colours = palette or class_palette(classes)
-    return Legend([(name, "#%02x%02x%02x" % tuple(c)) for name, c in zip(classes, colours)])
+    return Legend([(name, "#" + bytes(c).hex()) for name, c in zip(classes, colours)])
 
 
 def pseudo_label_blocks(run: RunFiles) -> list[Block]:
@@ -334,7 +334,7 @@ def setting_blocks(run: RunFiles) -> list[Block | None]:
         if (value := info.get(name)) is not None
     ]  # fmt: skip
     rows += [(f"split: {key}", value) for key, value in (info.get("split") or {}).items()]
-    if len(run.starts) > 1:
+    if info and len(run.starts) > 1:
         rows.append(("resumed at iteration", ", ".join(map(str, run.starts[1:]))))
     blocks.append(text_table(rows))
     environment = text_table((info.get("environment") or {}).items())

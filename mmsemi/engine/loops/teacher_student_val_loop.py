@@ -152,7 +152,9 @@ class TeacherStudentValLoop(ValLoop):
             if losses:
                 metrics.update(_parse_losses(losses, "val"))
         found = [getattr(metric, "details", None) for metric in self.evaluator.metrics]
-        self.details.update({name: details for details in found[::-1] if details is not None})
+        details = next((one for one in found if one is not None), None)
+        if details is not None:
+            self.details[name] = details
         return metrics
 
     def run(self) -> dict[str, Any]:
