@@ -61,7 +61,7 @@ setup(
     license="Apache-2.0",
     keywords="semi-supervised learning, semantic segmentation, OpenMMLab",
     packages=find_packages(include=["mmsemi", "mmsemi.*"]),
-    package_data={"mmsemi": ["**/*.json", "**/*.txt", "**/*.yml"]},
+    package_data={"mmsemi": ["**/*.json", "**/*.txt", "**/*.yml", "**/*.html"]},
     # 3.14 removes pkgutil.find_loader, which mmengine calls for every run on a single device.
     python_requires=">=3.10,<3.14",
     install_requires=read_requirements("runtime"),

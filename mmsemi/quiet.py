@@ -35,6 +35,9 @@ WARNINGS = (
     ("When align_corners=True, the output would more aligned", "mmseg.models.utils.wrappers"),
 )
 
+#: IoU of a class in the line of a validation: the table above it has them, the scalars too.
+_CLASS_IOU = re.compile(r"(?<=  )[^:]*?IoU\.[^:]*: [\d.]+(  |$)")
+
 _stock_dump_init_info = BaseModule._dump_init_info
 
 
@@ -53,6 +56,8 @@ def _has_debug_level(logger: MMLogger) -> bool:
 def _keeps(logger: MMLogger, record: logging.LogRecord) -> bool:
     if str(record.msg).startswith(LOG_LINES) and not _has_debug_level(logger):
         return False
+    if str(record.msg).startswith(("Iter(val)", "Epoch(val)")) and not _has_debug_level(logger):
+        record.msg = _CLASS_IOU.sub("", record.msg).rstrip()
     return logging.Logger.filter(logger, record)
 
 

@@ -25,6 +25,8 @@ OPTIONS = (
     "default_hooks.checkpoint.save_best=None",
     "default_hooks.checkpoint.max_keep_ckpts=1",
 )
+#: Hooks that look at a training and change none of its numbers.
+WATCHERS = ("pseudo_labels", "report")
 
 
 @cache
@@ -37,13 +39,15 @@ def row_config(row: Row, *options: str) -> Config:
 def settings_hash(protocol: Protocol, row: Row) -> str:
     """One hash of all settings of a row and of the row it starts from.
 
-    Left out are the seed, which is a key of the results, the work dir, and the folders of absolute
-    paths. A list or table of the repository that a setting names counts with its content.
+    Left out are the seed, which is a key of the results, the work dir, hooks that only look, and the
+    folders of absolute paths. A list or table of the repository that a setting names counts with its content.
     """
     config = row_config(row)
     settings = {key: value for key, value in config.to_dict().items() if key in READABLE}
     for name in ("work_dir", "resume", "launcher"):
         settings.pop(name, None)
+    hooks = settings["default_hooks"]
+    settings["default_hooks"] = {k: v for k, v in hooks.items() if k not in WATCHERS}
     settings["randomness"] = {k: v for k, v in settings["randomness"].items() if k != "seed"}
     if row.start:
         settings["load_from"] = settings_hash(protocol, protocol.row(row.start))

@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""The process of one training: ``mmsemi train``, with IoU per class in its log and a report at its end.
+"""The process of one training: ``mmsemi train``, with a report at its end.
 
     python -m runs.training REPORT MODEL CONFIG [arguments of mmsemi train]
 
@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from mmseg.evaluation import IoUMetric
-from mmseg.registry import METRICS, MODELS
+from mmseg.registry import MODELS
 
 import mmsemi  # noqa: F401  # before mmseg, for mmcv-lite
 from mmsemi.cli import run
@@ -25,20 +24,6 @@ from mmsemi.errors import TrainingError
 from mmsemi.utils.files import write_beside
 
 from .code import imported_files, snapshot
-
-
-@METRICS.register_module()
-class ClassIoUMetric(IoUMetric):
-    """mmseg's ``IoUMetric``, whose IoU per class, in percent, is in the log's records, too."""
-
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """mmseg's metrics, and ``IoU.<class>`` of each class that occurs or is predicted."""
-        metrics = super().compute_metrics(results)
-        shared, union = (sum(areas) for areas in list(zip(*results))[:2])
-        for name, part, whole in zip(self.dataset_meta["classes"], shared, union):
-            if whole > 0:
-                metrics[f"IoU.{name}"] = round(100 * float(part / whole), 2)
-        return metrics
 
 
 def ran_files(before: Mapping[str, str], early: set[str], late: set[str]) -> dict[str, str]:

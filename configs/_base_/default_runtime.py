@@ -35,8 +35,9 @@ val_dataloader = dict(
     dataset=dict(pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
-test_evaluator = val_evaluator
+# IoU of each class in the log, and what the report shows; the test's is mmseg's own.
+val_evaluator = dict(type="ClassIoUMetric", iou_metrics=["mIoU"])
+test_evaluator = dict(type="IoUMetric", iou_metrics=["mIoU"])
 
 default_hooks = dict(
     timer=dict(type="IterTimerHook"),
@@ -56,6 +57,8 @@ default_hooks = dict(
     batch_norm_gap=dict(type="BatchNormGapHook"),
     diagnosis=dict(type="DiagnosisHook"),
     progress=dict(type="ProgressHook"),
+    pseudo_labels=dict(type="PseudoLabelVisHook"),
+    report=dict(type="ReportHook"),
 )
 
 vis_backends = [dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")]

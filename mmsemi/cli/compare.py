@@ -1,7 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""``mmsemi compare``: several configs, several seeds, one table.
+"""``mmsemi compare``: several runs, one table and one page.
 
-Every run is a training of its own. Runs that have ended are not repeated and broken-off ones are
+Work dirs are compared as they are. Of configs and seeds, every run is a training of its own. Runs that have ended are not repeated and broken-off ones are
 resumed, so the command can be stopped and started again; a folder whose run had other settings is
 refused. The value of a run is that of its last validation, never the best one; of a config that is
 fused with image-level scores it is the fused one.
@@ -27,7 +27,9 @@ from ..datasets.splits import get_protocol
 from ..errors import ConfigError
 from ..evaluation import GatedIoUMetric, ImageLevelGate
 from ..utils.config_files import parse_options, read_config
+from ..utils.files import write_beside
 from ..utils.markdown import format_table
+from ..visualization.compare_report import Compared, compare_page, compared_table, read_compared
 from ..visualization.report import find_scalars, read_scalars
 from .trainings import Training, run_trainings
 
@@ -253,36 +255,85 @@ def runs_table(runs: Sequence[Run], metric: str) -> str:
     return format_table([metric, *columns, "mean", "deviation", "gain"], rows)
 
 
+#: Arguments that say how configs are trained, and what they are if not given.
+TRAINING_DEFAULTS = dict(
+    seeds=[0, 1, 2], folds=None, jobs=1, threads=1, report_only=False, cfg_options=[]
+)
+
+
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line.
+
+    Raises:
+        ConfigError: An argument is out of range, or work dirs and configs are mixed.
+    """
     parser = argparse.ArgumentParser(
-        description="Train several configs with several seeds and print one table, the gain being "
-        "that over the first config. Ended runs are not repeated, broken-off ones are resumed.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Compare runs in one table and one page, OUT/report.html; gains are those over the "
+        "first one. Work dirs are compared as they are. Configs are trained with several seeds: ended runs "
+        "are not repeated, broken-off ones are resumed.",
+        epilog="guide: docs/report.md",
     )
-    parser.add_argument("configs", nargs="+", help="the baseline first")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
-        "--folds",
-        type=int,
-        nargs="+",
-        help="folds of the published split of each config, each a column",
+        "configs", nargs="+", metavar="WORK_DIR or CONFIG", help="the baseline first"
     )
-    parser.add_argument("--out", default="work_dirs/compare", help="folder of all runs")
-    parser.add_argument("--metric", default="mIoU")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each training")
-    parser.add_argument("--report-only", action="store_true", help="only print the table")
-    parser.add_argument("--cfg-options", nargs="+", default=[], help="for every training")
+    parser.add_argument("--metric", default="mIoU", help="(default: mIoU)")
+    parser.add_argument(
+        "--out",
+        default="work_dirs/compare",
+        help="folder of what is written (default: %(default)s)",
+    )
+    add = parser.add_argument_group("for configs").add_argument
+    add("--seeds", type=int, nargs="+", help="(default: 0 1 2)")
+    add(
+        "--folds", type=int, nargs="+", help="folds of each config's published split, each a column"
+    )
+    add("--jobs", type=int, help="trainings at a time (default: 1)")
+    add("--threads", type=int, help="CPU threads of each training (default: 1)")
+    add("--report-only", action="store_true", default=None, help="train nothing")
+    add("--cfg-options", nargs="+", help="for every training")
     args = parser.parse_args(arguments)
+    folders = [name for name in args.configs if Path(name).is_dir()]
+    args.has_work_dirs = bool(folders)
+    for name in args.configs:
+        if folders and name not in folders:
+            raise ConfigError(
+                f"'{folders[0]}' is a folder and '{name}' is none: give work dirs alone"
+            )
+    for name, value in TRAINING_DEFAULTS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+        elif folders:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{option} is for configs that are trained, '{folders[0]}' is a work dir"
+            )
     if args.jobs < 1 or args.threads < 1:
         raise ConfigError(f"--jobs {args.jobs} --threads {args.threads}: both must be at least 1")
     return args
 
 
+def write_page(compared: Sequence[Compared], metric: str, out: Path) -> None:
+    """Write ``report.html`` of several runs."""
+    page = compare_page(compared, metric).render().encode()
+    write_beside(out / "report.html", lambda file: file.write(page))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of ``mmsemi compare``."""
     args = parse_args(arguments)
+    if not args.has_work_dirs:
+        return compare_configs(args)
+    out = Path(args.out)
+    compared = read_compared(args.configs, args.metric)
+    write_page(compared, args.metric, out)
+    table = compared_table(compared, args.metric)
+    (out / "table.md").write_text(table)
+    print(f"{table}{out / 'report.html'}")
+    return 0
+
+
+def compare_configs(args: argparse.Namespace) -> int:
+    """Train what is missing, and write the table, the page and the results; returns the exit code."""
     runs = plan_runs(args)
     other = next((run.work_dir for run in runs if run.has_other_settings), None)
     if other is not None and not args.report_only:
@@ -323,4 +374,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for run in runs
     ]
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    shown = [run for run in runs if run.value(args.metric) is not None]
+    if shown:
+        keys = [run.key(args.metric) for run in shown]
+        names = [
+            f"{run.config} {run.column}" + (f" ({key})" if run.prefix else "")
+            for run, key in zip(shown, keys)
+        ]
+        folders = [run.work_dir for run in shown]
+        write_page(read_compared(folders, args.metric, names, keys), args.metric, out)
+        print(out / "report.html")
     return 1 if failed else 0

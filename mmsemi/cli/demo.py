@@ -19,6 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.apis import inference_model, init_model
@@ -28,8 +29,10 @@ from torch import nn
 
 from ..compat_checkpoints import find_last_checkpoint
 from ..errors import CheckpointError, ConfigError
+from ..evaluation.class_iou_metric import ClassIoUMetric, class_iou, confusion_of
 from ..utils.files import write_beside
 from ..visualization import report
+from ..visualization.page import Code, Figures, Page, embed, number_table
 from .trainings import Training, run_trainings
 
 # Name of the run -> its title and config.
@@ -186,11 +189,15 @@ def evaluate(
         files: Pairs of image and mask.
         classes: Their names.
     """
-    confusion = sum(
-        report.count_confusion(read_mask(mask), predict(model, image), len(classes))
+    counts = [
+        ClassIoUMetric.intersect_and_union(
+            *(torch.from_numpy(one) for one in (predict(model, image), read_mask(mask))),
+            len(classes),
+            report.VOID,
+        )
         for image, mask in files
-    )
-    iou = report.class_iou(confusion)
+    ]
+    iou = class_iou(confusion_of(counts, len(classes)))
     return {**dict(zip(classes, iou.tolist(), strict=True)), "mIoU": float(np.nanmean(iou))}
 
 
@@ -267,11 +274,6 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
     _write(out / "pictures.png", png)
     points = max((len(steps) for steps, _ in losses.values()), default=0)
     loss_curves = report.plot_curves(losses, "loss", smooth=max(1, points // 40))
-    pictures = [
-        ("mIoU on the validation images", report.plot_curves(scores, "mIoU (%)")),
-        ("Training loss (the loss of CPS has an unsupervised term)", loss_curves),
-        ("Validation images; below them unlabelled training images with their pseudo-label", png),
-    ]
     gain = results["cps_cutmix"]["mIoU"] - results["supervised"]["mIoU"]
     intro = (
         f"Seed {seed}, the same labelled images and {results['supervised']['iterations']} "
@@ -280,8 +282,17 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
         "pseudo-label is what the second network of CPS predicts for an unlabelled image and the "
         "first one learns from."
     )
-    page = report.html_report("mmsemi demo", intro, columns, pictures, [str(run) for run in runs])
-    _write(out / "report.html", page.encode())
+    page = Page("mmsemi demo", [intro])
+    page.add("IoU in percent", number_table(columns))
+    curves = {
+        "mIoU on the validation images": report.plot_curves(scores, "mIoU (%)"),
+        "Training loss (that of CPS has an unsupervised term)": loss_curves,
+    }
+    page.add("Curves", Figures([(name, embed(svg)) for name, svg in curves.items()]))
+    caption = "Validation images; below them unlabelled training images with their pseudo-label"
+    page.add("Pictures", Figures([(caption, embed(png))], across=False))
+    page.add("Commands", Code("\n".join(str(run) for run in runs), wrap=True))
+    _write(out / "report.html", page.render().encode())
     # Last, so that a results.json means a complete report.
     _write(out / "results.json", (json.dumps(results, indent=2) + "\n").encode())
     return results

@@ -11,6 +11,7 @@ from .hooks import (
     PreviousNetworksHook,
     PseudoLabelVisHook,
     RandomStateHook,
+    ReportHook,
     ResumableEarlyStoppingHook,
     ResumeHook,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "PreviousNetworksHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
+    "ReportHook",
     "ResumableEarlyStoppingHook",
     "ResumeHook",
     "SemiIterBasedTrainLoop",

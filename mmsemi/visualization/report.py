@@ -1,15 +1,12 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Reading the logs of finished runs, and a self-contained HTML report of them.
+"""Reading the logs of runs, and what tables, curves and grids of pictures are drawn from them.
 
 Decisions: numbers come from mmengine's own ``vis_data/scalars.json`` (one JSON object a line), so
-any run of the stock tools can be reported; pictures are embedded, so that the report is one file;
-nothing here builds a network or reads a data set.
+any run of the stock tools can be reported; nothing here builds a network or reads a data set.
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +18,11 @@ from ..errors import DataError
 
 VOID = 255
 VOID_COLOR = (224, 224, 192)
+#: Of curves: dark enough on white, and told apart with any kind of colour blindness (Okabe and Ito).
+LINE_COLORS = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8a6d00",
+)  # fmt: skip
+LEGEND_LINE = 0.2  # inches
 
 
 def find_scalars(work_dir: str | Path, ignore: Collection[Path] = ()) -> Path | None:
@@ -85,24 +87,6 @@ def progress_line(name: str, records: Sequence[Mapping], max_iters: int | None =
     if max_iters and seconds is not None:
         parts.append(f"about {max(0, max_iters - steps[-1]) * seconds / 60:.1f} min left")
     return ", ".join(parts)
-
-
-def class_iou(confusion: np.ndarray) -> np.ndarray:
-    """Intersection over union in percent of each class; NaN if it neither occurs nor is predicted.
-
-    Args:
-        confusion: Pixel counts (classes, classes), rows are truth, columns predictions.
-    """
-    hit = np.diag(confusion).astype(float)
-    union = confusion.sum(0) + confusion.sum(1) - hit
-    return 100 * np.divide(hit, union, out=np.full_like(hit, np.nan), where=union > 0)
-
-
-def count_confusion(truth: np.ndarray, prediction: np.ndarray, num_classes: int) -> np.ndarray:
-    """Pixel counts (classes, classes) of one picture, rows are truth; void pixels are left out."""
-    valid = truth != VOID
-    pairs = truth[valid].astype(np.int64) * num_classes + prediction[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def result_table(columns: Mapping[str, Mapping[str, float]]) -> str:
@@ -199,32 +183,54 @@ def plot_curves(
     ylabel: str,
     smooth: int = 1,
     xlabel: str = "iteration",
-) -> bytes:
-    """Line plot of several runs as PNG bytes.
+    is_log: bool = False,
+) -> str:
+    """Line plot of several runs or classes as SVG, with a legend below it.
 
     Args:
-        curves: Run name -> (steps, values).
+        curves: Name -> (steps, values).
         ylabel: Name of the values.
         smooth: Window of a running mean over the values; 1 for none.
         xlabel: Name of the steps.
+        is_log: Whether the values have a logarithmic axis, where they are all above 0.
     """
     # The object interface: pyplot would choose a backend and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 3.6), dpi=110, layout="constrained")
-    axes = FigureCanvasAgg(figure).figure.add_subplot()
-    for name, (steps, values) in curves.items():
+    longest = max(map(len, curves), default=0)
+    across = max(1, min(len(curves), int(74 // (longest + 6))))
+    legend = LEGEND_LINE * -(-len(curves) // across) if curves else 0
+    width, plot, foot = 5.6, 2.7, 0.5
+    height = plot + foot + legend
+    # Placed by hand: a layout engine would draw everything twice.
+    figure = Figure(figsize=(width, height))
+    axes = FigureCanvasSVG(figure).figure.add_axes(
+        (0.6 / width, (foot + legend) / height, 1 - 0.7 / width, (plot - 0.1) / height)
+    )
+    for number, (name, (steps, values)) in enumerate(curves.items()):
         steps, values = running_mean(steps, values, smooth)
-        axes.plot(steps, values, label=name, marker="o" if len(steps) < 30 else None, markersize=3)
-    axes.set_xlabel(xlabel)
+        axes.plot(
+            steps, values, label=name, marker="o" if len(steps) < 30 else None, markersize=2.5,
+            color=LINE_COLORS[number % len(LINE_COLORS)], linewidth=1.3,
+            linestyle=("-", "--", ":", "-.")[number // len(LINE_COLORS) % 4],
+        )  # fmt: skip
+    drawn = [np.asarray(values, float) for _, values in curves.values() if len(values)]
+    if is_log and drawn and np.nanmin(np.concatenate(drawn)) > 0:
+        axes.set_yscale("log")
+    axes.set_xlabel(xlabel, fontsize=9)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylabel(ylabel)
+    axes.tick_params(labelsize=8)
+    axes.set_ylabel(ylabel, fontsize=9)
     axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     if curves:
-        axes.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+        figure.legend(loc="lower center", ncols=across, fontsize=8, frameon=False)
+    buffer = io.StringIO()
+    # Without random names and a date equal curves are equal files.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "mmsemi"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
 
@@ -236,60 +242,3 @@ def running_mean(
     if window <= 1 or len(values) < window:
         return steps, values
     return steps[window - 1 :], np.convolve(values, np.full(window, 1 / window), mode="valid")
-
-
-def html_report(
-    title: str,
-    intro: str,
-    columns: Mapping[str, Mapping[str, float]],
-    pictures: Sequence[tuple[str, bytes]],
-    commands: Sequence[str] = (),
-) -> str:
-    """One HTML page with a table, embedded PNG pictures and the commands that made it.
-
-    Args:
-        title: Title of the page.
-        intro: A paragraph of plain text.
-        columns: Table as in :func:`result_table`; the best value of a row is bold.
-        pictures: (caption, PNG bytes) pairs.
-        commands: Command lines to print.
-    """
-    names = list(columns)
-    rows = list(next(iter(columns.values()))) if columns else []
-    table = ["<tr><th></th>" + "".join(f"<th>{html.escape(name)}</th>" for name in names) + "</tr>"]
-    for row in rows:
-        values = [columns[name].get(row, float("nan")) for name in names]
-        best = max((value for value in values if value == value), default=None)
-        cells = []
-        for value in values:
-            text = f"{value:.2f}" if value == value else "-"
-            cells.append(f"<td>{f'<b>{text}</b>' if value == best else text}</td>")
-        table.append(f"<tr><th>{html.escape(row)}</th>{''.join(cells)}</tr>")
-    figures = []
-    for caption, data in pictures:
-        source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-        text = html.escape(caption)
-        figures.append(
-            f'<figure><figcaption>{text}</figcaption><img alt="{text}" src="{source}"></figure>'
-        )
-    shell = "\n".join(html.escape(command) for command in commands)
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
-<style>
-body {{ font: 16px/1.5 sans-serif; max-width: 72em; margin: 2em auto; padding: 0 1em; color: #222 }}
-table {{ border-collapse: collapse; margin: 1em 0 }}
-th, td {{ padding: .2em .9em; border-bottom: 1px solid #ddd; text-align: right }}
-th:first-child {{ text-align: left; font-weight: normal }}
-tr:last-child {{ border-top: 2px solid #888 }}
-figure {{ margin: 1.5em 0 }} figcaption {{ font-weight: bold }} img {{ max-width: 100% }}
-pre {{ background: #f4f4f4; padding: .8em; overflow-x: auto }}
-</style></head><body>
-<h1>{html.escape(title)}</h1>
-<p>{html.escape(intro)}</p>
-<table>
-{chr(10).join(table)}
-</table>
-{chr(10).join(figures)}
-{f"<h2>Commands</h2><pre>{shell}</pre>" if commands else ""}
-</body></html>
-"""

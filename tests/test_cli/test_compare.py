@@ -8,11 +8,18 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_runs import finished_run
 from mmengine.config import Config
 
 from mmsemi.cli import compare
 from mmsemi.cli.compare import Run, explain_failure, main, runs_table
 from mmsemi.errors import ConfigError, DataError
+from mmsemi.visualization.compare_report import (
+    class_table,
+    differences,
+    read_compared,
+    settings_of,
+)  # fmt: skip
 
 CONFIGS = [
     "configs/supervised/shapes_1-8.py",
@@ -198,3 +205,71 @@ def test_report_only_starts_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare, "train_all", lambda *_: pytest.fail("started a training"))
     assert main([*CONFIGS, "--out", str(tmp_path), "--report-only"]) == 0
     assert (tmp_path / "table.md").read_text().strip() in capsys.readouterr().out
+
+
+# --- Work dirs ------------------------------------------------------------------------------------
+
+
+def test_work_dirs_are_compared_without_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "run_trainings", lambda *_: pytest.fail("started a training"))
+    finished_run(tmp_path / "runs" / "a", 60.0)
+    finished_run(
+        tmp_path / "runs" / "b", 64.5, threshold=0.8, info=dict(seed=8),
+        findings=[dict(step=3, name="one-class", text="all background", setting="x", guide="y")],
+    )  # fmt: skip
+    folders = [str(tmp_path / "runs" / name) for name in "ab"]
+    assert main([*folders, "--out", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:4]]
+    assert rows[0] == ["run", "iterations", "mIoU", "gain", "background", "cat"]
+    assert rows[2] == ["a", "40", "60.00", "", "70.00", "50.00"]
+    assert rows[3] == ["b", "40", "64.50", "+4.50", "79.00", "50.00"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "all background" in page and "model.threshold" in page
+    assert (tmp_path / "out" / "table.md").read_text().splitlines() == lines[:4]
+
+
+def test_the_page_overlays_curves_and_shows_the_settings_that_differ(tmp_path):
+    for name, changes in (("a", {}), ("b", dict(threshold=0.8))):
+        finished_run(tmp_path / name, **changes)
+    compared = read_compared([tmp_path / "a", tmp_path / "b"], "student/mIoU")
+    assert [(one.name, one.steps, one.values) for one in compared] == [
+        ("a", [20, 40], [49.0, 59.0]), ("b", [20, 40], [49.0, 59.0]),
+    ]  # fmt: skip
+    settings = [(one.name, settings_of(one.run)) for one in compared]
+    assert settings[0][1]["train_cfg.max_iters"] == 40
+    assert differences(settings) == [("model.threshold", ["0.95", "0.8"])]
+    assert differences(settings[:1] * 2) == []
+    table = class_table(compared)[0]
+    assert table.head == ["", "a", "b", "b - a"]
+    assert [cell.text for cell in table.rows[1]] == ["cat", "50.00", "50.00", "+0.00"]
+
+
+def test_configs_get_the_page_too(runs, tmp_path):
+    for run, value in zip(runs[:2], (50.0, 52.0)):
+        end(run, value)
+    assert main([CONFIGS[0], "--seeds", "0", "1", "--out", str(tmp_path), "--report-only"]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert f"{CONFIGS[0]} seed 1" in page and "52.00" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "culprit"),
+    [
+        (["{}/a", "{}/empty"], DataError, "empty"),
+        (["{}"], DataError, "give .*/a"),
+        (["{}/a", CONFIGS[0]], ConfigError, "supervised/shapes_1-8"),
+        (["{}/a", "{}/none"], ConfigError, "none"),
+        (["{}/a", "{}/a"], ConfigError, "twice"),
+        (["{}/a", "--seeds", "1"], ConfigError, "--seeds"),
+        (["{}/a", "--cfg-options", "x=1"], ConfigError, "--cfg-options"),
+        (["{}/a", "--metric", "mDice"], ConfigError, "mDice.*student/mIoU"),
+    ],
+)
+def test_wrong_folders_are_one_line(tmp_path, arguments, kind, culprit):
+    finished_run(tmp_path / "a")
+    (tmp_path / "empty").mkdir()
+    given = [one.format(tmp_path) for one in arguments]
+    with pytest.raises(kind, match=culprit) as error:
+        main([*given, "--out", str(tmp_path / "out")])
+    assert "\n" not in str(error.value) and not (tmp_path / "out").exists()

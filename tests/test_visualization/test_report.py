@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
-import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -66,17 +65,6 @@ def test_progress_line():
     assert report.progress_line("CPS", RECORDS[:1]) == "CPS: iter 10, loss 2.000"
 
 
-def test_iou_by_hand():
-    truth = np.array([[0, 0, 1], [1, 255, 2]], np.uint8)
-    prediction = np.array([[0, 1, 1], [1, 3, 0]], np.uint8)
-    confusion = report.count_confusion(truth, prediction, 4)
-    assert confusion.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
-    iou = report.class_iou(confusion)
-    # class 0: 1 of {2 true, 1 false}; class 1: 2 of 3; class 2: never hit; class 3: only on void.
-    assert iou[:3] == pytest.approx([100 / 3, 200 / 3, 0.0])
-    assert np.isnan(iou[3])
-
-
 def test_table_aligns_and_shows_the_gain():
     columns = {
         "supervised": {"disc": 40.0, "mIoU": 50.0},
@@ -123,22 +111,36 @@ def test_running_mean():
     assert values.tolist() == [5.0, 6.0]
 
 
+def drawn_lines(svg: str) -> dict[str, list[list[float]]]:
+    """Colour -> points of the curves in a plot, y upwards."""
+    found = {}
+    for element in ElementTree.fromstring(svg).iter():
+        style = dict(part.split(": ") for part in element.get("style", "").split("; ") if part)
+        if element.get("clip-path") and style.get("stroke") in report.LINE_COLORS:
+            words = element.get("d").replace("M", "").replace("L", "").split()
+            points = [[float(x), -float(y)] for x, y in zip(words[::2], words[1::2])]
+            found.setdefault(style["stroke"], points)
+    return found
+
+
 def test_curves_draw_a_line_for_each_run():
-    curves = {"one": ([0, 10], [0.0, 1.0]), "two": ([0, 10], [1.0, 0.0])}
-    picture = np.array(Image.open(io.BytesIO(report.plot_curves(curves, "mIoU"))).convert("RGB"))
-    for color in ((31, 119, 180), (255, 127, 14)):  # the first two colours of matplotlib
-        assert (np.abs(picture.astype(int) - color).max(axis=2) < 3).sum() > 100
+    curves = {"one": ([0, 5, 10], [0.0, 0.25, 1.0]), "two": ([0, 10], [1.0, 0.0])}
+    svg = report.plot_curves(curves, "mIoU")
+    lines = drawn_lines(svg)
+    for number, (steps, values) in enumerate(curves.values()):
+        (x, y) = np.array(lines[report.LINE_COLORS[number]]).T
+        assert (x - x[0]) / (x[-1] - x[0]) == pytest.approx(np.array(steps) / 10, abs=1e-3)
+        assert (y - y[0]) / abs(y[-1] - y[0]) == pytest.approx(
+            np.array(values) - values[0], abs=1e-3
+        )
+    texts = {"".join(e.itertext()) for e in ElementTree.fromstring(svg).iter() if "text" in e.tag}
+    assert {"one", "two", "mIoU", "iteration"} <= texts
+    assert svg == report.plot_curves(curves, "mIoU")
 
 
-def test_page_is_one_file_and_escapes():
-    png = report.encode_png(np.zeros((2, 2, 3), np.uint8))
-    columns = {
-        "supervised": {"<disc>": 40.0, "mIoU": 50.0},
-        "CPS": {"<disc>": float("nan"), "mIoU": 60.0},
-    }
-    page = report.html_report("A & B", "a < b", columns, [("grid", png)], ["train.py --x 'a>b'"])
-    assert "A &amp; B" in page and "a &lt; b" in page and "&lt;disc&gt;" in page
-    assert "<td><b>60.00</b></td>" in page and "<td>50.00</td>" in page and "<td>-</td>" in page
-    embedded = re.search(r'src="data:image/png;base64,([^"]+)"', page).group(1)
-    assert base64.b64decode(embedded) == png
-    assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is loaded from elsewhere
+@pytest.mark.parametrize(("last", "is_log"), [(0.0001, True), (0.0, False)])
+def test_the_axis_is_logarithmic_where_all_values_are_above_zero(last, is_log):
+    curves = {"loss": ([0, 1, 2], [1.0, 0.01, last])}
+    points = drawn_lines(report.plot_curves(curves, "loss", is_log=True))[report.LINE_COLORS[0]]
+    drops = -np.diff([y for _, y in points])
+    assert (abs(drops[0] - drops[1]) < 1e-3) == is_log

@@ -3,7 +3,7 @@
 # docs/adversarial_walkthrough.md goes. Not tuned.
 _base_ = "./shapes.py"
 train_dataloader = dict(dataset=dict(split=dict(ratio=1.0)))
-val_evaluator = [dict(type="IoUMetric", iou_metrics=["mIoU"]), dict(type="SegmentationLoss")]
+val_evaluator = [dict(type="ClassIoUMetric", iou_metrics=["mIoU"]), dict(type="SegmentationLoss")]
 # For every optimiser. Patience counts validations.
 param_scheduler = [
     dict(type="ReduceOnPlateauLR", monitor="val_loss", rule="less", factor=0.5, patience=3)

@@ -13,6 +13,7 @@ from .previous_networks_hook import PreviousNetworksHook
 from .progress_hook import ProgressHook
 from .pseudo_label_hook import PseudoLabelVisHook
 from .random_state_hook import RandomStateHook
+from .report_hook import ReportHook
 from .resumable_early_stopping_hook import ResumableEarlyStoppingHook
 from .resume_hook import ResumeHook
 from .whole_weights_hook import WholeWeightsHook
@@ -32,6 +33,7 @@ __all__ = [
     "ProgressHook",
     "PseudoLabelVisHook",
     "RandomStateHook",
+    "ReportHook",
     "ResumableEarlyStoppingHook",
     "ResumeHook",
     "WholeWeightsHook",

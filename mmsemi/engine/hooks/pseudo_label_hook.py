@@ -32,6 +32,9 @@ class PseudoLabelVisHook(Hook):
     confidence, the student's view and the label that it is trained on; below them the share of each class
     in all pixels of the student's views. The shares over time are those of :class:`DiagnosisHook`.
 
+    Methods without pseudo-labels write nothing. Of several hooks of this type in a run (``default_hooks``
+    has one, ``custom_hooks`` may have one with other settings) the last one counts.
+
     The model keeps its batch only in these iterations (``model.wants_to_show``, ``model.shown``); the
     others cost nothing. No random number is drawn.
 
@@ -42,7 +45,7 @@ class PseudoLabelVisHook(Hook):
             them. Off, no such mask is ever opened.
 
     Example:
-        >>> custom_hooks = [dict(type='PseudoLabelVisHook', interval=500)]
+        >>> default_hooks = dict(pseudo_labels=dict(interval=500, show_truth=True))
     """
 
     priority = "LOW"
@@ -57,6 +60,11 @@ class PseudoLabelVisHook(Hook):
         self.num_samples = num_samples
         self.show_truth = show_truth
         self._is_useless = False
+
+    def before_train(self, runner) -> None:
+        """Leave it to a later hook of this type, if there is one."""
+        last = [hook for hook in runner.hooks if type(hook) is type(self)][-1]
+        self._is_useless = last is not self
 
     @staticmethod
     def _model(runner) -> nn.Module:
@@ -85,11 +93,7 @@ class PseudoLabelVisHook(Hook):
         model.wants_to_show, model.shown = False, None
         if shown is None:
             self._is_useless = True
-            runner.logger.warning(
-                f"PseudoLabelVisHook: {type(model).__name__} has no pseudo-labels to show; nothing "
-                "will be written (remove the hook from custom_hooks, or let the method's loss call "
-                "self.show(...))"
-            )
+            runner.logger.debug(f"{type(model).__name__} has no pseudo-labels to show")
             return
         self._show(runner, model, shown, data_batch)
 

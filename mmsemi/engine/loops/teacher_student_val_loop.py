@@ -24,6 +24,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ...errors import ConfigError
+from ...evaluation.class_iou_metric import EvaluationDetails
 from ..plateau import check_monitored, plateau_schedulers
 from .semi_train_loop import SemiIterBasedTrainLoop
 
@@ -75,6 +76,9 @@ class TeacherStudentValLoop(ValLoop):
         # Of the present validation: the networks, and for each its results and sums of losses.
         self._names: list[str | int | None] = []
         self._collected: dict[str | int | None, tuple[list[list], dict]] = {}
+        #: What the metrics found beside numbers in the last validation, by network (None: a model
+        #: without names); empty but on the main process.
+        self.details: dict[str | int | None, EvaluationDetails] = {}
 
     @property
     def _model(self) -> nn.Module:
@@ -147,6 +151,10 @@ class TeacherStudentValLoop(ValLoop):
             metrics = self.evaluator.evaluate(len(self.dataloader.dataset))
             if losses:
                 metrics.update(_parse_losses(losses, "val"))
+        found = [getattr(metric, "details", None) for metric in self.evaluator.metrics]
+        details = next((one for one in found if one is not None), None)
+        if details is not None:
+            self.details[name] = details
         return metrics
 
     def run(self) -> dict[str, Any]:
@@ -158,6 +166,7 @@ class TeacherStudentValLoop(ValLoop):
         has_names = bool(getattr(self._model, "network_names", []))
         self._names = [self._model.predict_on if has_names else None, *self._others()]
         self._collected.clear()
+        self.details.clear()
         for index, data_batch in enumerate(self._batches()):
             self.run_iter(index, data_batch)
         first, *others = self._names

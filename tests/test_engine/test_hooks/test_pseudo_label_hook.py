@@ -32,8 +32,16 @@ def train(semi_config, segmentor_config, preprocessor_config, tmp_path, monkeypa
     """Trains 5 iterations; returns the runner, the losses and the folder of its visualizer."""
     monkeypatch.setattr(Runner, "_log_env", lambda self, env_cfg: None)
 
-    def run(method: str = "CPS", mixed: bool = False, hook: dict | None = None):
+    def run(
+        method: str = "CPS",
+        mixed: bool = False,
+        hook: dict | None = None,
+        default_hook: dict | None = None,
+    ):
         number = next(_numbers)
+        hooks = dict(checkpoint=CHECKPOINT)
+        if default_hook:
+            hooks["pseudo_labels"] = dict(type="PseudoLabelVisHook", **default_hook)
         mix = dict(mix=dict(type="CutMix")) if mixed else {}
         settings = dict(interval=2) if hook is None else hook
         runner = Runner(
@@ -53,7 +61,7 @@ def train(semi_config, segmentor_config, preprocessor_config, tmp_path, monkeypa
                 num_workers=0,
             ),
             train_cfg=dict(type="SemiIterBasedTrainLoop", max_iters=5, val_interval=1000),
-            default_hooks=dict(checkpoint=CHECKPOINT),
+            default_hooks=hooks,
             optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.02, momentum=0.9)),
             custom_hooks=[dict(type="PseudoLabelVisHook", **settings)] if settings else [],
             visualizer=dict(
@@ -138,11 +146,15 @@ def test_other_iterations_keep_nothing_and_masks_stay_closed(train, monkeypatch)
     assert [shown is not None for shown in kept] == [False, False, True, False, False]
 
 
-def test_a_method_without_pseudo_labels_is_told_so_once(train):
+def test_a_method_without_pseudo_labels_writes_nothing(train):
     runner, _, folder = train("Supervised")
-    assert not (folder / "pseudo_labels").exists()
-    told = [line for line in runner.lines if "Supervised has no pseudo-labels to show" in line]
-    assert len(told) == 1
+    assert not (folder / "pseudo_labels").exists() and not runner.model.wants_to_show
+
+
+def test_the_last_hook_of_a_run_counts(train):
+    """One in ``custom_hooks`` replaces the default one."""
+    _, _, folder = train(mixed=True, hook=dict(interval=4), default_hook=dict(interval=1))
+    assert [path.name for path in (folder / "pseudo_labels").iterdir()] == ["iter_4.png"]
 
 
 def test_the_truth_is_that_of_the_augmented_image(semi_config):

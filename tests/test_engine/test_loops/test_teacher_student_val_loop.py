@@ -175,3 +175,21 @@ def test_save_best_works_with_plain_and_prefixed_keys(toy, tmp_path) -> None:
             f"best_{name}_iter_{best}.pth"
         ]
         assert runner.message_hub.get_info(f"best_score_{key}") == scores[best]
+
+
+def test_details_of_metrics_are_kept_for_each_network(toy, tmp_path, noiseless) -> None:
+    runner = toy.runner(tmp_path, val_interval=5, model=toy.Model(predict_on="teacher"))
+    torch.nn.init.constant_(runner.model.teacher.module[-1].bias, 1.0)
+    (metric, *_) = runner.val_loop.evaluator.metrics
+    compute = metric.compute_metrics
+
+    def keep(results):
+        metric.details = runner.model.predict_on, len(results), compute(results)
+        return metric.details[-1]
+
+    metric.compute_metrics = keep
+    metrics = runner.val()
+    found = runner.val_loop.details
+    assert set(found) == {"teacher", "student"}
+    assert found["teacher"][2]["mIoU"] == metrics["mIoU"]
+    assert found["student"][2]["mIoU"] == metrics["student/mIoU"] != metrics["mIoU"]
