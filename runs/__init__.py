@@ -8,7 +8,8 @@
 - :mod:`.rows`: the rows of each table, one line each;
 - :mod:`.run`: the command; skips what has a result, resumes what was cut;
 - :mod:`.settings`: the config of a row, and the hash of all that it says;
-- :mod:`.training_run`: one training, its folder, and the numbers it ends with;
+- :mod:`.training_run`: one training, its folder, and the numbers it ends with; :mod:`.rounds_run`: one
+  self-training; :mod:`.make`: the run of a row and a seed;
 - :mod:`.training`: the process of one training, and what it tells about itself;
 - :mod:`.code`: which files a training has run, by hash;
 - :mod:`.results`: one line per run in ``docs/results/<data set>.jsonl``;

@@ -65,6 +65,23 @@ def imported_files(model: type, root: Path = ROOT) -> set[str]:
     return found
 
 
+def countable_files(models: Iterable[type], root: Path = ROOT) -> set[str]:
+    """Paths in the repository of all that counts if commands in processes of their own import it.
+
+    Args:
+        models: The classes that are trained.
+    """
+    pages = set().union(*map(method_pages, models))
+    others = {
+        path.relative_to(root).as_posix()
+        for package in METHODS
+        for path in (root / package.replace(".", "/")).glob("*.py")
+        if f"{package}.{path.stem}" not in pages
+    }
+    return {name for name in snapshot(root) if name.startswith("mmsemi/")
+            and name not in others and not only_imports(root / name)}  # fmt: skip
+
+
 def method_pages(model: type) -> set[str]:
     """The modules of :data:`METHODS` that a model's class is made from.
 

@@ -28,9 +28,9 @@ from mmsemi.utils.markdown import format_table
 from mmsemi.visualization.report import VOID, colorize, picture_grid
 
 from .code import ROOT
+from .make import make_run
 from .rows import PROTOCOLS, Protocol
 from .settings import row_config
-from .training_run import make_run
 
 #: Of masks with two classes; others take mmseg's palette of the data set.
 TWO_COLORS = ((20, 20, 20), (86, 180, 233))

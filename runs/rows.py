@@ -30,6 +30,7 @@ class Row:
             the batch-norm table.
         table: Of which table it is part.
         options: Settings beside the config's, each as ``KEY=VALUE``.
+        command: ``train``, or ``self_train`` for rounds of labelling and training.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row:
     kind: str = "method"
     table: str = "continued"
     options: tuple[str, ...] = ()
+    command: str = "train"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
     # Without a mix each unlabelled image is one view.
     plain = ("model.mix=None", "train_dataloader.sampler.num_per_source.unlabeled=4")
 
+    # The paper begins each round with the backbone's weights; here a row goes on.
+    previous = ("self_training.start=previous",)
+    once = (*previous, "self_training.ratios=[1.0]", "self_training.images.shares=[1.0]")
+    second = (f"self_training.second.baseline=supervised/{labels}",)
+
     def first(name: str, title: str, config: str, units: float, **more: Any) -> Row:
         """From ImageNet weights."""
         return Row(name, title, f"{config}/{labels}", units, table="imagenet", **more)
@@ -132,6 +139,13 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
         """From the supervised network."""
         options = (*go_on, *options)
         return Row(name, title, f"{config}/{labels}", units, "supervised", options=options, **more)
+
+    def rounds(name: str, title: str, config: str, lengths: tuple[int, ...], *options: str) -> Row:
+        """Rounds that go on from the supervised network, together as long as another row."""
+        each = f"self_training.iterations=[{','.join(map(str, lengths))}]"
+        options = (f"self_training.baseline=supervised/{labels}", each, *options)
+        path = f"{config}/{labels}"
+        return Row(name, title, path, 6, "supervised", options=options, command="self_train")
 
     def counted(name: str, title: str, options: tuple[str, str]) -> Row:
         """From ImageNet weights, with another number of labels."""
@@ -158,6 +172,10 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
         on("s4gan", "s4GAN", "s4gan", 6),
         on("cac", "CAC", "cac", 9),
         on("u2pl", "U2PL", "u2pl", 9),
+        rounds("dst_cbc", "DST-CBC", "dst_cbc", (133, 133, 134)),
+        rounds("dmt", "DMT", "dmt", (133, 133, 134), *second),
+        rounds("st", "ST", "st_plus_plus", (400,), *once),
+        rounds("st_plus_plus", "ST++", "st_plus_plus", (200, 200), *previous),
         first(
             "imagenet_supervised", "supervised", "supervised", 3, options=strong, kind="baseline"
         ),

@@ -31,6 +31,7 @@ from mmsemi.errors import ConfigError, DataError, TrainingError
 from mmsemi.visualization.report import progress_line
 
 from .code import ROOT, is_unchanged
+from .make import make_run
 from .results import IDLE, add_result, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol
 from .training_run import (
@@ -38,7 +39,6 @@ from .training_run import (
     compare_with_stored,
     cost_result,
     describe,
-    make_run,
     training_result,
     weights_hash,
 )
@@ -108,7 +108,7 @@ def find_start(run: Run) -> None:
         TrainingError: The start gives other weights than those that are stored, on another machine
             perhaps, and the run would be stored beside runs that began with these.
     """
-    if not run.row.start or run.kind == "cost":
+    if not run.row.start or run.kind == "cost" or run.row.command != "train":
         return
     start = make_run(run.protocol, run.protocol.row(run.row.start), run.seed)
     with _alone(start, wait=True):
@@ -147,8 +147,7 @@ def execute(run: Run) -> bool:
     numbers = cost_result(run, load) if run.kind == "cost" else training_result(run)
     result = {**before, **numbers}
     if run.row.start and run.kind == "run":
-        start = Path(run.options[-1].removeprefix("load_from="))
-        result["start_weights"] = weights_hash(start)
+        result["start_weights"] = weights_hash(run.start_checkpoint)
     record = read_results(run.protocol.data).get((run.kind, run.row.name, run.seed))
     files = json.loads(run.report.read_text())["files"]
     if run.again and record is not None:
@@ -226,6 +225,10 @@ def plan(args: argparse.Namespace) -> list[Run]:
             f"seed {seed} is none of {args.data}'s: {', '.join(map(str, protocol.seeds))}"
         )
     rows = [protocol.row(method)] if method else list(protocol.rows)
+    if kind == "cost":
+        rows = [row for row in rows if row.command == "train"]
+    if not rows:
+        raise ConfigError(f"{method} has no cost: the steps of its rounds are those of the README")
     seeds = [int(seed)] if seed else protocol.seeds[:1] if kind == "cost" else protocol.seeds
     return [make_run(protocol, row, one, kind, args.again) for one in seeds for row in rows]
 

@@ -26,7 +26,7 @@ OPTIONS = (
     "default_hooks.checkpoint.max_keep_ckpts=1",
 )
 #: Hooks that look at a training and change none of its numbers.
-WATCHERS = ("pseudo_labels", "report")
+WATCHERS = ("diagnosis", "progress", "pseudo_labels", "report")
 
 
 @cache
@@ -43,7 +43,9 @@ def settings_hash(protocol: Protocol, row: Row) -> str:
     folders of absolute paths. A list or table of the repository that a setting names counts with its content.
     """
     config = row_config(row)
-    settings = {key: value for key, value in config.to_dict().items() if key in READABLE}
+    settings = {
+        key: value for key, value in config.to_dict().items() if key in {*READABLE, "self_training"}
+    }
     for name in ("work_dir", "resume", "launcher"):
         settings.pop(name, None)
     hooks = settings["default_hooks"]

@@ -1,7 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""The process of one training: ``mmsemi train``, with a report at its end.
+"""The process of one run: a command of mmsemi, with a report at its end.
 
-    python -m runs.training REPORT MODEL CONFIG [arguments of mmsemi train]
+    python -m runs.training REPORT MODEL train CONFIG [arguments of mmsemi train]
+    python -m runs.training REPORT MODEL self_train CONFIG [arguments of mmsemi self-train]
 
 MODEL is the type of the config's model. The report, a JSON file, is written when the training has ended
 well: ``files``, those that it has run with their hashes, and ``memory``, the peak of the process in MiB.
@@ -23,7 +24,7 @@ from mmsemi.cli import run
 from mmsemi.errors import TrainingError
 from mmsemi.utils.files import write_beside
 
-from .code import imported_files, snapshot
+from .code import countable_files, imported_files, snapshot
 
 
 def ran_files(before: Mapping[str, str], early: set[str], late: set[str]) -> dict[str, str]:
@@ -47,16 +48,19 @@ def ran_files(before: Mapping[str, str], early: set[str], late: set[str]) -> dic
     return {name: before[name] for name in sorted(late | early)}
 
 
-def main(report: str, model: str, *arguments: str) -> int:
-    """Train on one thread; returns the exit code of ``mmsemi train``."""
+def main(report: str, model: str, command: str, *arguments: str) -> int:
+    """Run on one thread; returns the exit code of the command."""
     before = snapshot()
     torch.set_num_threads(1)
     kind = MODELS.get(model)
     early = imported_files(kind)
-    code = run("mmsemi.cli.train", arguments, "mmsemi train")
+    code = run(f"mmsemi.cli.{command}", arguments, f"mmsemi {command.replace('_', '-')}")
     if code == 0:
+        late = imported_files(kind)
+        if command == "self_train":  # its stages are processes, which import what this one does not
+            late |= countable_files([kind, MODELS.get("Supervised")])
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        content = dict(files=ran_files(before, early, imported_files(kind)), memory=round(memory))
+        content = dict(files=ran_files(before, early, late), memory=round(memory))
         write_beside(Path(report), lambda file: file.write(json.dumps(content).encode()))
     return code
 

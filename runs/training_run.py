@@ -25,16 +25,9 @@ from mmsemi.visualization.report import read_scalars
 
 from .code import ROOT, is_unchanged, snapshot
 from .rows import Protocol, Row
-from .settings import OPTIONS, row_config, settings_hash
 
-WORK = ROOT / "work_dirs" / "runs"
-#: Iterations of a measurement of cost, and how many a record of its log is the mean of.
-COST_ITERS, COST_INTERVAL = 60, 10
-COST_OPTIONS = (
-    f"train_cfg.max_iters={COST_ITERS}",
-    "train_cfg.val_interval=1000000",
-    f"default_hooks.logger.interval={COST_INTERVAL}",
-)
+#: How many iterations a record of the log of a measurement of cost is the mean of.
+COST_INTERVAL = 10
 
 
 @dataclass(kw_only=True)
@@ -86,12 +79,23 @@ class Run(Training):
     def command(self) -> list[str]:
         """The command line of the process."""
         start = [sys.executable, "-m", "runs.training", str(self.report), self.model]
-        return [*start, *self.arguments, *(["--resume"] if self.resumed else [])]
+        return [*start, "train", *self.arguments, *(["--resume"] if self.resumed else [])]
+
+    @property
+    def start_checkpoint(self) -> Path | None:
+        """That of the run it goes on from; None for the weights that the config names."""
+        last = self.options[-1] if self.row.start else ""
+        return Path(last.removeprefix("load_from=")) if last.startswith("load_from=") else None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to resume from."""
+        return self.checkpoint is not None
 
     def prepare(self) -> None:
         """Go on where an earlier process was cut, or begin with an empty folder."""
         begun = self.work_dir / "begun.json"
-        is_cut = begun.is_file() and self.checkpoint is not None and not self.report.is_file()
+        is_cut = begun.is_file() and self.has_begun and not self.report.is_file()
         self.resumed = is_cut and self.kind == "run" and is_unchanged(json.loads(begun.read_text()))
         if not self.resumed:
             shutil.rmtree(self.work_dir, ignore_errors=True)
@@ -99,12 +103,8 @@ class Run(Training):
             begun.write_text(json.dumps(snapshot()))
 
     def records(self) -> list[dict]:
-        """All that was logged, also by processes that were cut, in the order of the steps."""
-        found: dict[tuple[int, bool], dict] = {}
-        for path in sorted(self.work_dir.glob("*/vis_data/scalars.json")):
-            for record in read_scalars(path):
-                found[record["step"], "iter" in record] = record
-        return [found[key] for key in sorted(found)]
+        """What was logged."""
+        return logged(self.work_dir)
 
     def explain_failure(self) -> str:
         """One line: the error of the log, or its last line."""
@@ -113,29 +113,13 @@ class Run(Training):
         return f"{self.name} failed: {(errors or lines)[-1]} ({self.log})"
 
 
-def make_run(
-    protocol: Protocol, row: Row, seed: int, kind: str = "run", again: bool = False
-) -> Run:
-    """A run of a row, with its folder and options."""
-    extra = COST_OPTIONS if kind == "cost" else ()
-    config = row_config(row, *extra)
-    settings = settings_hash(protocol, row)
-    suffix = "_cost" if kind == "cost" else "_again" if again else ""
-    folder = WORK / protocol.data / f"{row.name}_seed{seed}_{settings[:8]}{suffix}"
-    return Run(
-        config=row.config,
-        work_dir=folder,
-        options=[f"randomness.seed={seed}", *OPTIONS, *row.options, *extra],
-        log=folder / "train.log",
-        protocol=protocol,
-        row=row,
-        seed=seed,
-        kind=kind,
-        again=again,
-        length=config.train_cfg.max_iters,
-        model=config.model.type,
-        settings=settings,
-    )
+def logged(work_dir: Path) -> list[dict]:
+    """All that a training logged, also in processes that were cut, in the order of the steps."""
+    found: dict[tuple[int, bool], dict] = {}
+    for path in sorted(work_dir.glob("*/vis_data/scalars.json")):
+        for record in read_scalars(path):
+            found[record["step"], "iter" in record] = record
+    return [found[key] for key in sorted(found)]
 
 
 def weights_hash(checkpoint: Path) -> str:

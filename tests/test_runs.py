@@ -14,11 +14,11 @@ import torch
 
 from mmsemi.errors import ConfigError, DataError, TrainingError
 from mmsemi.models import FixMatch, Supervised, UniMatch
-from runs import code, results, run, settings, table, training_run
+from runs import code, make, results, run, settings, table, training_run
+from runs.make import make_run
 from runs.rows import PROTOCOLS, Protocol, Row
 from runs.run import status
 from runs.settings import settings_hash
-from runs.training_run import make_run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"
@@ -39,7 +39,7 @@ def protocol(tmp_path, monkeypatch) -> Protocol:
     rows = (START, WEAK, STRONG, ALL, FIXMATCH)
     made = Protocol("made_up", str(tmp_path / "data"), (1, 2), ("bar", "ring"), rows)
     monkeypatch.setitem(PROTOCOLS, "made_up", made)
-    monkeypatch.setattr(training_run, "WORK", tmp_path / "work_dirs")
+    monkeypatch.setattr(make, "WORK", tmp_path / "work_dirs")
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     return made
 
@@ -74,7 +74,7 @@ def test_every_row_differs_from_the_others_and_compares_with_its_baseline(data):
             assert row.kind in ("method", "norm") or config.model.type == "Supervised"
             loader = config.train_dataloader
             fair.add(json.dumps([
-                config.train_cfg.max_iters, loader.sampler.num_per_source.labeled,
+                make_run(protocol, row, 1).length, loader.sampler.num_per_source.labeled,
                 loader.dataset.crop_size, config.model.segmentor, config.optim_wrapper.optimizer,
             ], default=str))  # fmt: skip
         assert len(fair) == 1, "the same net, batch, optimiser and number of steps"
@@ -332,6 +332,34 @@ def test_a_real_run_repeats_to_the_digit(protocol, monkeypatch):
     assert len([name for name in found["iou"] if name.startswith("IoU.")]) == 7
     files = results.read_code()[found["code"]]
     assert {"runs/training.py", "mmsemi/models/segmentors/fixmatch.py"} <= files.keys()
+
+
+ROUNDS = Row(
+    "rounds", "DST-CBC", "dst_cbc/shapes_1-8", 6, "start", command="self_train", options=(
+        "self_training.iterations=[2,2]", "self_training.ratios=[0.5,1.0]",
+        "train_cfg.num_validations=1",
+    ),
+)  # fmt: skip
+
+
+def test_the_rounds_of_a_row_count_together(protocol, tmp_path):
+    one = make_run(protocol, replace(ROUNDS, options=ROUNDS.options[:3]), 2)
+    assert one.length == 4 and one.arguments[:1] == ["dst_cbc/shapes_1-8"]
+    assert "--seed 2 " in " ".join(one.arguments)
+    for number, losses in ((1, (3.0, 2.0)), (2, (1.0, 0.5))):
+        folder = one.out / f"round_{number}" / "train" / "run"
+        (folder / "20260101" / "vis_data").mkdir(parents=True)
+        lines = [json.dumps(dict(step=i, iter=i, loss=x)) for i, x in enumerate(losses, 1)]
+        lines.append(json.dumps(dict(step=2, mIoU=10.0 * number)))
+        (folder / "20260101" / "vis_data" / "scalars.json").write_text("\n".join(lines) + "\n")
+        (folder / "iter_2.pth").write_text("")
+        (folder / "last_checkpoint").write_text("iter_2.pth")
+    losses = {r["step"]: r["loss"] for r in one.records() if "loss" in r}
+    assert losses == {1: 3.0, 2: 2.0, 3: 1.0, 4: 0.5}
+    assert [r["step"] for r in one.records() if "mIoU" in r] == [2, 4]
+    assert one.checkpoint == one.out / "round_2" / "train" / "run" / "iter_2.pth"
+    with pytest.raises(ConfigError, match="iterations"):
+        make_run(protocol, replace(ROUNDS, options=()), 1)
 
 
 # --- Tables ---------------------------------------------------------------------------------------

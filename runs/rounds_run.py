@@ -1,0 +1,97 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""One self-training of a row: ``mmsemi self-train``, whose rounds together are as long as another row.
+
+The command trains its baseline itself, since ST++ compares that training's checkpoints. With the seed of
+the row it is the run that the other rows start from; the hash of its weights is stored and compared.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmsemi.compat_checkpoints import find_last_checkpoint
+from mmsemi.errors import ConfigError
+from mmsemi.self_training.plan import Plan
+
+from .settings import OPTIONS, row_config
+from .training_run import Run, logged
+
+
+class RoundsRun(Run):
+    """A row of rounds with a seed. Of two models that label for each other the first one counts."""
+
+    @property
+    def out(self) -> Path:
+        """Folder of all stages."""
+        return self.work_dir / "rounds"
+
+    @property
+    def plan(self) -> Plan:
+        """What the config says of the rounds."""
+        return Plan.read(row_config(self.row))
+
+    def training_of(self, stage: str) -> Path:
+        """The folder of a stage's training, of the first model where there are two."""
+        end = "_a" if self.plan.mode == "mutual" else ""
+        return self.out / f"{stage}{end}" / "train" / "run"
+
+    @property
+    def rounds(self) -> list[tuple[Path, int]]:
+        """Folder and length of the training of each round."""
+        lengths = self.plan.iterations
+        return [(self.training_of(f"round_{n}"), length) for n, length in enumerate(lengths, 1)]
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The last one of the last round, if there is one."""
+        path = find_last_checkpoint(self.rounds[-1][0])
+        return Path(path) if path else None
+
+    @property
+    def start_checkpoint(self) -> Path | None:
+        """The last one of the baseline."""
+        path = find_last_checkpoint(self.training_of("baseline"))
+        return Path(path) if path else None
+
+    @property
+    def arguments(self) -> list[str]:
+        """What follows ``mmsemi self-train``."""
+        seed = ["--seed", str(self.seed)]
+        options = ["--cfg-options", *self.options, "--baseline-options", *OPTIONS]
+        return [self.config, "--out", str(self.out), *seed, *options]
+
+    @property
+    def command(self) -> list[str]:
+        """The command line of the process."""
+        start = [sys.executable, "-m", "runs.training", str(self.report), self.model]
+        return [*start, "self_train", *self.arguments]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a stage has ended or begun."""
+        return self.out.is_dir()
+
+    def records(self) -> list[dict]:
+        """What the rounds logged, as of one training."""
+        found, done = [], 0
+        for folder, length in self.rounds:
+            found += [{**record, "step": done + record["step"]} for record in logged(folder)]
+            done += length
+        return found
+
+
+def length_of_rounds(config: Config) -> int:
+    """Optimiser steps of all rounds.
+
+    Raises:
+        ConfigError: The config does not say how long each round is.
+    """
+    lengths = Plan.read(config).iterations
+    if lengths is None:
+        raise ConfigError(
+            f"{config.filename}: a row needs self_training.iterations, a length for each round"
+        )
+    return sum(lengths)
