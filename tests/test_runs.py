@@ -362,6 +362,26 @@ def test_the_rounds_of_a_row_count_together(protocol, tmp_path):
         make_run(protocol, replace(ROUNDS, options=()), 1)
 
 
+@pytest.mark.slow
+def test_a_row_of_rounds_begins_with_the_start_of_the_others(protocol, tmp_path, monkeypatch):
+    path = tmp_path / "short.py"
+    path.write_text(f"_base_ = {str(CONFIGS / 'supervised' / 'shapes_1-8.py')!r}\n"
+                    "train_cfg = dict(max_iters=4, num_validations=2)\n")  # fmt: skip
+    start = replace(START, config=str(path), options=())
+    rounds = replace(ROUNDS, options=(*ROUNDS.options, f"self_training.baseline={path}"))
+    monkeypatch.setitem(PROTOCOLS, "made_up", replace(protocol, rows=(start, rounds)))
+    assert run.main(["made_up", "start", "1"]) == 0
+    assert run.main(["made_up", "rounds", "1"]) == 0
+    found = results.read_results("made_up")["run", "rounds", 1]
+    start = results.read_results("made_up")["run", "start", 1]
+    assert found["start_weights"] == start["weights"] != found["weights"]
+    assert [point["step"] for point in found["curve"]] == [2, 4] and found["steps"] == 4
+    files = results.read_code()[found["code"]]
+    assert {"mmsemi/self_training/labeling.py", "mmsemi/models/segmentors/supervised.py"} <= set(
+        files
+    )
+
+
 # --- Tables ---------------------------------------------------------------------------------------
 
 

@@ -312,6 +312,12 @@ def _read_baseline(baseline: Any, options: dict[str, Any]) -> Config | str:
     if isinstance(baseline, str):
         baseline = dict(config=baseline)
     baseline = check_keys(baseline, dict(config=None, options=None), "self_training.baseline")
-    config = read_config(find_config(baseline["config"]), baseline["options"] or {})
+    own = baseline["options"] or {}
+    if not isinstance(own, dict):
+        raise ConfigError(
+            f"self_training.baseline.options={own!r} is no dictionary of settings, "
+            "{'train_cfg.max_iters': 160}"
+        )
+    config = read_config(find_config(baseline["config"]), own)
     set_options(config, options)
     return config
