@@ -107,12 +107,15 @@ def _batch_norm_rows(labels: str, path: str) -> tuple[Row, ...]:
     )  # fmt: skip
 
 
-def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> tuple[Row, ...]:
+def _rows(
+    labels: str, counts: tuple[int, ...], steps: int, go_on: tuple[str, ...] = ()
+) -> tuple[Row, ...]:
     """The rows that the data sets share.
 
     Args:
         labels: How configs end, ``<data set>_<number of labels>``.
         counts: Other numbers of labels that the supervised network is measured with.
+        steps: Of a run.
         go_on: Settings of the runs that go on from the supervised network.
     """
     lists = f"splits/{labels.split('_')[0]}"
@@ -129,6 +132,7 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
     # The paper begins each round with the backbone's weights; here a row goes on.
     previous = ("self_training.start=previous",)
     once = (*previous, "self_training.ratios=[1.0]", "self_training.images.shares=[1.0]")
+    thirds = (steps // 3, steps // 3, steps - 2 * (steps // 3))
     second = (f"self_training.second.baseline=supervised/{labels}",)
 
     def first(name: str, title: str, config: str, units: float, **more: Any) -> Row:
@@ -172,10 +176,10 @@ def _rows(labels: str, counts: tuple[int, ...], go_on: tuple[str, ...] = ()) -> 
         on("s4gan", "s4GAN", "s4gan", 6),
         on("cac", "CAC", "cac", 9),
         on("u2pl", "U2PL", "u2pl", 9),
-        rounds("dst_cbc", "DST-CBC", "dst_cbc", (133, 133, 134)),
-        rounds("dmt", "DMT", "dmt", (133, 133, 134), *second),
-        rounds("st", "ST", "st_plus_plus", (400,), *once),
-        rounds("st_plus_plus", "ST++", "st_plus_plus", (200, 200), *previous),
+        rounds("dst_cbc", "DST-CBC", "dst_cbc", thirds),
+        rounds("dmt", "DMT", "dmt", thirds, *second),
+        rounds("st", "ST", "st_plus_plus", (steps,), *once),
+        rounds("st_plus_plus", "ST++", "st_plus_plus", (steps // 2, steps // 2), *previous),
         first(
             "imagenet_supervised", "supervised", "supervised", 3, options=strong, kind="baseline"
         ),
@@ -191,7 +195,7 @@ PROTOCOLS = {
         seeds=(1, 2, 3),
         rare=("nucleus",),
         rows=(
-            *_rows("nuclei_4", counts=(6, 12)),
+            *_rows("nuclei_4", counts=(6, 12), steps=400),
             *_batch_norm_rows("nuclei_4", "splits/nuclei/random_14.txt"),
         ),
     ),
@@ -200,6 +204,6 @@ PROTOCOLS = {
         folder="data/camvid",
         seeds=(1,),
         rare=("Pole", "SignSymbol", "Fence", "Pedestrian", "Bicyclist"),
-        rows=_rows("camvid_24", counts=(12, 48)),
+        rows=_rows("camvid_6", counts=(12, 24), steps=600),
     ),
 }

@@ -1,5 +1,5 @@
 # CamVid (11 classes, 323 training images, 101 val images) at 240x180, settings ours: EfficientNet-Lite0 from ImageNet
-# weights, crop 96, 4 labelled and 4 unlabelled images; last checkpoint. Labels and hold-out: runs/choose_labels.py.
+# weights, crop 128, 4 labelled and 4 unlabelled images; last checkpoint. Labels and hold-out: runs/choose_labels.py.
 # Layout: data/camvid/{images/{train,val}/*.jpg,labels/{train,val}/*.png}.
 _base_ = "../models/deeplabv3plus_efficientnet_lite0.py"
 camvid = dict(type="CamVidDataset")
@@ -31,11 +31,11 @@ train_dataloader = dict(
     num_workers=1,
     sampler=dict(num_per_source=dict(labeled=4, unlabeled=4)),
     dataset=dict(
-        crop_size=(96, 96),
+        crop_size=(128, 128),
         split=dict(
             type="ListSplit",
-            labeled="splits/camvid/labels_24.txt",
-            labeled_sha256="fe672a77dd435674975be1dbcb415d9ce88f34e2593a1e0f828a537037f3b559",
+            labeled="splits/camvid/labels_6.txt",
+            labeled_sha256="fe60474bb70d504e44faadfa8f130753a53fc892f4daa0da899cd23e6509e7dd",
             unlabeled="splits/camvid/pool.txt",
             allow_overlap=True,
         ),
@@ -50,10 +50,10 @@ test_dataloader = val_dataloader
 model = dict(backbone_norm_eval=True, segmentor=dict(decode_head=dict(num_classes=11)))
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, weight_decay=0.01),
+    optimizer=dict(type="AdamW", lr=2e-3, weight_decay=0.01),
     paramwise_cfg=dict(
         norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.3))
     ),
 )
 param_scheduler = [dict(type="PolyLR", power=0.9)]
-train_cfg = dict(max_iters=400, num_validations=2)
+train_cfg = dict(max_iters=600, num_validations=2)

@@ -1,4 +1,4 @@
-# CPS+CutMix on CamVid, 24 labelled images; settings are ours.
+# CPS+CutMix on CamVid, 6 labelled images; settings are ours.
 _base_ = ["../_base_/data/camvid_lite0.py", "../_base_/methods/cps.py"]
 model = dict(_base_.method, mix=dict(type="CutMix"), unsup_weight=1.0)
 train_dataloader = dict(sampler=dict(num_per_source=dict(unlabeled=8)))

@@ -1,4 +1,4 @@
-# s4GAN on CamVid, 24 labelled images; settings are ours.
+# s4GAN on CamVid, 6 labelled images; settings are ours.
 _base_ = ["../_base_/data/camvid_lite0.py", "../_base_/methods/s4gan.py"]
 model = dict(_base_.method, discriminator=_base_.narrow)
 optim_wrapper = _base_.optimizers

@@ -1,3 +1,3 @@
-# UniMatch V1 on CamVid, 24 labelled images; settings are ours.
+# UniMatch V1 on CamVid, 6 labelled images; settings are ours.
 _base_ = ["../_base_/data/camvid_lite0.py", "../_base_/methods/unimatch.py"]
 model = dict(_base_.method, sup_weight=1.0, unsup_weight=1.0)

@@ -1,0 +1,7 @@
+# DMT on CamVid, 6 labelled images; 240 iterations of the baseline and 3 x 120 = 360 of the rounds for each model. Settings are ours.
+_base_ = ["../_base_/data/camvid_lite0.py", "../_base_/methods/dmt.py"]
+model = _base_.ours
+train_dataloader = _base_.four
+train_cfg = dict(max_iters=120, num_validations=2)
+baseline = dict(config="supervised/camvid_6", options={"train_cfg.max_iters": 240})
+self_training = dict(_base_.plain, baseline=baseline, second=dict(baseline=baseline))
