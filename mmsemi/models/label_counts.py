@@ -10,7 +10,7 @@ import torch
 from torch import BoolTensor, LongTensor, Tensor
 
 
-def class_pixels(
+def count_pixels(
     labels_NHW: LongTensor, num_classes: int, valid_NHW: BoolTensor | None = None
 ) -> LongTensor:
     """Pixels of each class, and those of none, without a wait for the device.
@@ -52,12 +52,12 @@ class LabelCounts:
     @torch.no_grad()
     def add_labeled(self, labels_NHW: LongTensor) -> None:
         """Count the masks of labelled images."""
-        self.labeled += class_pixels(labels_NHW, self.num_classes)
+        self.labeled += count_pixels(labels_NHW, self.num_classes)
 
     @torch.no_grad()
     def add_kept(self, labels_NHW: LongTensor, valid_NHW: BoolTensor | None = None) -> None:
         """Count pseudo-labels; a value that is no class is one that is not kept."""
-        self.kept += class_pixels(labels_NHW, self.num_classes, valid_NHW)
+        self.kept += count_pixels(labels_NHW, self.num_classes, valid_NHW)
         self.steps += 1
 
     def take(self) -> Tensor:

@@ -59,6 +59,13 @@ class MethodSettings:
         "do not train any backbone: it keeps the weights that it was given, in eval mode, has no part in "
         "the optimiser, and maps each view once (docs/encoders.md)",
     )
+    class_weight_power: float = setting(
+        0.0,
+        "p: labelled pixels of class c, a share f_c of them so far, count f_c^-p / sum_k f_k^(1-p), 1 on average; "
+        "0: all alike, 0.5: inverse square root of the frequency, 1: every class alike",
+        low=0,
+        high=1,
+    )
 
     @classmethod
     def read(cls, method: str, values: dict[str, Any]) -> MethodSettings:
@@ -173,6 +180,28 @@ class MixSettings(ViewSettings):
         super().__post_init__()
         if getattr(self, "num_views", 1) > 1 and self.strong is None and self.mix is None:
             self.refuse("num_views", "all views would be equal: set strong or mix, or num_views=1")
+
+
+@dataclass(frozen=True)
+class ThresholdSettings(MixSettings):
+    """Settings of a method that keeps the pseudo-labels of at least ``threshold``."""
+
+    class_thresholds: bool = setting(
+        False,
+        "the threshold of a class is `threshold` times its mean confidence over that of the surest class "
+        "(FreeMatch's normalisation), so that classes which a network is less sure of are kept, too",
+    )
+    class_threshold_decay: float = setting(
+        0.99,
+        "weight of the old value in the average of these confidences over the steps",
+        low=0,
+        high=0.9999,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.class_thresholds:
+            self.refuse_unused("class_threshold_decay", reason="without class_thresholds")
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ _SHARED = (
     "init_cfg",
     "backbone_norm_eval",
     "frozen_encoder",
+    "class_weight_power",
 )
 _OF_SEGMENTOR = (
     "type",

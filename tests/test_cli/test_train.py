@@ -18,7 +18,8 @@ from mmsemi.cli import train
 from mmsemi.cli.train import comparison_table, verdict
 from mmsemi.errors import CheckpointError, ConfigError
 
-DEFAULT_RUNTIME = Path(__file__).resolve().parents[2] / "configs/_base_/default_runtime.py"
+REPOSITORY = Path(__file__).resolve().parents[2]
+DEFAULT_RUNTIME = REPOSITORY / "configs" / "_base_" / "default_runtime.py"
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def write(semi_config, val_config, segmentor_config, preprocessor_config, tmp_pa
     """Writes a config of two iterations and runs ``mmsemi train`` on it, in this process."""
     monkeypatch.setattr(Runner, "_log_env", lambda *_: None)
 
-    def run(*arguments: str, method: dict | None = None, **changes) -> Path:
+    def run(*arguments: str, method: dict | None = None, processes: int = 1, **changes) -> Path:
         config = Config(Config.fromfile(DEFAULT_RUNTIME).to_dict())
         loader = dict(
             batch_size=2,
@@ -68,11 +69,26 @@ def write(semi_config, val_config, segmentor_config, preprocessor_config, tmp_pa
         path.write_text(config.pretty_text)
         work_dir = tmp_path / "run"
         values = [str(path), "--work-dir", str(work_dir), *arguments]
+        if processes > 1:
+            launch(processes, [*values, "--launcher", "pytorch"])
+            return work_dir
         monkeypatch.setattr(sys, "argv", ["mmsemi train", *values])
         train.main(values)
         return work_dir
 
     return run
+
+
+def launch(processes: int, arguments: list[str]) -> None:
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    done = subprocess.run(
+        [sys.executable, *command, str(REPOSITORY / "tools" / "train.py"), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert done.stdout.count("the unlabelled images ") == 1, "the main process speaks"
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -158,6 +174,15 @@ def test_the_verdict():
     assert "no clear difference" in verdict(semi, dict(semi, mIoU=64.9))
     lines = comparison_table({"supervised": supervised, "FixMatch": semi}).splitlines()
     assert lines[-1].split() == ["mIoU", "60.00", "64.00", "+4.00"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_all_of_them(write):
+    work_dir = write("--from", "supervised", "--baseline", processes=2)
+    comparison = json.loads((work_dir / "comparison.json").read_text())
+    for name, folder in (("supervised", work_dir / "baseline"), ("semi-supervised", work_dir)):
+        assert json.loads((folder / "class_iou.json").read_text()) == comparison[name]
+    assert (work_dir / "supervised" / "iter_2.pth").is_file()
 
 
 @pytest.mark.slow

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import torch
 
-from mmsemi.models.label_counts import LabelCounts, class_pixels
+from mmsemi.models.label_counts import LabelCounts, count_pixels
 
 LABELS = torch.tensor([[[0, 2, 2], [255, 1, -1]]])
 
 
 def test_pixels_of_each_class():
-    assert class_pixels(LABELS, 3).tolist() == [1, 1, 2, 2]
-    assert class_pixels(LABELS, 2).tolist() == [1, 1, 4], "2 is none of two classes"
+    assert count_pixels(LABELS, 3).tolist() == [1, 1, 2, 2]
+    assert count_pixels(LABELS, 2).tolist() == [1, 1, 4], "2 is none of two classes"
     valid = torch.tensor([[[True, True, False], [False, True, True]]])
-    assert class_pixels(LABELS, 3, valid).tolist() == [1, 1, 1, 1]
-    assert class_pixels(LABELS.to(torch.uint8), 3).tolist() == [1, 1, 2, 2]
-    assert class_pixels(LABELS[:0], 3).tolist() == [0, 0, 0, 0]
+    assert count_pixels(LABELS, 3, valid).tolist() == [1, 1, 1, 1]
+    assert count_pixels(LABELS.to(torch.uint8), 3).tolist() == [1, 1, 2, 2]
+    assert count_pixels(LABELS[:0], 3).tolist() == [0, 0, 0, 0]
 
 
 def test_counts_are_taken_once():

@@ -1,6 +1,7 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .batch_norm_gap_hook import BatchNormGapHook
+from .carried_state_hook import ClassBalanceHook, MemoryBankHook
 from .class_iou_hook import ClassIoUHook
 from .diagnosis_hook import DiagnosisHook
 from .exact_float32_hook import ExactFloat32Hook
@@ -8,7 +9,6 @@ from .idle_parameters_hook import IdleParametersHook
 from .invalid_loss_hook import InvalidLossHook
 from .mask_check_hook import MaskCheckHook
 from .mean_teacher_hook import MeanTeacherHook
-from .memory_bank_hook import MemoryBankHook
 from .previous_networks_hook import PreviousNetworksHook
 from .progress_hook import ProgressHook
 from .pseudo_label_hook import PseudoLabelVisHook
@@ -21,6 +21,7 @@ from .whole_weights_hook import WholeWeightsHook
 __all__ = [
     "AtomicCheckpointHook",
     "BatchNormGapHook",
+    "ClassBalanceHook",
     "ClassIoUHook",
     "DiagnosisHook",
     "ExactFloat32Hook",

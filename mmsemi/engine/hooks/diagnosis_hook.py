@@ -326,7 +326,9 @@ def _setting(model: nn.Module, verb: str, *names: str) -> str:
 def _lower_bar(model: nn.Module) -> str:
     """How a method comes to more labels of classes that it is not sure of."""
     if model.keeps_by_threshold:
-        return _setting(model, "lower", "threshold", "confidence_threshold")
+        lower = _setting(model, "lower", "threshold", "confidence_threshold")
+        is_one = getattr(model.settings, "class_thresholds", None) is False
+        return f"{lower}, or set model.class_thresholds=True" if is_one else lower
     later = _setting(model, "raise", "rampup_iters") or _setting(model, "lower", "unsup_weight")
     return later or "make the stored labels with lower thresholds (self_training.labels)"
 

@@ -74,6 +74,7 @@ class MLMTClassifierSettings(ViewSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.refuse_unused("class_weight_power", reason="it learns from images, not from pixels")
         if self.epoch_iters is None:
             self.refuse(
                 "epoch_iters",

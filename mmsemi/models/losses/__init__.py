@@ -26,6 +26,7 @@ from .cross_entropy import (
     confident_cross_entropy,
     cross_entropy,
     image_confidence_cross_entropy,
+    is_confident,
     kept_share,
     ohem_cross_entropy,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "full_precision",
     "image_confidence_cross_entropy",
     "info_nce",
+    "is_confident",
     "kept_share",
     "late_linear_weight",
     "masked_bce_with_logits",

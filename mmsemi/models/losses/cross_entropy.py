@@ -68,10 +68,22 @@ def cross_entropy(
     return losses_NHW.sum() / (valid_NHW.numel() if over_all else valid_NHW.sum().clamp(min=1))
 
 
+def is_confident(pseudo: PseudoLabels, threshold: float | Tensor) -> Tensor:
+    """Which pseudo-labels (N, H, W) have a confidence of at least ``threshold``.
+
+    Args:
+        pseudo: Labels and confidences.
+        threshold: One for all pixels, or (C,) one for the label of each; at ignored pixels it is any of them.
+    """
+    if isinstance(threshold, Tensor):
+        threshold = threshold[pseudo.label_NHW.clamp(0, len(threshold) - 1)]
+    return pseudo.confidence_NHW >= threshold
+
+
 def confident_cross_entropy(
     logits_NCHW: Tensor,
     pseudo: PseudoLabels,
-    threshold: float,
+    threshold: float | Tensor,
     ignore_index: int = 255,
     num_views: int = 1,
     over_all: bool = False,
@@ -83,12 +95,12 @@ def confident_cross_entropy(
     Args:
         logits_NCHW: Of one or more views, view after view.
         pseudo: Label, ``ignore_index`` on padding, and confidence of each view.
-        threshold: tau; pixels with a confidence of at least it count.
+        threshold: tau; pixels with a confidence of at least it count, see :func:`is_confident`.
         ignore_index: Label of pixels that do not count.
         num_views: Each view has a mean of its own; returned is the mean of these.
         over_all: See :func:`cross_entropy`.
     """
-    confident = pseudo.confidence_NHW >= threshold
+    confident = is_confident(pseudo, threshold)
     parts = zip(*(t.chunk(num_views) for t in (logits_NCHW, pseudo.label_NHW, confident)))
     losses = [cross_entropy(*part[:2], ignore_index, part[2], over_all) for part in parts]
     return losses[0] if num_views == 1 else torch.stack(losses).mean()
@@ -134,10 +146,10 @@ def image_confidence_cross_entropy(
     return torch.stack(losses).mean()
 
 
-def kept_share(pseudo: PseudoLabels, threshold: float, ignore_index: int = 255) -> Tensor:
+def kept_share(pseudo: PseudoLabels, threshold: float | Tensor, ignore_index: int = 255) -> Tensor:
     """Share of the valid pixels whose pseudo-label is confident, 0-d."""
     valid = pseudo.label_NHW != ignore_index
-    kept = valid & (pseudo.confidence_NHW >= threshold)
+    kept = valid & is_confident(pseudo, threshold)
     return kept.sum() / valid.sum().clamp(min=1)
 
 

@@ -31,12 +31,12 @@ from ...structures import SemiBatch
 from ..ema import EMATeacher
 from ..forward import forward
 from ..losses import confident_cross_entropy, kept_share
-from ..settings import MixSettings, setting
+from ..settings import ThresholdSettings, setting
 from .base import Losses, SemiSegmentor
 
 
 @dataclass(frozen=True)
-class AugSegSettings(MixSettings):
+class AugSegSettings(ThresholdSettings):
     """Settings of :class:`AugSeg`."""
 
     threshold: float = setting(
@@ -111,6 +111,7 @@ class AugSeg(SemiSegmentor):
         with torch.no_grad():
             taught = forward(self.teacher.module, weak.pixels_NCHW)
         pseudo = self.pseudo_labels(taught.logits_NCHW)
+        threshold = self.thresholds(pseudo, weak)
 
         strong, recipe = self.mixed_views(batch, pseudo=pseudo)
         target = recipe.apply_labels(
@@ -127,13 +128,13 @@ class AugSeg(SemiSegmentor):
         unsupervised = confident_cross_entropy(
             unlabeled.logits_NCHW,
             target,
-            cfg.threshold,
+            threshold,
             self.ignore_index,
             over_all=not cfg.ignore_padding,
         )
         losses["unsup.loss_strong"] = cfg.unsup_weight * self.rampup() * unsupervised
-        losses["unsup.mask_ratio"] = kept_share(target, cfg.threshold, self.ignore_index)
+        losses["unsup.mask_ratio"] = kept_share(target, threshold, self.ignore_index)
         if pseudo.certainty_N is not None:
             losses["unsup.certainty"] = pseudo.certainty_N.mean()
-        self.show_confident(weak, pseudo, strong, target, recipe.first)
+        self.show_confident(weak, pseudo, strong, target, recipe.first, threshold)
         return losses

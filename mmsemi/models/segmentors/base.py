@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ...errors import ConfigError
 from ...structures import SECOND_CROP, Images, PseudoLabels, SemiBatch, Shown
+from ..class_balance import ClassBalance
 from ..forward import (
     Outputs,
     check_losses,
@@ -34,7 +35,7 @@ from ..forward import (
 )
 from ..frozen_encoder import keep_maps
 from ..label_counts import LabelCounts
-from ..losses import sigmoid_rampup
+from ..losses import is_confident, sigmoid_rampup
 from ..preprocessor import merge_preprocessors
 from ..semi_model import Losses
 from ..views import MixRecipe, PairedMix
@@ -112,7 +113,15 @@ class SemiSegmentor(PredictingSegmentor):
         self._set_up(segmentor, settings)
         for net in self.networks():
             check_losses(net, self.compares_classes)
-        mix = getattr(self.settings, "mix", None)
+        cfg = self.settings
+        self.class_balance: ClassBalance | None = None
+        if cfg.class_weight_power or getattr(cfg, "class_thresholds", False):
+            self.class_balance = ClassBalance(
+                max(2, self.out_channels),
+                cfg.class_weight_power,
+                getattr(cfg, "class_threshold_decay", 0.0),
+            )
+        mix = getattr(cfg, "mix", None)
         self.mix: PairedMix | None = MODELS.build(mix) if mix else None
 
     # ---------------------------------------------------------------- training
@@ -127,6 +136,8 @@ class SemiSegmentor(PredictingSegmentor):
         if mode != "loss":
             return super().forward(inputs, data_samples, mode)
         self.check_batch(inputs)
+        if self.class_balance is not None:
+            self.class_balance.count(inputs.labeled.labels_NHW)
         with keep_maps(self.networks()):
             losses = self.loss(inputs)
         if self.label_counts is not None:
@@ -152,11 +163,33 @@ class SemiSegmentor(PredictingSegmentor):
 
     def supervised(self, name: str, net: nn.Module, outputs: Outputs, labeled: Images) -> Losses:
         """A network's own losses on labelled images, with a prefix, times ``sup_weight``."""
-        losses = supervised_losses(net, outputs, labeled)
+        losses = supervised_losses(net, outputs, labeled, self.label_weights(labeled))
         weight = getattr(self.settings, "sup_weight", 1)
         if weight != 1:
             losses = {key: v * weight if "loss" in key else v for key, v in losses.items()}
         return add_prefix(losses, name)
+
+    def label_weights(self, labeled: Images) -> Tensor | None:
+        """Weight (N, H, W) of each labelled pixel by its class; None where all count alike."""
+        if not self.settings.class_weight_power:
+            return None
+        return self.class_balance.weigh(labeled.labels_NHW)
+
+    def thresholds(self, pseudo: PseudoLabels, images: Images) -> float | Tensor:
+        """``threshold``, or that of each class (C,) with ``class_thresholds``; once a step.
+
+        Args:
+            pseudo: Pseudo-labels of the images.
+            images: Unlabelled ones.
+        """
+        if not self.settings.class_thresholds:
+            return self.settings.threshold
+        return self.class_balance.thresholds(self.settings.threshold, pseudo, images.valid_NHW)
+
+    def required_hooks(self) -> list[dict]:
+        """Also the one that keeps what is known of the classes."""
+        own = [] if self.class_balance is None else [dict(type="ClassBalanceHook")]
+        return [*super().required_hooks(), *own]
 
     def rampup(self) -> float:
         """Factor of the unsupervised weight, exp(-5 (1 - t/T)^2) with T = ``rampup_iters``."""
@@ -253,19 +286,20 @@ class SemiSegmentor(PredictingSegmentor):
         views_BCHW: Tensor,
         target: PseudoLabels,
         first_B: Tensor,
+        threshold: float | Tensor,
     ) -> None:
-        """The same for a method that keeps the labels of at least ``threshold``.
+        """The same for a method that keeps the labels of at least a threshold.
 
         Counted are the labels of the images, not those of the views, which may hold true labels, too.
         """
-        if self.label_counts is not None:
-            self.count_kept(self._confident(pseudo), images.valid_NHW)
-        if self.wants_to_show:
-            self._keep_to_show(images, pseudo, views_BCHW, self._confident(target), first_B)
-
-    def _confident(self, pseudo: PseudoLabels) -> Tensor:
-        kept = pseudo.confidence_NHW >= self.settings.threshold
-        return torch.where(kept, pseudo.label_NHW, self.ignore_index)
+        if not self.is_watched:
+            return
+        labels = [
+            torch.where(is_confident(one, threshold), one.label_NHW, self.ignore_index)
+            for one in (pseudo, target)
+        ]
+        self.count_kept(labels[0], images.valid_NHW)
+        self._keep_to_show(images, pseudo, views_BCHW, labels[1], first_B)
 
     def _keep_to_show(
         self,

@@ -28,12 +28,12 @@ from ...structures import SemiBatch
 from ..ema import EMATeacher
 from ..forward import complete_labels, forward, label_pasted
 from ..losses import confident_cross_entropy, kept_share
-from ..settings import MixSettings, setting
+from ..settings import ThresholdSettings, setting
 from .base import ComparedViews, Losses, SemiSegmentor
 
 
 @dataclass(frozen=True)
-class FixMatchSettings(MixSettings):
+class FixMatchSettings(ThresholdSettings):
     """Settings of :class:`FixMatch`."""
 
     num_views: int = setting(1, "strong views of each unlabelled image", low=1)
@@ -140,6 +140,7 @@ class FixMatch(SemiSegmentor):
                     else forward(student, first)
                 )
         pseudo, pasted = complete_labels(self.pseudo_labels(own.logits_NCHW), pasted, len(weak))
+        threshold = self.thresholds(pseudo, weak)
 
         # Strong views, mixed as their labels are.
         strong, recipe = self.mixed_views(batch, cfg.num_views, pasted)
@@ -153,10 +154,10 @@ class FixMatch(SemiSegmentor):
         losses = self.supervised("sup", student, labeled, x)
         weight = cfg.unsup_weight * self.rampup()
         unsupervised = confident_cross_entropy(
-            unlabeled.logits_NCHW, target, cfg.threshold, self.ignore_index, cfg.num_views
+            unlabeled.logits_NCHW, target, threshold, self.ignore_index, cfg.num_views
         )
         losses["unsup.loss_strong"] = weight * unsupervised
-        losses["unsup.mask_ratio"] = kept_share(target, cfg.threshold, self.ignore_index)
-        self.show_confident(weak, pseudo, strong, target, recipe.first)
+        losses["unsup.mask_ratio"] = kept_share(target, threshold, self.ignore_index)
+        self.show_confident(weak, pseudo, strong, target, recipe.first, threshold)
         logits = unlabeled.logits_NCHW
         return losses, [ComparedViews("strong", logits, recipe, weight, cfg.num_views)]

@@ -99,10 +99,10 @@ class SelfTraining(SemiSegmentor):
             stored = self.weight(
                 logits_NCHW, label_NHW, self._confidence(pseudo), self.ignore_index
             )
-        weight_NHW = None
-        if self.weight is not None:
+        weight_NHW, of_labels = None, self.label_weights(labeled)
+        if self.weight is not None or of_labels is not None:
             ones = torch.ones_like(labeled.labels_NHW, dtype=torch.float32)
-            weight_NHW = torch.cat([ones, stored.weight_NHW])
+            weight_NHW = torch.cat([ones if of_labels is None else of_labels, stored.weight_NHW])
         both = self._join(labeled, pseudo, stored.label_NHW)
         losses = add_prefix(supervised_losses(self.student, outputs, both, weight_NHW), "sup")
 

@@ -42,7 +42,7 @@ from ..forward import (
     split_nested,
 )
 from ..losses import confident_cross_entropy, kept_share
-from ..settings import MixSettings, setting
+from ..settings import ThresholdSettings, setting
 from ..views import MixRecipe
 from .base import ComparedViews, Losses, SemiSegmentor
 
@@ -62,7 +62,7 @@ def drop_channels(feats: Any, probability: float) -> Any:
 
 
 @dataclass(frozen=True)
-class UniMatchSettings(MixSettings):
+class UniMatchSettings(ThresholdSettings):
     """Settings of :class:`UniMatch`."""
 
     num_views: int = setting(2, "strong views of each unlabelled image", low=1)
@@ -135,6 +135,7 @@ class UniMatch(SemiSegmentor):
         labeled, own, perturbed = self._forward_weak(x.pixels_NCHW, first)
         own = self.pseudo_labels(own.logits_NCHW)
         pseudo, pasted = complete_labels(own, pasted, len(weak))
+        threshold = self.thresholds(pseudo, weak)
 
         strong, recipe = self.mixed_views(batch, cfg.num_views, pasted)
         target = recipe.apply_labels(pseudo, batch, pasted, self.ignore_index)
@@ -143,17 +144,17 @@ class UniMatch(SemiSegmentor):
         losses = self.supervised("sup", student, labeled, x)
         weight = cfg.unsup_weight * self.rampup()
         of_strong = confident_cross_entropy(
-            strong_logits, target, cfg.threshold, self.ignore_index, cfg.num_views
+            strong_logits, target, threshold, self.ignore_index, cfg.num_views
         )
         label = torch.where(weak.valid_NHW[:count], own.label_NHW, self.ignore_index)
         of_features = confident_cross_entropy(
-            perturbed.logits_NCHW, own._replace(label_NHW=label), cfg.threshold, self.ignore_index
+            perturbed.logits_NCHW, own._replace(label_NHW=label), threshold, self.ignore_index
         )
         weights = weight * (1 - cfg.feature_weight), weight * cfg.feature_weight
         losses["unsup.loss_strong"] = weights[0] * of_strong
         losses["unsup.loss_feature"] = weights[1] * of_features
-        losses["unsup.mask_ratio"] = kept_share(target, cfg.threshold, self.ignore_index)
-        self.show_confident(weak, pseudo, strong, target, recipe.first)
+        losses["unsup.mask_ratio"] = kept_share(target, threshold, self.ignore_index)
+        self.show_confident(weak, pseudo, strong, target, recipe.first, threshold)
         unmixed = MixRecipe(recipe.first[:count])
         return losses, [
             ComparedViews("strong", strong_logits, recipe, weights[0], cfg.num_views),

@@ -32,7 +32,7 @@ from ...structures import SemiBatch
 from ..ema import EMATeacher
 from ..forward import Outputs, decode, encode, forward, join_nested, map_nested, split_nested
 from ..losses import confident_cross_entropy, kept_share
-from ..settings import MixSettings, setting
+from ..settings import ThresholdSettings, setting
 from .base import Losses, SemiSegmentor
 
 
@@ -72,7 +72,7 @@ def complementary_factors(
 
 
 @dataclass(frozen=True)
-class UniMatchV2Settings(MixSettings):
+class UniMatchV2Settings(ThresholdSettings):
     """Settings of :class:`UniMatchV2`."""
 
     threshold: float = setting(
@@ -135,6 +135,7 @@ class UniMatchV2(SemiSegmentor):
         with torch.no_grad():
             taught = forward(self.teacher.module, weak.pixels_NCHW)
         pseudo = self.pseudo_labels(taught.logits_NCHW)
+        threshold = self.thresholds(pseudo, weak)
 
         strong, recipe = self.mixed_views(batch, 2, pseudo)
         target = recipe.apply_labels(pseudo, batch, ignore_index=self.ignore_index)
@@ -142,11 +143,11 @@ class UniMatchV2(SemiSegmentor):
 
         losses = self.supervised("sup", student, labeled, x)
         unsupervised = confident_cross_entropy(
-            unlabeled.logits_NCHW, target, cfg.threshold, self.ignore_index, num_views=2
+            unlabeled.logits_NCHW, target, threshold, self.ignore_index, num_views=2
         )
         losses["unsup.loss_strong"] = cfg.unsup_weight * self.rampup() * unsupervised
-        losses["unsup.mask_ratio"] = kept_share(target, cfg.threshold, self.ignore_index)
-        self.show_confident(weak, pseudo, strong, target, recipe.first)
+        losses["unsup.mask_ratio"] = kept_share(target, threshold, self.ignore_index)
+        self.show_confident(weak, pseudo, strong, target, recipe.first, threshold)
         return losses
 
     def _forward_student(
