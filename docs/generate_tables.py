@@ -8,6 +8,7 @@ A table stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of tabl
 
 - ``configs DATASET``: all configs of a data set, from the files and their header lines;
 - ``published FOLDER``: the published numbers of a method's configs, from the header lines;
+- ``protocol SPLIT``: the published numbers of all methods with the same published labels;
 - ``settings METHOD``: a method's settings, from its dataclass;
 - ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them;
 - ``runs DATASET TABLE``: our results on a data set, from docs/results/DATASET.jsonl (see runs/);
@@ -195,6 +196,16 @@ def published_table(folder: str) -> str:
     return format_table(["config", "published mIoU"], rows)
 
 
+def protocol_table(split: str) -> str:
+    """What the headers of the configs with one published list of labels say, for a page in docs."""
+    rows = [
+        [f"[{entry.name}](../configs/{entry.name}.py)", entry.net, entry.crop, entry.published]
+        for entry in entries()
+        if entry.split == f"`{split}`" and re.search(r"\d", entry.published)
+    ]
+    return format_table(["config", "net", "crop", "published mIoU"], rows)
+
+
 def settings_table(method: str) -> str:
     """The settings of a method, from its dataclass."""
     rows = []
@@ -304,6 +315,7 @@ def methods_table() -> str:
 TABLES = dict(
     configs=configs_table,
     published=published_table,
+    protocol=protocol_table,
     settings=settings_table,
     results=results_table,
     runs=data_table,
@@ -360,7 +372,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     for folder in folders:
         yield CONFIGS / folder / "metafile.yml", metafile(folder)
     yield ROOT / "model-index.yml", model_index(folders)
-    pages = sorted((ROOT / "docs" / "results").glob("*.md"))
+    pages = sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs" / "results").glob("*.md"))
     for path in [ROOT / "README.md", *sorted(CONFIGS.rglob("README.md")), *pages]:
         text = path.read_text()
         yield path, _TABLE.sub(lambda m: m[1] + TABLES[m[2]](*m[3].split()) + m[4], text)

@@ -46,3 +46,23 @@ def test_warnings_are_silenced_by_their_text_and_place():
         build_loss(dict(type="CrossEntropyLoss", avg_non_ignore=True))
         warnings.warn(quiet.WARNINGS[1][0])  # the same words from elsewhere
     assert len(heard) == 1
+
+
+@pytest.mark.parametrize(("level", "is_short"), [("INFO", True), ("DEBUG", False)])
+def test_the_line_of_a_validation_has_no_class(level, is_short, tmp_path):
+    path = tmp_path / "run.log"
+    logger = MMLogger.get_instance(f"classes_{level}", log_file=str(path), log_level=level)
+    line = "Iter(val) [2/2]    mIoU: 50.0  IoU.a (b): 40.0  student/IoU.a (b): 4.0  student/mIoU: 5.0  time: 0.1"
+    try:
+        logger.info(line)
+        logger.info("a line of someone else's  IoU.a: 3.0")
+        logger.info("Iter(val) [2/2]    mIoU: 60.0  IoU.cat: 60.0")
+    finally:
+        MMLogger._instance_dict.pop(f"classes_{level}")
+    first, second, third = (one.split("INFO - ")[-1] for one in path.read_text().splitlines())
+    assert second.endswith("IoU.a: 3.0")
+    if is_short:
+        assert first == "Iter(val) [2/2]    mIoU: 50.0  student/mIoU: 5.0  time: 0.1"
+        assert third == "Iter(val) [2/2]    mIoU: 60.0"
+    else:
+        assert first == line and third.endswith("IoU.cat: 60.0")

@@ -188,7 +188,7 @@ def curve_blocks(compared: Sequence[Compared], metric: str) -> list[Block]:
     """The metric, the loss and the kept share of all runs, and each class in a fold."""
 
     def plot(curves: Mapping[str, tuple], unit: str, **options: Any) -> str:
-        return embed(plot_curves({k: v for k, v in curves.items() if len(v[0])}, unit, **options))
+        return embed(plot_curves(curves, unit, **options))
 
     losses = {one.name: loss_curves(one.run).get("loss", ([], [])) for one in compared}
     smooth = max(1, max(len(steps) for steps, _ in losses.values()) // 40)

@@ -85,6 +85,11 @@ class Table:
     caption: str = ""
     kind: ClassVar[str] = "table"
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is read, not compared."""
+        return any(cell.is_text for row in self.rows for cell in row)
+
 
 @dataclass
 class Fold:

@@ -188,11 +188,12 @@ def plot_curves(
     """Line plot of several runs or classes as SVG, with a legend below it.
 
     Args:
-        curves: Name -> (steps, values).
+        curves: Name -> (steps, values). One without a value is not shown, but keeps its colour.
         ylabel: Name of the values.
         smooth: Window of a running mean over the values; 1 for none.
         xlabel: Name of the steps.
-        is_log: Whether the values have a logarithmic axis, where they are all above 0.
+        is_log: Whether the values have a logarithmic axis, where they are all above 0 and the largest
+            is 30 times the smallest.
     """
     # The object interface: pyplot would choose a backend and keep global state.
     from matplotlib import rc_context
@@ -210,14 +211,16 @@ def plot_curves(
         (0.6 / width, (foot + legend) / height, 1 - 0.7 / width, (plot - 0.1) / height)
     )
     for number, (name, (steps, values)) in enumerate(curves.items()):
+        if not len(steps):
+            continue
         steps, values = running_mean(steps, values, smooth)
         axes.plot(
             steps, values, label=name, marker="o" if len(steps) < 30 else None, markersize=2.5,
             color=LINE_COLORS[number % len(LINE_COLORS)], linewidth=1.3,
             linestyle=("-", "--", ":", "-.")[number // len(LINE_COLORS) % 4],
         )  # fmt: skip
-    drawn = [np.asarray(values, float) for _, values in curves.values() if len(values)]
-    if is_log and drawn and np.nanmin(np.concatenate(drawn)) > 0:
+    drawn = np.concatenate([[], *(values for _, values in curves.values())])
+    if is_log and drawn.size and np.nanmax(drawn) > 30 * np.nanmin(drawn) > 0:
         axes.set_yscale("log")
     axes.set_xlabel(xlabel, fontsize=9)
     axes.xaxis.get_major_locator().set_params(integer=True)

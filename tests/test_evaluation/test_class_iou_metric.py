@@ -167,3 +167,34 @@ def test_predictions_can_be_written_without_masks(tmp_path):
     assert metrics == {} and details is None and (tmp_path / "a.png").is_file()
     with pytest.raises(ConfigError, match="num_examples=-1"):
         ClassIoUMetric(num_examples=-1)
+
+
+def evaluate_rank() -> dict:
+    """Every rank sees every second of 21 images; the main one has the details of all."""
+    from mmengine.dist import get_rank
+
+    rank, samples = get_rank(), random_samples(21)
+    inputs = [torch.full((3, 9, 7), number, dtype=torch.uint8) for number in range(21)]
+    metric = ClassIoUMetric(num_examples=2)
+    metric.dataset_meta = META
+    # A sampler fills up the last rank: 22 samples, the first one twice.
+    for number in [*range(21), 0][rank::2]:
+        metric.process(dict(inputs=[inputs[number]]), [samples[number]])
+    metrics = metric.evaluate(21)
+    details = metric.details
+    return dict(
+        metrics={key: float(value) for key, value in metrics.items()},
+        confusion=None if details is None else details.confusion.tolist(),
+        paths=None if details is None else [one.path for one in details.images],
+        shown=None if details is None else sum(one.pictures is not None for one in details.images),
+    )
+
+
+def test_the_main_process_has_what_all_processes_counted(gloo_pool):
+    samples = random_samples(21)
+    metrics, details = evaluate(samples)
+    main, other = gloo_pool.run(evaluate_rank)
+    assert main["metrics"] == other["metrics"] == pytest.approx(metrics)
+    assert main["confusion"] == details.confusion.tolist() and other["confusion"] is None
+    assert main["paths"] == [one.path for one in details.images]
+    assert 4 <= main["shown"] <= 8
