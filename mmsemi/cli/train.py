@@ -33,10 +33,12 @@ from ..utils.config_files import (
     find_config,
     parse_options,
     read_config,
+    set_options,
 )
 from ..utils.files import write_beside
 from ..utils.supervised_twin import supervised_twin
 from ..visualization.report import result_table
+from ..visualization.run_files import read_run
 from .stock import check_checkpoint, run_stock_tool
 
 _SUPERVISED = "supervised"
@@ -103,6 +105,7 @@ class Stages:
         if start not in (None, _SUPERVISED):
             check_checkpoint(start)
         self.twin = supervised_twin(self.config) if baseline or start == _SUPERVISED else None
+        self.evaluator = class_iou_options(self.config) if baseline else {}
 
     def run(self) -> None:
         """Train, and compare."""
@@ -113,14 +116,13 @@ class Stages:
         if self.has_baseline:
             self._train_twin("baseline", start)
             score = self._scores("baseline")
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = dict(self.evaluator)
         if start is not None:
-            options = {"load_from": start, "default_hooks.whole_weights.type": "WholeWeightsHook"}
+            options["load_from"] = start
+            options["default_hooks.whole_weights.type"] = "WholeWeightsHook"
         if score is not None:
             options["default_hooks.diagnosis.type"] = "DiagnosisHook"
             options["default_hooks.diagnosis.baseline"] = score["mIoU"]
-        if self.has_baseline:
-            options["default_hooks.class_iou.type"] = "ClassIoUHook"
         _say(f"training in {self.work_dir}{f', from {start}' if start else ''}")
         self._train(self.args.config, self.work_dir, self.args.cfg_options, options)
         if self.has_baseline:
@@ -133,11 +135,11 @@ class Stages:
         folder, length = self.work_dir / name, int(self.twin.train_cfg.max_iters)
         config = Config(self.twin.to_dict(), filename=self.twin.filename)
         config.load_from = start if start is not None else config.get("load_from")
-        config.default_hooks = dict(
-            config.get("default_hooks") or {}, class_iou=dict(type="ClassIoUHook")
-        )
+        set_options(config, self.evaluator)
         if start is not None:
-            config.default_hooks.whole_weights = dict(type="WholeWeightsHook")
+            config.default_hooks = dict(
+                config.get("default_hooks") or {}, whole_weights=dict(type="WholeWeightsHook")
+            )
         if (
             "visualizer" in config
         ):  # mmengine gives a second run the visualizer of the first by this name
@@ -193,13 +195,16 @@ class Stages:
     # ---------------------------------------------------------------- results
 
     def _scores(self, name: str) -> dict[str, Any]:
-        """Of the last validation of a run."""
-        path = self.work_dir / name / "class_iou.json"
-        if not path.is_file():
+        """``step``, ``mIoU`` and ``iou`` by class of the last validation of a run, in percent."""
+        records = [r for r in read_run(self.work_dir / name).records if "mIoU" in r]
+        if not records:
             raise TrainingError(
-                f"{path} is missing: the run had no validation; set train_cfg.num_validations"
+                f"{self.work_dir / name} has no validation with an mIoU: set train_cfg.num_validations, "
+                "and val_evaluator=dict(type='ClassIoUMetric', iou_metrics=['mIoU'])"
             )
-        return json.loads(path.read_text())
+        last = records[-1]
+        iou = {key[4:]: value for key, value in last.items() if key.startswith("IoU.")}
+        return dict(step=last["step"], mIoU=last["mIoU"], iou=iou)
 
     def _compare(self) -> None:
         """Print the table and the verdict, and keep them in ``comparison.json``."""
@@ -212,11 +217,33 @@ class Stages:
         _write(self.work_dir / "comparison.json", kept + "\n")
 
 
+def class_iou_options(config: Config) -> dict[str, str]:
+    """The option by which a validation logs the IoU of each class; empty if it does.
+
+    Raises:
+        ConfigError: It has no mIoU.
+    """
+    found = config.get("val_evaluator") or {}
+    metrics = list(enumerate(found)) if isinstance(found, (list, tuple)) else [(None, found)]
+    kinds = {str(metric.get("type")).split(".")[-1]: number for number, metric in metrics}
+    if "ClassIoUMetric" in kinds:
+        return {}
+    if "IoUMetric" in kinds:
+        number = kinds["IoUMetric"]
+        key = "val_evaluator" if number is None else f"val_evaluator.{number}"
+        return {f"{key}.type": "ClassIoUMetric"}
+    raise ConfigError(
+        f"{config.filename}: val_evaluator ({', '.join(kinds)}) counts no IoU of each class, which the "
+        "comparison is made of: set val_evaluator=dict(type='ClassIoUMetric', iou_metrics=['mIoU'])"
+    )
+
+
 def comparison_table(runs: dict[str, dict[str, Any]]) -> str:
     """IoU of each class in percent, a column for each run, and the difference."""
     nan = float("nan")
+    classes = dict.fromkeys(key for one in runs.values() for key in one["iou"])
     columns = {
-        name: {k: nan if v is None else v for k, v in one["iou"].items()} | {"mIoU": one["mIoU"]}
+        name: {k: one["iou"].get(k, nan) for k in classes} | {"mIoU": one["mIoU"]}
         for name, one in runs.items()
     }
     return result_table(columns)
@@ -233,7 +260,7 @@ def verdict(supervised: dict[str, Any], semi: dict[str, Any]) -> str:
     by_class = {
         name: value - supervised["iou"][name]
         for name, value in semi["iou"].items()
-        if value is not None and supervised["iou"].get(name) is not None
+        if name in supervised["iou"]
     }
     better = sum(value > 0 for value in by_class.values())
     word = (

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsemi.cli import train
-from mmsemi.cli.train import comparison_table, verdict
+from mmsemi.cli.train import class_iou_options, comparison_table, verdict
 from mmsemi.errors import CheckpointError, ConfigError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -101,9 +101,9 @@ def test_the_supervised_run_comes_first_and_a_baseline_beside(write, capsys):
     comparison = json.loads((work_dir / "comparison.json").read_text())
     assert comparison["verdict"] in out and "mIoU" in out
     for name, folder in (("supervised", work_dir / "baseline"), ("semi-supervised", work_dir)):
-        stored = json.loads((folder / "class_iou.json").read_text())
-        assert stored == comparison[name] and stored["step"] == 2
-        values = [value for value in stored["iou"].values() if value is not None]
+        stored = comparison[name]
+        assert stored["step"] == 2
+        values = list(stored["iou"].values())
         assert stored["mIoU"] == pytest.approx(sum(values) / len(values), abs=0.006)
         scalars = next((folder).glob("*/vis_data/scalars.json")).read_text()
         assert f'"mIoU": {stored["mIoU"]}' in scalars, "each run has its own log"
@@ -164,9 +164,20 @@ def test_weights_that_do_not_fit_are_refused(write, segmentor_config):
         write("--from", str(start), "--cfg-options", f"load_from={start}")
 
 
+def test_a_validation_comes_to_log_the_classes():
+    kinds = ["SegmentationLoss", "IoUMetric"]
+    plain = Config(dict(val_evaluator=dict(type="mmseg.IoUMetric")))
+    assert class_iou_options(plain) == {"val_evaluator.type": "ClassIoUMetric"}
+    several = Config(dict(val_evaluator=[dict(type=kind) for kind in kinds]))
+    assert class_iou_options(several) == {"val_evaluator.1.type": "ClassIoUMetric"}
+    assert not class_iou_options(Config(dict(val_evaluator=dict(type="ClassIoUMetric"))))
+    with pytest.raises(ConfigError, match="SegmentationLoss"):
+        class_iou_options(Config(dict(val_evaluator=[dict(type=kinds[0])])))
+
+
 def test_the_verdict():
-    supervised = dict(mIoU=60.0, iou=dict(background=90.0, nucleus=30.0, border=None))
-    semi = dict(mIoU=64.0, iou=dict(background=89.0, nucleus=39.0, border=None))
+    supervised = dict(mIoU=60.0, iou=dict(background=90.0, nucleus=30.0))
+    semi = dict(mIoU=64.0, iou=dict(background=89.0, nucleus=39.0))
     text = verdict(supervised, semi)
     assert "helped" in text and "+4.00" in text and "1 of 2 classes" in text
     assert "'nucleus' (+9.00)" in text and "'background' (-1.00)" in text
@@ -180,8 +191,7 @@ def test_the_verdict():
 def test_two_processes_train_all_of_them(write):
     work_dir = write("--from", "supervised", "--baseline", processes=2)
     comparison = json.loads((work_dir / "comparison.json").read_text())
-    for name, folder in (("supervised", work_dir / "baseline"), ("semi-supervised", work_dir)):
-        assert json.loads((folder / "class_iou.json").read_text()) == comparison[name]
+    assert comparison["supervised"]["step"] == comparison["semi-supervised"]["step"] == 2
     assert (work_dir / "supervised" / "iter_2.pth").is_file()
 
 

@@ -2,7 +2,6 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .batch_norm_gap_hook import BatchNormGapHook
 from .carried_state_hook import ClassBalanceHook, MemoryBankHook
-from .class_iou_hook import ClassIoUHook
 from .diagnosis_hook import DiagnosisHook
 from .exact_float32_hook import ExactFloat32Hook
 from .idle_parameters_hook import IdleParametersHook
@@ -22,7 +21,6 @@ __all__ = [
     "AtomicCheckpointHook",
     "BatchNormGapHook",
     "ClassBalanceHook",
-    "ClassIoUHook",
     "DiagnosisHook",
     "ExactFloat32Hook",
     "IdleParametersHook",
