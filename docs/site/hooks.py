@@ -20,7 +20,9 @@ from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,6 +124,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, content in pages.items():
         files.append(File.generated(config, page, content=content))
     return files
+
+
+def on_nav(nav: Navigation, config: MkDocsConfig, files: Files) -> None:
+    """Refuse a document of docs/ that no menu leads to.
+
+    Raises:
+        PluginError: There is one.
+    """
+    shown = {page.file.src_uri for page in nav.pages}
+    missing = [
+        file.src_uri
+        for file in files.documentation_pages()
+        if re.fullmatch(r"docs/(?!README).*\.md", file.src_uri) and file.src_uri not in shown
+    ]
+    if missing:
+        raise PluginError(f"docs/site/mkdocs.yml: nav leaves out {', '.join(missing)}")
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
