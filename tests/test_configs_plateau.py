@@ -26,7 +26,7 @@ def test_schedule_and_stopping_follow_what_is_measured(name):
     assert schedule.patience < stop.patience, "the rate is halved before the run gives up"
     HOOKS.build(stop)
     metrics = [METRICS.build(metric) for metric in config.val_evaluator]
-    assert [type(metric).__name__ for metric in metrics] == ["IoUMetric", "SegmentationLoss"]
+    assert [type(metric).__name__ for metric in metrics] == ["ClassIoUMetric", "SegmentationLoss"]
     # Checkpoints follow the validations, else a resumed run would go back behind one that counted.
     assert "interval" not in config.default_hooks.checkpoint
     assert validation_interval(config) == 100
