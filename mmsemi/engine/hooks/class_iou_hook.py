@@ -14,7 +14,6 @@ from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import HOOKS
 
 from ...errors import ConfigError
-from ...evaluation import GatedIoUMetric
 from ...utils.files import write_beside
 
 FILE = "class_iou.json"
@@ -39,8 +38,7 @@ class ClassIoUHook(Hook):
     def before_train(self, runner) -> None:
         """Listen to the metric."""
         metrics = runner.val_loop.evaluator.metrics if runner.val_loop is not None else []
-        plain = (one for one in metrics if isinstance(one, IoUMetric))
-        metric = next((one for one in plain if not isinstance(one, GatedIoUMetric)), None)
+        metric = next((one for one in metrics if type(one) is IoUMetric), None)
         if metric is None:
             names = ", ".join(type(one).__name__ for one in metrics) or "no validation"
             raise ConfigError(
@@ -65,9 +63,9 @@ class ClassIoUHook(Hook):
         if self._iou is None:
             return
         names = runner.val_loop.dataloader.dataset.metainfo["classes"]
-        known = [value for value in self._iou if value is not None]
-        mean = sum(known) / len(known) if known else 0.0
-        record = dict(step=runner.iter, mIoU=mean, iou=dict(zip(names, self._iou)))
+        record = dict(
+            step=runner.iter, mIoU=float(metrics["mIoU"]), iou=dict(zip(names, self._iou))
+        )
         text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
         write_beside(Path(runner.work_dir, FILE), lambda file: file.write(text.encode()))
 
