@@ -25,8 +25,6 @@ OPTIONS = (
     "default_hooks.checkpoint.save_best=None",
     "default_hooks.checkpoint.max_keep_ckpts=1",
 )
-#: Hooks that only look: a run has the same numbers without them.
-WATCHERS = ("diagnosis", "progress")
 
 
 @cache
@@ -39,16 +37,14 @@ def row_config(row: Row, *options: str) -> Config:
 def settings_hash(protocol: Protocol, row: Row) -> str:
     """One hash of all settings of a row and of the row it starts from.
 
-    Left out are the seed, which is a key of the results, the work dir, the folders of absolute paths, and
-    hooks that only look. A list or table of the repository that a setting names counts with its content.
+    Left out are the seed, which is a key of the results, the work dir, and the folders of absolute
+    paths. A list or table of the repository that a setting names counts with its content.
     """
     config = row_config(row)
     settings = {key: value for key, value in config.to_dict().items() if key in READABLE}
     for name in ("work_dir", "resume", "launcher"):
         settings.pop(name, None)
     settings["randomness"] = {k: v for k, v in settings["randomness"].items() if k != "seed"}
-    hooks = settings["default_hooks"]
-    settings["default_hooks"] = {k: v for k, v in hooks.items() if k not in WATCHERS}
     if row.start:
         settings["load_from"] = settings_hash(protocol, protocol.row(row.start))
     text = json.dumps(_without_places(settings), sort_keys=True, default=str)
