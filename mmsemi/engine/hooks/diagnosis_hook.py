@@ -121,7 +121,7 @@ class DiagnosisHook(Hook):
         if runner.iter > 0 and stored is not None:
             self.ledger.load_state_dict(stored["ledger"])
             self.shares.load_state_dict(stored["shares"])
-            self._gap = stored["batch_norm_gap"]
+            self._gap = stored.get("batch_norm_gap")
         loggers = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._interval = loggers[0] if loggers else 50
         self._is_training = True
