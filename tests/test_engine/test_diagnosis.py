@@ -96,9 +96,10 @@ def test_rates_teacher_loss_norms_and_score():
     assert memorised_labels([9.0, 1e-3, 1e-3], 2, 2e-3, "x").name == "labelled-loss-zero"
     assert memorised_labels([9.0, 1e-3, 1e-3], 3, 2e-3, "x") is None
     assert memorised_labels([0.0], 2, 2e-3, "x") is None
-    found = norm_gap("student", 85.0, 50.0, 10.0, "x")
+    found = norm_gap("student", 85.0, 50.0, 11.0, 10.0, "x")
     assert found.name == "batch-norm-gap" and "85.0" in found.text and "50.0" in found.text
-    assert norm_gap("student", 60.0, 50.0, 10.0, "x") is None
+    for scores in ((60.0, 50.0, 11.0), (85.0, 50.0, 10.0), (85.0, 50.0, None)):
+        assert norm_gap("student", *scores, 10.0, "x") is None
     assert below_supervised(70.0, 71.5, 1.0, "x").name == "below-supervised"
     assert below_supervised(70.5, 71.5, 1.0, "x") is None
 

@@ -52,8 +52,8 @@ class DiagnosisHook(Hook):
         kept_low: No label is kept up to this share of the pixels.
         kept_high: All are kept from this share on, where a threshold should decide.
         loss_low: Mean labelled loss (without ``sup_weight``) that is 0.
-        batch_norm_gap: Points of mIoU between train and eval mode on labelled images, see
-            :class:`BatchNormGapHook`.
+        batch_norm_gap: Points of mIoU between train and eval mode on labelled images, in two validations in
+            a row, see :class:`BatchNormGapHook`.
         baseline: Score of the supervised run in percent, if it is known.
         margin: Points below it that are harm, in validations of the last quarter of the run.
         metric: Of the validation that is compared with it.
@@ -102,6 +102,7 @@ class DiagnosisHook(Hook):
         #: Share of the pixels of unlabelled images with a pseudo-label when the log was last written.
         self.kept: float | None = None
         self.ledger = Ledger()
+        self._gap: float | None = None
         self._loaded: dict[str, Any] | None = None
         self._is_training = False
 
@@ -115,11 +116,12 @@ class DiagnosisHook(Hook):
         """Begin to count, or go on."""
         if self.patience is None:
             self.patience = max(20, min(2000, runner.max_iters // 5))
-        self.ledger, self.shares = Ledger(), Shares(self.patience)
+        self.ledger, self.shares, self._gap = Ledger(), Shares(self.patience), None
         stored, self._loaded = self._loaded, None
         if runner.iter > 0 and stored is not None:
             self.ledger.load_state_dict(stored["ledger"])
             self.shares.load_state_dict(stored["shares"])
+            self._gap = stored.get("batch_norm_gap")
         loggers = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._interval = loggers[0] if loggers else 50
         self._is_training = True
@@ -136,8 +138,11 @@ class DiagnosisHook(Hook):
         self._count(
             runner, of_all=False
         )  # the other processes are not here: theirs come with the log
-        state = dict(ledger=self.ledger.state_dict(), shares=self.shares.state_dict())
-        checkpoint[CHECKPOINT_KEY] = state
+        checkpoint[CHECKPOINT_KEY] = dict(
+            ledger=self.ledger.state_dict(),
+            shares=self.shares.state_dict(),
+            batch_norm_gap=self._gap,
+        )
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -166,7 +171,8 @@ class DiagnosisHook(Hook):
                 "set model.strong_view_stats=False, model.backbone_norm_eval=True, or "
                 "norm_cfg=dict(type='GN', num_groups=16) of the head"
             )
-            finding = diagnosis.norm_gap(*gap, self.batch_norm_gap, advice)
+            before, self._gap = self._gap, gap[1] - gap[2]
+            finding = diagnosis.norm_gap(*gap, before, self.batch_norm_gap, advice)
             self._note(runner, runner.iter, "batch-norm-gap", finding)
         score = (metrics or {}).get(self.metric)
         is_late = runner.iter >= 0.75 * runner.max_iters
