@@ -13,12 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 
 class Recorder(Hook):
-    """What a training logs, which parameters get a gradient, and the weights at its start."""
+    """What a training logs, its learning rates, which parameters get a gradient, its first weights."""
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self.values: dict[int, dict[str, Any]] = {}
+        self.rates: list[dict[str, list[float]]] = []
         self.with_gradient: set[str] = set()
         self.before: dict[str, Tensor] = {}
 
@@ -29,6 +30,9 @@ class Recorder(Hook):
                 parameter.register_post_accumulate_grad_hook(
                     lambda _, name=name: self.with_gradient.add(name)
                 )
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self.rates.append(runner.optim_wrapper.get_lr())
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.values[runner.iter + 1] = {
