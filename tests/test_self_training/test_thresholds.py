@@ -42,7 +42,7 @@ def test_counts_do_not_end_with_int32():
     for _ in range(3):
         found.add(*pixels)
     assert found.counts() == [many + 3, 2 * many + 6]
-    assert found.bins[1, bin_of(np.float32(0.75))] == many + 3
+    assert found.bins[1, bin_of(np.array([0.75], np.float32))].item() == many + 3
 
 
 @pytest.mark.parametrize("kind", [SortedConfidences, Histograms])

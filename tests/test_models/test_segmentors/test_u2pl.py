@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_tester import MethodTester, build_runner
+from method_runs import build_runner
+from method_tester import MethodTester
 from mmseg.registry import MODELS
 from recorded import Recorded, check_step, gradients, make_method, make_recorded, total
 from reference.u2pl import Draws, Ring, u2pl_step
