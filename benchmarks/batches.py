@@ -18,6 +18,7 @@ from PIL import Image
 
 from mmsemi.datasets.pipelines import fill_crop_size, seeded, weak_pipeline
 from mmsemi.errors import ConfigError
+from mmsemi.structures import PSEUDO
 
 Batch = dict[str, list]
 LoadSample = Callable[[str, int], Any]
@@ -32,7 +33,7 @@ def set_crop(config: Config, size: int) -> None:
 def make_batch(config: Config, num_classes: int, seed: int = 0) -> Batch:
     """A collated batch of noise images, with masks for all but the unlabelled source.
 
-    Unlabelled images are pairs of crops where the config's pipeline cuts them.
+    Pseudo-labels have confidences. Unlabelled images are pairs of crops where the config's pipeline cuts them.
     """
     size = config.model.data_preprocessor.get("size")
     size = size or config.train_dataloader.dataset.get("crop_size")
@@ -54,6 +55,9 @@ def make_batch(config: Config, num_classes: int, seed: int = 0) -> Batch:
                 mask[:, : height // 16] = 255
                 sample.gt_sem_seg = PixelData(data=mask.to(torch.uint8))
                 sample.set_metainfo(dict(image_labels=tuple(range(0, num_classes, 2))))
+            if source == PSEUDO:
+                confidence = torch.rand(1, height, width, generator=generator)
+                sample.gt_confidence = PixelData(data=confidence)
             image = torch.randint(256, (3, height, width), generator=generator, dtype=torch.uint8)
             if source == "unlabeled" and pair is not None:
                 wide = image.repeat(1, 1, 2).permute(1, 2, 0).numpy()

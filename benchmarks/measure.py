@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from torch import nn
 
 from .batches import LoadSample, file_loader, fresh, load_batch, make_batch
-from .reference_steps import Draws, members, plain_optimizers, reference_step, why_no_reference
+from .draws import Draws
+from .reference_steps import members, plain_optimizers, reference_step, why_no_reference
 from .timing import Run, alternate, device_name, peak_memory_mib, quartiles, ratios, timed
 
 
@@ -45,13 +47,41 @@ def build_model(config: Config, device: torch.device) -> nn.Module:
     model = MODELS.build(drop_pretrained(config.model.to_dict()))
     model.init_weights()
     model = revert_sync_batchnorm(model).to(device).train()
+    max_iters = config.get("train_cfg", {}).get("max_iters", 1)
+    MessageHub.get_current_instance().update_info("max_iters", max_iters)
     if model.has_teacher:  # what its hook does; the average is timed on its own
         model.teacher.start(model.student)
     if hasattr(model, "previous"):  # the same, of a run that has filled its list
-        model.previous.length = config.get("train_cfg", {}).get("max_iters", 1)
+        model.previous.length = max_iters
         for iteration in range(model.previous.capacity):
             model.previous.add(model.network(), iteration)
     return model
+
+
+class StepState:
+    """What a step changes although its learning rate is 0: batch statistics and rings of features.
+
+    A step and its reference must start from the same, or they would label the images, and draw from the
+    rings, differently.
+
+    Args:
+        model: The method.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+        self._rings: list[tuple[Any, dict[str, Any]]] = []
+
+    def keep_rings(self, rings: Sequence[Any]) -> None:
+        """From now on restore these, too: how many rows they hold. A row is written to its place again."""
+        self._rings = [(ring, dict(vars(ring))) for ring in rings]
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for buffer, value in self._buffers:
+            buffer.copy_(value)
+        for ring, values in self._rings:
+            vars(ring).update(values)
 
 
 def measure_loader(load: LoadSample, counts: dict[str, int], seconds: float) -> dict[str, float]:
@@ -107,14 +137,13 @@ def run_benchmark(
         batch, load = make_batch(config, model.num_classes), None
 
     ready = model.data_preprocessor(fresh(batch), training=True)["inputs"]
-    draws, value, current = Draws(), {}, []
-    with draws.recorded_from(model):
-        model(ready, mode="loss")
+    draws, value, current, state = Draws(), {}, [], StepState(model)
     note = why_no_reference(model, wrapper)
     optimizers = plain_optimizers(wrapper)
 
     def prepare() -> None:
         torch.manual_seed(0)  # of dropout in the networks
+        state.restore()
         current[:] = [fresh(batch)]  # a step writes into its samples
 
     def step() -> None:
@@ -134,11 +163,19 @@ def run_benchmark(
     runs: dict[str, Run] = dict(step=step, preprocessor=preprocess, draws=draws.again)
     if note is None:
         runs["reference"] = reference
+    prepare()
+    with draws.recorded_from(model):
+        model(ready, mode="loss")
+    if hasattr(model, "class_contrast") and note is None:
+        prepare()
+        reference()  # which fills its rings, too
+        state.keep_rings([model.memory_bank, *draws.rings])
     with draws.played_to(model):
         timings = alternate(runs, device, pairs, warmup, prepare)
         prepare()
         memory = dict(step=peak_memory_mib(step, device))
     if note is None and device.type == "cuda":
+        prepare()
         memory["reference"] = peak_memory_mib(reference, device)
 
     times = {name: quartiles([one.seconds for one in own]) for name, own in timings.items()}

@@ -4,13 +4,8 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from itertools import cycle
+from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -25,6 +20,7 @@ from reference.mean_teacher import mean_teacher_step
 from reference.mlmt import mlmt_step
 from reference.prevmatch import Previous, prevfixmatch_step, prevmatch_step
 from reference.s4gan import s4gan_step
+from reference.self_training import self_training_step
 from reference.supervised import supervised_step
 from reference.u2pl import Draws as Uniforms
 from reference.u2pl import Ring, u2pl_step
@@ -34,117 +30,11 @@ from torch import Tensor, nn
 
 from mmsemi.models.losses import rise_and_fall
 from mmsemi.models.previous_networks import draw_members
-from mmsemi.structures import SECOND_CROP, SemiBatch
+from mmsemi.structures import PSEUDO, SECOND_CROP, SemiBatch
+
+from .draws import Draws
 
 Losses = dict[str, Tensor]
-
-
-@dataclass
-class Draws:
-    """What one step of a method draws; filled from a step, and played to others.
-
-    Attributes:
-        views: Strong views of all unlabelled images, before they are mixed.
-        recipes: How each of them is mixed; empty for a method that does not mix.
-        channel_factors: Of the channels that are dropped, for each feature map; empty for none.
-        uniforms: Numbers of U2PL's contrastive loss.
-        rings: The memory bank of its reference step.
-        calls: What was called for views and recipes, to do it :meth:`again`.
-    """
-
-    views: list[Tensor] = field(default_factory=list)
-    recipes: list[Recipe] = field(default_factory=list)
-    channel_factors: list[Tensor] = field(default_factory=list)
-    uniforms: Uniforms | None = None
-    rings: list[Ring] = field(default_factory=list)
-    calls: list[Callable[[], Any]] = field(default_factory=list)
-
-    @contextmanager
-    def recorded_from(self, method: nn.Module) -> Iterator[None]:
-        """Note what the step draws that runs within."""
-        self.views, self.recipes, self.channel_factors, self.calls = [], [], [], []
-        strong_view, mix = method.strong_view, getattr(method, "mix", None)
-        draw_recipes = getattr(mix, "draw", None)
-        drop_channels, draw_factors = (_module(method, name).get(name) for name in _CHANNELS)
-
-        def note(call: Callable[[], Any]) -> Any:
-            self.calls.append(call)
-            return call()
-
-        def view(*args: Any, **kwargs: Any) -> Tensor:
-            self.views.append(note(lambda: strong_view(*args, **kwargs)))
-            return self.views[-1]
-
-        def recipes(*args: Any, **kwargs: Any) -> list[Recipe]:
-            self.recipes = note(lambda: draw_recipes(*args, **kwargs))
-            return self.recipes
-
-        def drop(feats: Any, probability: float) -> Any:
-            ones = [feat.new_ones(*feat.shape[:2], 1, 1) for feat in feats]
-            self.channel_factors = drop_channels(ones, probability)
-            return self._dropped(feats)
-
-        draw_uniforms = getattr(getattr(method, "class_contrast", None), "draw", None)
-
-        def factors(*args: Any) -> Any:
-            self.channel_factors = draw_factors(*args)
-            return self.channel_factors
-
-        def uniforms(*args: Any) -> Any:
-            self.uniforms = note(lambda: draw_uniforms(*args))
-            return self.uniforms
-
-        with _replaced(method, view, recipes, uniforms, drop, factors):
-            yield
-
-    @contextmanager
-    def played_to(self, method: nn.Module) -> Iterator[None]:
-        """Let every step that runs within draw the same."""
-        views = cycle(self.views)
-        with _replaced(
-            method,
-            lambda *_, **__: next(views),
-            lambda *_, **__: self.recipes,
-            lambda *_: self.uniforms,
-            lambda feats, _: self._dropped(feats),
-            lambda *_: self.channel_factors,
-        ):
-            yield
-
-    def again(self) -> None:
-        """Draw views and recipes anew, for nothing but the time that it takes."""
-        for call in self.calls:
-            call()
-
-    def _dropped(self, feats: Any) -> Any:
-        return type(feats)(feat * factor for feat, factor in zip(feats, self.channel_factors))
-
-
-# What methods draw channels with: a drop of features, or factors for them.
-_CHANNELS = "drop_channels", "complementary_factors"
-
-
-def _module(method: nn.Module, name: str) -> dict[str, Any]:
-    """The names of the file of the method, or of its base method, that has this one."""
-    files = (vars(sys.modules[kind.__module__]) for kind in type(method).__mro__)
-    return next((names for names in files if name in names), {})
-
-
-@contextmanager
-def _replaced(
-    method: nn.Module, view: Callable, recipes: Callable, uniforms: Callable, *channels: Callable
-) -> Iterator[None]:
-    """Replace what a method draws with for a while."""
-    with ExitStack() as stack:
-        stack.enter_context(patch.object(method, "strong_view", view))
-        if getattr(method, "mix", None) is not None:
-            stack.enter_context(patch.object(method.mix, "draw", recipes))
-        if hasattr(method, "class_contrast"):
-            stack.enter_context(patch.object(method.class_contrast, "draw", uniforms))
-        for name, draw in zip(_CHANNELS, channels):
-            if names := _module(method, name):
-                stack.enter_context(patch.dict(names, {name: draw}))
-        yield
 
 
 # --- The reference step of each method ------------------------------------------------------------
@@ -283,6 +173,15 @@ def _u2pl(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     return u2pl_step(*given, **_settings(u2pl_step, method))
 
 
+def _self_training(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
+    confidence = None
+    if method.weight is not None and method.weight.needs_confidence:
+        stored = [sample.gt_confidence.data[0] for sample in batch.sources[PSEUDO].samples]
+        confidence = torch.stack(stored)
+    given = (method.student, *_labeled(batch), *draws.pseudo, confidence)
+    return self_training_step(*given, method.settings.weight)
+
+
 def _advsemiseg(method: nn.Module, batch: SemiBatch, draws: Draws) -> Losses:
     view, valid = (None, None) if batch.unlabeled is None else (*draws.views, _weak(batch)[1])
     real, now = batch.sources.get("gt", batch.labeled), method.iteration()
@@ -326,6 +225,7 @@ STEPS: dict[str, Callable[[nn.Module, Any, Draws], Losses]] = dict(
     AugSeg=_augseg,
     CAC=_cac,
     U2PL=_u2pl,
+    SelfTraining=_self_training,
     AdvSemiSeg=_advsemiseg,
     S4GAN=_s4gan,
     MLMTClassifier=_mlmt,
@@ -354,6 +254,7 @@ def why_no_reference(method: nn.Module, wrapper: OptimWrapper | OptimWrapperDict
     if name not in STEPS:
         return f"no reference step for {name}, step times only (known: {', '.join(STEPS)})"
     heads = [getattr(net, "decode_head", None) for net in method.networks()]
+    weight = getattr(method, "weight", None)
     for is_so, what in (
         (
             mix is not None and mix.pastes_labels != (name == "AugSeg"),
@@ -362,6 +263,8 @@ def why_no_reference(method: nn.Module, wrapper: OptimWrapper | OptimWrapperDict
         (any(isinstance(head, nn.ModuleList) for head in heads), "a cascade of decode heads"),
         (getattr(method.settings, "selected_num", None) is not None, "selected_num"),
         (getattr(method.settings, "released_contrast", False), "released_contrast"),
+        (getattr(weight, "flip_won", False), "flip_won"),
+        (not getattr(weight, "drop_won", True), "drop_won=False"),
         (any(getattr(head, "out_channels", 2) == 1 for head in heads), "one output channel"),
         (
             any(

@@ -18,6 +18,8 @@ from mmsemi.datasets.splits.protocols import get_protocol
 from mmsemi.engine.loops.run_length import complete_schedulers
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+#: Published shares of labels: one image of so many.
+RATIOS = (16, 8, 4, 2)
 NAMES = sorted(
     f"{path.parent.name}/{path.stem}"
     for path in CONFIGS.glob("*/*.py")

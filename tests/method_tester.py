@@ -23,16 +23,26 @@ from typing import Any
 
 import pytest
 import torch
+from method_runs import GOLDEN_ITERATIONS, build_optimizers, build_runner, golden_curve, train_rank
 from mmengine.config import Config
-from mmengine.optim import AmpOptimWrapper, OptimWrapper, build_optim_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 from step_runner import SIZE, StepRunner, draw_batches
 from tiny_nets import ARCHITECTURES, FCN, initial
-from torch import Tensor, nn
-from watchers import Recorder, Waits, differing, snapshot, without_modes
+from watchers import (
+    Recorder,
+    Waits,
+    assert_equal_states,
+    differing,
+    is_statistic,
+    record_inputs,
+    snapshot,
+    statistics_of,
+    without_modes,
+)
 
 from mmsemi.errors import ConfigError
 from mmsemi.export import export_segmentor
@@ -40,39 +50,11 @@ from mmsemi.models import SemiSegmentor
 from mmsemi.models.label_counts import LabelCounts
 
 GOLDEN = Path(__file__).parent / "golden"
-GOLDEN_ITERATIONS = 8
 # With fewer than this of a relative difference two runs have the same losses.
 GOLDEN_RTOL, BF16_RTOL = 1e-3, 5e-2
 MOST_SCALARS = 8
 
 _counter = itertools.count()
-
-
-def build_runner(config: dict) -> Runner:
-    """A runner with a recorder, without what takes most of the time of a tiny run."""
-    init_default_scope("mmseg")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Runner, "_log_env", lambda *_: None)
-        runner = Runner.from_cfg(Config(copy.deepcopy(config)))
-    runner.recorder = Recorder()
-    runner.register_hook(runner.recorder)
-    return runner
-
-
-def build_optimizers(
-    model: nn.Module, extra: dict, kind: type[OptimWrapper] = OptimWrapper, **options: Any
-) -> Any:
-    """SGD, and the optimisers of a method's other parts, as the Runner builds them."""
-    config = dict(type=kind, **copy.deepcopy(extra), **options)
-    config.setdefault("optimizer", dict(type="SGD", lr=0.02))
-    return build_optim_wrapper(model, config)
-
-
-def train_rank(config: dict) -> dict[str, Tensor]:
-    """Parameters after a training on this rank of the gloo pool."""
-    runner = build_runner(config)
-    runner.train()
-    return {key: value.detach().clone() for key, value in runner.model.module.named_parameters()}
 
 
 class MethodTester:
@@ -422,64 +404,3 @@ class MethodTester:
             assert ours == pytest.approx(golden, GOLDEN_RTOL, 1e-6), f"iteration {iteration}"
         for key in self.unsup_losses:
             assert max(losses[key] for losses in stored) > 0.01, key
-
-
-def is_statistic(name: str) -> bool:
-    return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-
-
-def statistics_of(model: nn.Module) -> dict[str, Tensor]:
-    """Of the batch norms of the networks that are trained."""
-    return {
-        name: value.clone()
-        for name, value in model.state_dict().items()
-        if is_statistic(name) and name.startswith(("student.", "branches."))
-    }
-
-
-def record_inputs(module: nn.Module, in_eval: bool = False) -> list[Tensor]:
-    """What will be given to a module in train mode, or in eval mode, too."""
-    inputs: list[Tensor] = []
-
-    def record(module: nn.Module, args: tuple) -> None:
-        if module.training or in_eval:
-            inputs.append(args[0].detach().clone())
-
-    module.register_forward_pre_hook(record)
-    return inputs
-
-
-def assert_equal_states(ours: Any, theirs: Any) -> None:
-    """Nested optimiser states agree bit for bit."""
-    assert type(ours) is type(theirs)
-    if isinstance(ours, Tensor):
-        assert torch.equal(ours, theirs)
-    elif isinstance(ours, dict):
-        assert ours.keys() == theirs.keys()
-        for key in ours:
-            assert_equal_states(ours[key], theirs[key])
-    elif isinstance(ours, (list, tuple)):
-        for pair in zip(ours, theirs, strict=True):
-            assert_equal_states(*pair)
-    else:
-        assert ours == theirs
-
-
-def golden_curve(
-    model_config: dict, dataset_config: dict, counts: dict, optim_wrapper: dict
-) -> list[dict[str, float]]:
-    """Losses of the first iterations of a method on images from disk: momentum SGD, one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        torch.manual_seed(0)
-        model = MODELS.build(copy.deepcopy(model_config))
-        for net in model.networks():
-            net.init_weights()
-        sgd = dict(type="SGD", lr=0.02, momentum=0.9)
-        runner = StepRunner(model, build_optimizers(model, optim_wrapper, optimizer=sgd))
-        batches = draw_batches(DATASETS.build(dataset_config), counts, GOLDEN_ITERATIONS)
-        logs = [runner.step(batch) for batch in batches]
-        return [{key: v.item() for key, v in log.items() if "loss" in key} for log in logs]
-    finally:
-        torch.set_num_threads(threads)

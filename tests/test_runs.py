@@ -1,47 +1,31 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""The runs behind the results tables: rows, hashes, what is skipped, resumed and repeated, the tables."""
+"""The runs behind the results tables: rows, hashes, what is skipped, resumed and repeated."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
+from made_up_rows import FIXMATCH, SHORT, START, WEAK, make_protocol
 
 from mmsemi.errors import ConfigError, DataError, TrainingError
 from mmsemi.models import FixMatch, Supervised, UniMatch
-from runs import code, make, results, run, settings, table, training_run
+from runs import code, results, run, settings, training_run
 from runs.make import make_run
-from runs.rows import PROTOCOLS, Protocol, Row
+from runs.rows import PROTOCOLS, Protocol
 from runs.run import status
 from runs.settings import settings_hash
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = REPOSITORY / "configs"
-SHORT = ("train_cfg.max_iters=4", "train_cfg.num_validations=2")
-START = Row(
-    "start", "supervised, the start", "supervised/shapes_1-8", 3, kind="start", options=SHORT
-)
-WEAK = replace(START, name="weak", title="weak", start="start", kind="baseline")
-STRONG = replace(WEAK, name="strong", title="strong")
-ALL = replace(WEAK, name="all", title="all labels", kind="ceiling")
-FIXMATCH = Row("fixmatch", "FixMatch", "fixmatch/shapes_1-8", 7, "start", options=SHORT)
 
 
 @pytest.fixture
 def protocol(tmp_path, monkeypatch) -> Protocol:
-    """A protocol of its own, with its data, results and work dirs in the test's folder."""
-    (tmp_path / "data" / "images" / "train").mkdir(parents=True)
-    rows = (START, WEAK, STRONG, ALL, FIXMATCH)
-    made = Protocol("made_up", str(tmp_path / "data"), (1, 2), ("bar", "ring"), rows)
-    monkeypatch.setitem(PROTOCOLS, "made_up", made)
-    monkeypatch.setattr(make, "WORK", tmp_path / "work_dirs")
-    monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
-    return made
+    return make_protocol(tmp_path, monkeypatch)
 
 
 # --- Rows and settings ----------------------------------------------------------------------------
@@ -332,149 +316,3 @@ def test_a_real_run_repeats_to_the_digit(protocol, monkeypatch):
     assert len([name for name in found["iou"] if name.startswith("IoU.")]) == 7
     files = results.read_code()[found["code"]]
     assert {"runs/training.py", "mmsemi/models/segmentors/fixmatch.py"} <= files.keys()
-
-
-ROUNDS = Row(
-    "rounds", "DST-CBC", "dst_cbc/shapes_1-8", 6, "start", command="self_train", options=(
-        "self_training.iterations=[2,2]", "self_training.ratios=[0.5,1.0]",
-        "train_cfg.num_validations=1",
-    ),
-)  # fmt: skip
-
-
-def test_the_rounds_of_a_row_count_together(protocol, tmp_path):
-    one = make_run(protocol, replace(ROUNDS, options=ROUNDS.options[:3]), 2)
-    assert one.length == 4 and one.arguments[:1] == ["dst_cbc/shapes_1-8"]
-    assert "--seed 2 " in " ".join(one.arguments)
-    for number, losses in ((1, (3.0, 2.0)), (2, (1.0, 0.5))):
-        folder = one.out / f"round_{number}" / "train" / "run"
-        (folder / "20260101" / "vis_data").mkdir(parents=True)
-        lines = [json.dumps(dict(step=i, iter=i, loss=x)) for i, x in enumerate(losses, 1)]
-        lines.append(json.dumps(dict(step=2, mIoU=10.0 * number)))
-        (folder / "20260101" / "vis_data" / "scalars.json").write_text("\n".join(lines) + "\n")
-        (folder / "iter_2.pth").write_text("")
-        (folder / "last_checkpoint").write_text("iter_2.pth")
-    losses = {r["step"]: r["loss"] for r in one.records() if "loss" in r}
-    assert losses == {1: 3.0, 2: 2.0, 3: 1.0, 4: 0.5}
-    assert [r["step"] for r in one.records() if "mIoU" in r] == [2, 4]
-    assert one.checkpoint == one.out / "round_2" / "train" / "run" / "iter_2.pth"
-    with pytest.raises(ConfigError, match="iterations"):
-        make_run(protocol, replace(ROUNDS, options=()), 1)
-
-
-@pytest.mark.slow
-def test_a_row_of_rounds_begins_with_the_start_of_the_others(protocol, tmp_path, monkeypatch):
-    path = tmp_path / "short.py"
-    path.write_text(f"_base_ = {str(CONFIGS / 'supervised' / 'shapes_1-8.py')!r}\n"
-                    "train_cfg = dict(max_iters=4, num_validations=2)\n")  # fmt: skip
-    start = replace(START, config=str(path), options=())
-    rounds = replace(ROUNDS, options=(*ROUNDS.options, f"self_training.baseline={path}"))
-    monkeypatch.setitem(PROTOCOLS, "made_up", replace(protocol, rows=(start, rounds)))
-    assert run.main(["made_up", "start", "1"]) == 0
-    assert run.main(["made_up", "rounds", "1"]) == 0
-    found = results.read_results("made_up")["run", "rounds", 1]
-    start = results.read_results("made_up")["run", "start", 1]
-    assert found["start_weights"] == start["weights"] != found["weights"]
-    assert [point["step"] for point in found["curve"]] == [2, 4] and found["steps"] == 4
-    files = results.read_code()[found["code"]]
-    assert {"mmsemi/self_training/labeling.py", "mmsemi/models/segmentors/supervised.py"} <= set(
-        files
-    )
-
-
-# --- Tables ---------------------------------------------------------------------------------------
-
-
-def add(row: str, seed: int, last: float, files: dict[str, str], **more) -> None:
-    """A made-up result."""
-    record = dict(
-        data="made_up", kind="run", method=row, seed=seed, start="" if row == "start" else "start",
-        settings="now", changed=False, date="2026-01-01", weights=f"{row}{seed}",
-        last=dict(mIoU=last), best=dict(mIoU=last + 1), iou={"IoU.bar": 20.0, "IoU.ring": last},
-        curve=[dict(step=2, batch_norm_gap=9.0), dict(step=4)],
-    )  # fmt: skip
-    if row != "start":
-        record["start_weights"] = f"start{seed}"
-    results.add_result({**record, **more}, files)
-
-
-def cells(text: str) -> dict[str, list[str]]:
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    return {row[0]: row[1:] for row in rows}
-
-
-NOW = {row.name: "now" for row in (START, WEAK, STRONG, ALL, FIXMATCH)}
-
-
-def test_gain_and_share_count_against_the_better_baseline(protocol):
-    code_files = {"mmsemi/a.py": "1"}
-    values = dict(start=(50, 52), weak=(55, 56), strong=(56, 58), all=(66, 68), fixmatch=(60, 64))
-    for name, pair in values.items():
-        for seed, value in enumerate(pair, 1):
-            add(name, seed, float(value), code_files)
-    cost = dict(data="made_up", kind="cost", method="fixmatch", seed=1, time=1.25, memory=1234)
-    results.add_result(dict(cost, load=0.0, start="", settings="now"), code_files)
-    found = cells(table.data_table("made_up", "continued", NOW))
-    # 60 - 56 and 64 - 58 over gaps of 10.
-    assert found["FixMatch"] == [
-        "62.00 ± 2.83", "63.00", "+5.00", "50%", "41.00", "1.25", "7", "1,234", "1, 2",
-    ]  # fmt: skip
-    assert found["strong"][2:4] == ["", ""] and found["all labels"][2:4] == ["+10.00", "100%"]
-
-
-def test_the_gap_between_the_modes_is_that_of_the_last_validation(protocol):
-    for seed in (1, 2):
-        add("start", seed, 50.0, {})
-    add("weak", 1, 50.0, {}, curve=[dict(batch_norm_gap=9.0), dict(batch_norm_gap=12.0)])
-    add("weak", 2, 50.0, {}, curve=[dict(batch_norm_gap=1.0), dict(batch_norm_gap=-1.0)])
-    add("strong", 1, 50.0, {})
-    text = table.data_table("made_up", "continued", NOW)
-    column = [cell.strip() for cell in text.splitlines()[0].split("|")].index("train - eval mode")
-    found = {line.split("|")[1].strip(): line.split("|")[column] for line in text.splitlines()}
-    assert found["weak"] == " +5.5 " and found["strong"] == " "
-
-
-def test_differences_are_of_the_same_seeds(protocol):
-    for seed, value in ((1, 50.0), (2, 90.0)):
-        add("weak", seed, value, {})
-    add("all", 2, 100.0, {})
-    add("fixmatch", 2, 95.0, {})
-    found = cells(table.data_table("made_up", "continued", NOW))
-    row = next(cells for name, cells in found.items() if name.startswith("FixMatch"))
-    assert row[2:4] == ["+5.00", "50%"]
-
-
-def test_what_a_reader_must_know_is_marked(protocol):
-    usual, odd = {"mmsemi/a.py": "1", "mmsemi/b.py": "1"}, {"mmsemi/a.py": "2"}
-    add("start", 1, 50.0, usual)
-    add("weak", 1, 50.0, usual, settings="earlier")
-    add("strong", 1, 50.0, {"mmsemi/c.py": "5", "mmsemi/a.py": "1"})
-    add("all", 1, 50.0, usual, start_weights="earlier", changed=True)
-    add("fixmatch", 1, 50.0, odd)
-    found = set(cells(table.data_table("made_up", "continued", NOW)))
-    assert {
-        "supervised, the start",
-        "weak (other settings)",
-        "strong",
-        "all labels (other start, code not in a commit)",
-        "FixMatch (other code)",
-    } <= found
-
-
-def test_rows_without_results_are_there(protocol):
-    found = cells(table.data_table("made_up", "continued", NOW))
-    assert found["FixMatch"][-1] == "none yet" and len(found) == 2 + len(protocol.rows)
-
-
-# --- What rows label ------------------------------------------------------------------------------
-
-
-def test_quality_counts_kept_pixels_by_class(monkeypatch):
-    look = pytest.importorskip("runs.look")
-    mask = np.array([[0, 0, 1, 1], [0, 1, 1, 255]])
-    labels = np.array([[0, 1, 1, 1], [0, 0, 1, 1]])
-    sure = np.array([[0.95, 0.99, 0.99, 0.5], [0.96, 0.99, 0.2, 0.99]])
-    monkeypatch.setattr(look, "label", lambda model, image: (labels, sure))
-    model = SimpleNamespace(dataset_meta=dict(classes=("a", "b")))
-    # Kept and no void: five of seven; of them right: two of class 0, one of class 1.
-    assert look.quality(model, [(None, mask)], 0.95) == ["71.4", "60.00", "66.7 50.0", "66.7 25.0"]

@@ -13,12 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 
 class Recorder(Hook):
-    """What a training logs, which parameters get a gradient, and the weights at its start."""
+    """What a training logs, its learning rates, which parameters get a gradient, its first weights."""
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self.values: dict[int, dict[str, Any]] = {}
+        self.rates: list[dict[str, list[float]]] = []
         self.with_gradient: set[str] = set()
         self.before: dict[str, Tensor] = {}
 
@@ -29,6 +30,9 @@ class Recorder(Hook):
                 parameter.register_post_accumulate_grad_hook(
                     lambda _, name=name: self.with_gradient.add(name)
                 )
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self.rates.append(runner.optim_wrapper.get_lr())
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.values[runner.iter + 1] = {
@@ -72,3 +76,44 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
 def differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
     assert a.keys() == b.keys()
     return [key for key in a if not torch.equal(a[key], b[key])]
+
+
+def is_statistic(name: str) -> bool:
+    return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def statistics_of(model: nn.Module) -> dict[str, Tensor]:
+    """Of the batch norms of the networks that are trained."""
+    return {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+        if is_statistic(name) and name.startswith(("student.", "branches."))
+    }
+
+
+def record_inputs(module: nn.Module, in_eval: bool = False) -> list[Tensor]:
+    """What will be given to a module in train mode, or in eval mode, too."""
+    inputs: list[Tensor] = []
+
+    def record(module: nn.Module, args: tuple) -> None:
+        if module.training or in_eval:
+            inputs.append(args[0].detach().clone())
+
+    module.register_forward_pre_hook(record)
+    return inputs
+
+
+def assert_equal_states(ours: Any, theirs: Any) -> None:
+    """Nested optimiser states agree bit for bit."""
+    assert type(ours) is type(theirs)
+    if isinstance(ours, Tensor):
+        assert torch.equal(ours, theirs)
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert_equal_states(ours[key], theirs[key])
+    elif isinstance(ours, (list, tuple)):
+        for pair in zip(ours, theirs, strict=True):
+            assert_equal_states(*pair)
+    else:
+        assert ours == theirs

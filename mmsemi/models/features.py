@@ -58,6 +58,16 @@ class RepresentationHead(nn.Sequential):
             nn.Conv2d(channels, channels, 1),
         )
 
+    @classmethod
+    def of(cls, net: nn.Module, channels: int) -> RepresentationHead:
+        """Such a head for what a segmentor's classifier sees, with the norms of its decode head.
+
+        Raises:
+            ConfigError: The decode head has no such classifier.
+        """
+        norm_cfg = getattr(decode_stages(net)[-1], "norm_cfg", None)
+        return cls(classifier_channels(net), channels, norm_cfg)
+
 
 def convolutions(
     in_channels: int, channels: int, norm_cfg: dict | None, dropout: float

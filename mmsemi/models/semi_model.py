@@ -268,3 +268,19 @@ class SemiModel:
     def iteration() -> int:
         """Training iteration from 0, as the runner counts it (also after a resume)."""
         return MessageHub.get_current_instance().runtime_info.get("iter", 0)
+
+    def max_iters(self, name: str) -> int:
+        """Iterations of the whole run.
+
+        Args:
+            name: The setting that stands for it where it is None.
+
+        Raises:
+            ConfigError: The training loop does not tell.
+        """
+        total = MessageHub.get_current_instance().runtime_info.get("max_iters")
+        if total is None:
+            self.settings.refuse(
+                name, "that is train_cfg.max_iters, which this loop does not tell: set it"
+            )
+        return total

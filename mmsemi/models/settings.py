@@ -204,6 +204,24 @@ class ThresholdSettings(MixSettings):
             self.refuse_unused("class_threshold_decay", reason="without class_thresholds")
 
 
+@dataclass(frozen=True)
+class BatchTeacherSettings(MethodSettings):
+    """Settings of a method whose teacher may take batch statistics, see :class:`EMATeacher`."""
+
+    momentum: float = setting(
+        0.01, "weight of the new value in the teacher's average, 1 - decay", low=0, high=1
+    )
+    teacher_mode: str = setting(
+        "train", "batch statistics for the teacher, or `'eval'`", choices=("train", "eval")
+    )
+    buffers: str = setting(
+        "keep",
+        "the teacher's batch-norm statistics are its own, or the student's (`'copy'`), or an average "
+        "(`'ema'`)",
+        choices=("keep", "copy", "ema"),
+    )
+
+
 def _parts(hint: Any) -> tuple[Any, ...]:
     is_union = get_origin(hint) in (Union, types.UnionType)
     return get_args(hint) if is_union else (hint,)

@@ -38,9 +38,8 @@ _ONE = np.int32(np.float32(1).view(np.int32) >> _SHIFT)
 #: Powers of two of 1 - p that have bins of their own; below 2^-24 float32 knows only p = 1.
 _OCTAVES = 25
 _LEAST = np.float32(2.0**-_OCTAVES)
+_LEAST_BITS = np.int32(_LEAST.view(np.int32) >> _SHIFT)
 NUM_BINS = (_OCTAVES << 9) + 1
-# Sampled pixels that are counted at a time: fewer would spend the time on empty bins.
-_BLOCK = 1 << 19
 
 
 def _octave_bits(confidence: np.ndarray) -> np.ndarray:
@@ -94,24 +93,30 @@ class Histograms:
     def __init__(self, num_classes: int, per_class: bool = True) -> None:
         self.num_classes = num_classes if per_class else 1
         self.bins = np.zeros((self.num_classes, NUM_BINS), np.int64)
-        self._first_code = _ONE + np.arange(self.num_classes, dtype=np.int32) * np.int32(NUM_BINS)
-        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
-        self._num_waiting = 0
+        # Counts since the last look at them, in the order of the bits: as int32 they stay in the cache.
+        self._recent = torch.zeros(self.bins.size + int(_LEAST_BITS), dtype=torch.int32)
+        self._num_recent = 0
+        self._ones = torch.ones(0, dtype=torch.int32)
 
     def add(self, label: np.ndarray, confidence: np.ndarray) -> None:
         """Add sampled pixels: class and float32 confidence, (P,) each."""
-        self._waiting.append((label, confidence))
-        self._num_waiting += len(label)
-        if self._num_waiting >= _BLOCK:
+        code = _octave_bits(confidence)
+        if self.num_classes > 1:
+            code += np.multiply(label, NUM_BINS, dtype=np.int32)
+        if self._num_recent + len(code) >= 1 << 31:
             self._count()
+        if len(self._ones) < len(code):
+            self._ones = torch.ones(len(code), dtype=torch.int32)
+        ones = self._ones.narrow(0, 0, len(code))
+        self._recent.index_add_(0, torch.from_numpy(code), ones)
+        self._num_recent += len(code)
 
     def _count(self) -> None:
-        if self._waiting:
-            label, confidence = map(np.concatenate, zip(*self._waiting))
-            code = _octave_bits(confidence)
-            np.subtract(self._first_code[label] if self.num_classes > 1 else _ONE, code, out=code)
-            self.bins += np.bincount(code, minlength=self.bins.size).reshape(self.bins.shape)
-            self._waiting, self._num_waiting = [], 0
+        if self._num_recent:
+            by_bits = self._recent[int(_LEAST_BITS) :].view(self.bins.shape)
+            self.bins += by_bits.numpy()[:, ::-1]
+            self._recent.zero_()
+            self._num_recent = 0
 
     def counts(self) -> list[int]:
         """How many sampled pixels each class has."""

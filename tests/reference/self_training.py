@@ -8,48 +8,58 @@ segmentation/utils/losses.py (c31b09e) for DMT; and LiheYoung/ST-PlusPlus (f4e7a
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .blocks import _resize, forward
 
 
 def self_training_step(
-    net: nn.Module,
+    student: nn.Module,
     labeled: Tensor,
     labels: Tensor,
     pseudo: Tensor,
     pseudo_labels: Tensor,
-    confidence: Tensor,
+    confidence: Tensor | None,
     weight: dict | None = None,
 ) -> dict[str, Tensor]:
     """The loss of a batch.
 
     Args:
-        net: Maps images to logits of their size.
+        student: In train mode; its heads have a mean cross-entropy each.
         labeled: Images with true labels.
         labels: (N, H, W), 255 ignored.
         pseudo: The student's views.
         pseudo_labels: Their stored labels.
-        confidence: That of the network that gave the labels.
+        confidence: That of the network that gave the labels, for the weights that need one.
         weight: Name ``type`` and powers; None is ST.
     """
-    logits = net(torch.cat([pseudo, labeled]))
-    target = torch.cat([pseudo_labels, labels])
+    target = torch.cat([labels, pseudo_labels])
     valid = target != 255
-    log_p = logits.log_softmax(1)
-    own = log_p.gather(1, (target * valid)[:, None])[:, 0]
-    w = torch.ones_like(own)
-    n = len(pseudo)
-    p = own[:n].detach().exp()
+    feats, logits = forward(student, torch.cat([labeled, pseudo]))
+    log_p = logits[len(labeled) :].detach().log_softmax(1)
+    p = log_p.gather(1, (pseudo_labels * (pseudo_labels != 255))[:, None])[:, 0].exp()
     kind = None if weight is None else weight["type"]
+    of_pseudo = torch.ones_like(p)
     if kind == "DynamicWeight":
-        w[:n] = p ** weight["gamma"]
+        of_pseudo = p ** weight["gamma"]
     if kind == "StoredWeight":
-        w[:n] = confidence ** weight["gamma"]
+        of_pseudo = confidence ** weight["gamma"]
     if kind == "MutualWeight":
-        most, likeliest = log_p[:n].detach().exp().max(1)
-        agree = likeliest == pseudo_labels
-        w[:n] = torch.where(
-            agree,
+        most, likeliest = log_p.exp().max(1)
+        of_pseudo = torch.where(
+            likeliest == pseudo_labels,
             p ** weight["gamma1"],
             torch.where(most > confidence, torch.zeros_like(p), p ** weight["gamma2"]),
         )
-    return {"loss": (-own * w * valid).sum() / valid.sum()}
+    weights = torch.cat([p.new_ones(labels.shape), of_pseudo])
+
+    def loss(head: nn.Module, logits: Tensor) -> Tensor:
+        pixels = F.cross_entropy(logits, target, ignore_index=255, reduction="none")
+        return head.loss_decode.loss_weight * (pixels * weights).sum() / valid.sum()
+
+    total = loss(student.decode_head, logits)
+    auxiliary = getattr(student, "auxiliary_head", None)
+    if auxiliary is not None:
+        total = total + loss(auxiliary, _resize(auxiliary, auxiliary(feats), labels.shape[-2:]))
+    return {"loss": total}

@@ -192,8 +192,10 @@ def u2pl_step(
     (on_labeled, (_, logits)), _, z = look(student, representation, labeled, views, together)
     with torch.no_grad():
         outputs, small, teacher_z = look(teacher, teacher_representation, labeled, views, together)
-        p = outputs[1][1].softmax(1)
-        entropy = -(p * (p + 1e-10).log()).sum(1)
+        # Released: log(p + 1e-10), which is the same to 1e-9 but in the last bit, and one bit decides about
+        # the pixel at a percentile.
+        log_p = outputs[1][1].log_softmax(1)
+        entropy = -(log_p.exp() * log_p).sum(1)
     counted = entropy[label != 255].numpy()
     low, high = np.percentile(counted, [percent, 100 - percent]) if counted.size else (0, 0)
     target = torch.where(torch.from_numpy(np.asarray(entropy < high)), label, 255)
@@ -219,8 +221,8 @@ def u2pl_step(
         len(labeled) * z.shape[-2] * z.shape[-1],
         bank,
         draws,
-        min(low_rank, p.shape[1] - 1),
-        min(high_rank, p.shape[1]),
+        min(low_rank, small.shape[1] - 1),
+        min(high_rank, small.shape[1]),
         threshold,
         temperature,
         num_keys,

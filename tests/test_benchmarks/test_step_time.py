@@ -15,8 +15,9 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 
 from benchmarks.batches import fresh, make_batch, set_crop
+from benchmarks.draws import Draws
 from benchmarks.measure import build_model, drop_pretrained, run_benchmark
-from benchmarks.reference_steps import Draws, plain_optimizers, reference_step, why_no_reference
+from benchmarks.reference_steps import plain_optimizers, reference_step, why_no_reference
 from benchmarks.step_time import format_table, main
 from benchmarks.timing import quartiles
 from mmsemi.errors import ConfigError
@@ -46,6 +47,9 @@ def make_config(segmentor_config, preprocessor_config, semi_config):
             **settings,
         )
         counts = dict(labeled=2, unlabeled=4)
+        if method == "SelfTraining":
+            counts = dict(labeled=2, pseudo=4)
+            semi_config["sources"] = dict(pseudo=dict(pool="labeled"))
         if method == "CAC":
             semi_config["unlabeled"]["pipeline"][2:4] = [dict(type="OverlappingCropPair")]
         loader = dict(
@@ -65,6 +69,10 @@ UNIMATCH = dict(threshold=0.36, strong=STRONG)
 AUGSEG = dict(threshold=0.36, strong=dict(type="RandomIntensity"))
 STUDENT = dict(FIXMATCH, labels_from="student")
 PREVIOUS = dict(previous_threshold=0.36, previous_curve="constant", num_networks=3)
+U2PL = dict(
+    mix=dict(type="HalfCutMix", prob=1.0), total_iters=100, low_rank=1, bank_dtype="float32"
+)
+U2PL |= dict(num_keys=12, bank_size=40, first_bank_size=60, representation_channels=8)
 STEPS = [
     ("Supervised", {}),
     ("CPS", {}),
@@ -88,11 +96,18 @@ STEPS = [
     ("UniMatchV2", dict(UNIMATCH, mix=HALVES, labeled_forward="strong", kept_pairs=1.0)),
     ("PrevMatch", dict(UNIMATCH, mix=PERMUTE, **PREVIOUS)),
     ("PrevFixMatch", dict(FIXMATCH, mix=HALVES, **PREVIOUS)),
+    ("U2PL", U2PL),
+    ("U2PL", dict(U2PL, labeled_forward="alone", unreliable_percent=40.0)),
+    ("SelfTraining", {}),
+    ("SelfTraining", dict(strong=STRONG, cutout=dict(type="Cutout"))),
+    ("SelfTraining", dict(weight=dict(type="DynamicWeight", gamma=2))),
+    ("SelfTraining", dict(weight=dict(type="StoredWeight", gamma=2))),
+    ("SelfTraining", dict(weight=dict(type="MutualWeight", gamma1=2, gamma2=3))),
 ]
 
 
-def assert_same_steps(config: Config, groups: list[int]) -> None:
-    """Two steps of each, with a real learning rate, from the same weights: the same weights."""
+def assert_same_steps(config: Config, groups: list[int], steps: int = 2) -> None:
+    """Some steps of each, with a real learning rate, from the same weights: the same weights."""
     model = build_model(config, torch.device("cpu"))
     twin = copy.deepcopy(model)
     wrapper = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
@@ -101,7 +116,7 @@ def assert_same_steps(config: Config, groups: list[int]) -> None:
     assert why_no_reference(twin, other) is None
     assert [len(one.param_groups) for one in optimizers] == groups
     batch, draws = make_batch(config, 3), Draws()
-    for number in range(2):
+    for number in range(steps):
         ready = model.data_preprocessor(fresh(batch), training=True)["inputs"]
         spare = copy.deepcopy(model)
         with draws.recorded_from(spare):
@@ -122,7 +137,10 @@ def assert_same_steps(config: Config, groups: list[int]) -> None:
 
 @pytest.mark.parametrize(("method", "settings"), STEPS)
 def test_a_reference_step_is_a_training_step(make_config, method, settings):
-    assert_same_steps(make_config(method, **settings), groups=[2])
+    # From the second step on weights differ in their last bits, which decide about the pixel at U2PL's
+    # percentile. Its own test takes five steps in double precision.
+    steps = 1 if method == "U2PL" else 2
+    assert_same_steps(make_config(method, **settings), groups=[2], steps=steps)
 
 
 # Every term has a weight that shows, and about half of what is judged passes the threshold.
@@ -231,12 +249,22 @@ def test_a_method_without_a_reference_gets_its_times(make_config):
     assert "teacher EMA" in text
 
 
+def test_step_and_reference_start_from_the_same(make_config):
+    """A step moves the teacher's statistics, by which the next one labels, and fills rings."""
+    results = run_benchmark(make_config("U2PL", **U2PL), pairs=3, warmup=1, loader_seconds=0)
+    assert results["loss_difference"] < 1e-5 and results["ratio"]["median"] > 0
+
+
+FLIPPED = dict(type="MutualWeight", gamma1=2, gamma2=3, flip_won=True)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (dict(optim_wrapper=dict(accumulative_counts=2)), "optim_wrapper"),
         (dict(optim_wrapper=dict(clip_grad=dict(max_norm=1))), "optim_wrapper"),
         (dict(model=dict(mix=dict(type="LabelPaste"))), "LabelPaste"),
+        (dict(model=dict(type="SelfTraining", weight=FLIPPED)), "flip_won"),
     ],
 )
 def test_settings_without_a_reference_say_so(make_config, change, reason):

@@ -3,89 +3,26 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import Config
+from init_folders import (
+    init,
+    labels,
+    lists,
+    row_of_labels,
+    write_image,
+    write_mask,
+    write_set,
+)
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
 from mmsemi.cli.init import main
 from mmsemi.errors import ConfigError, DataError
-from mmsemi.utils.config_files import read_config
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SIZE_WH = (48, 40)
-
-
-@pytest.fixture(autouse=True)
-def quick_garbage_collection():
-    """mmengine collects garbage for each data set, which visits all of torch's objects."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch) -> Path:
-    """All relative paths are the test's."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def write_image(path: str, seed: int, size_wh=SIZE_WH, **save) -> None:
-    """Large blobs of colour, different for each seed, so that no two look alike."""
-    generator = np.random.default_rng(seed)
-    coarse = generator.integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coarse).resize(size_wh, Image.Resampling.BICUBIC).save(path, **save)
-
-
-def labels(size_wh=SIZE_WH, values=(0, 1)) -> np.ndarray:
-    """Vertical bands of the values."""
-    width, height = size_wh
-    row = np.array(values)[np.arange(width) * len(values) // width]
-    return (
-        np.tile(row, (height,) + (1,) * row.ndim) if row.ndim == 1 else np.tile(row, (height, 1, 1))
-    )
-
-
-def write_mask(path: str, stored: np.ndarray, **save) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(stored).save(path, **save)
-
-
-def write_set(stored: np.ndarray, count: int = 6, unlabeled: int = 4) -> None:
-    """``images/i0.png`` with ``masks/i0.png``, ..., and ``more/u0.png``, ..."""
-    for number in range(count):
-        write_image(f"images/i{number}.png", number)
-        write_mask(f"masks/i{number}.png", stored)
-    for number in range(unlabeled):
-        write_image(f"more/u{number}.png", 100 + number)
-
-
-def init(*options: str, classes: str = "ground,object") -> Config:
-    arguments = ["--images", "images", "--masks", "masks", "--classes", classes]
-    if "--unlabeled" not in options and Path("more").is_dir():
-        arguments += ["--unlabeled", "more"]
-    assert main([*arguments, *options, "--force"]) == 0
-    return read_config("my.py")
-
-
-def lists() -> dict[str, list[str]]:
-    return {p.stem: p.read_text().splitlines() for p in Path("my_lists").iterdir()}
-
-
-def row_of_labels(config: Config) -> list[int]:
-    """The middle row of the first validation mask as the config loads it, without repetitions."""
-    dataset = DATASETS.build(config.val_dataloader.dataset)
-    row = dataset[0]["data_samples"].gt_sem_seg.data[0, 20].tolist()
-    return [value for value, before in zip(row, [None, *row]) if value != before]
+pytestmark = pytest.mark.usefixtures("quick_garbage_collection", "folder")
 
 
 # --- What masks store -----------------------------------------------------------------------------
@@ -287,143 +224,3 @@ def test_images_that_cannot_be_trained_on_are_named(fault):
         write_mask("images/i3.png", deep)
     with pytest.raises(DataError, match="4095|4094" if fault == "dark" else "i3.png"):
         init()
-
-
-# --- Few images, and validation -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("count", [3, 5])
-def test_few_masks(count, capsys):
-    write_set(labels().astype(np.uint8), count)
-    init()
-    assert len(lists()["labeled"]) == count - 1 and len(lists()["val"]) == 1
-    assert "rough" in capsys.readouterr().out
-
-
-def test_one_mask_or_nothing_without_a_mask_is_refused_with_what_to_give():
-    write_set(labels().astype(np.uint8), 1)
-    with pytest.raises(DataError, match="--val-images"):
-        init()
-    write_set(labels().astype(np.uint8), 3)
-    with pytest.raises(DataError, match="--method supervised"):
-        init("--unlabeled", "images")
-    config = init("--unlabeled", "images", "--method", "supervised")
-    assert config.train_dataloader.sampler.num_per_source == dict(labeled=4, unlabeled=0)
-
-
-def test_scenes_are_held_out_whole_with_their_unlabelled_images():
-    for scene in "abcd":
-        for number in range(4):
-            write_image(f"images/{scene}x_{number:03}.png", ord(scene) * 10 + number)
-            write_mask(f"masks/{scene}x_{number:03}.png", labels().astype(np.uint8))
-        write_image(f"more/{scene}x_100.png", ord(scene) * 10 + 9)
-    init()
-    found = {name: {Path(line).name[0] for line in lines} for name, lines in lists().items()}
-    assert len(found["val"]) == 1 and not found["val"] & (found["labeled"] | found["unlabeled"])
-    assert found["labeled"] | found["val"] == set("abcd") and len(found["unlabeled"]) == 3
-
-
-def test_no_validation_image_is_unlabelled_nor_a_copy_of_one():
-    write_set(labels().astype(np.uint8))
-    config = init()
-    held = lists()["val"][0].split("\t")[0]
-    with Image.open(held) as picture:
-        picture.resize((96, 80)).save("more/copy.jpg", quality=60)
-    init("--unlabeled", "more", "images")
-    assert len(lists()["unlabeled"]) == 4 and held == lists()["val"][0].split("\t")[0]
-    for number in range(2):
-        write_image(f"v/v{number}.png", 200 + number)
-        write_mask(f"vm/v{number}.png", labels().astype(np.uint8))
-    Path("v/v2.png").write_bytes(Path("images/i0.png").read_bytes())
-    write_mask("vm/v2.png", labels().astype(np.uint8))
-    init("--val-images", "v", "--val-masks", "vm")
-    found = lists()
-    assert len(found["val"]) == 3 and len(found["labeled"]) == 5
-    assert not any("i0.png" in line for line in found["labeled"])
-    assert config.val_dataloader.dataset.ann_file == "my_lists/val.txt"
-
-
-def test_a_class_without_a_mask_is_told(capsys):
-    write_set(labels().astype(np.uint8))
-    init(classes="a,b,c")
-    assert "'c'" in capsys.readouterr().out
-
-
-# --- The file -------------------------------------------------------------------------------------
-
-
-def test_large_images_are_made_smaller_and_labels_of_validation_are_not():
-    write_set(labels().astype(np.uint8), 0)
-    for number in range(3):
-        write_image(f"images/i{number}.png", number, (1280, 960))
-        write_mask(f"masks/i{number}.png", labels((1280, 960)).astype(np.uint8))
-    config = init()
-    sample = DATASETS.build(config.val_dataloader.dataset)[0]
-    assert sample["inputs"].shape == (3, 768, 1024)
-    assert sample["data_samples"].gt_sem_seg.shape == (960, 1280)
-
-
-@pytest.mark.parametrize("method", ["mean_teacher", "cutmix_mean_teacher", "unimatch", "augseg"])
-def test_every_method_builds(method):
-    write_set(labels().astype(np.uint8), 3)
-    config = init("--method", method, "--model", "deeplabv3plus_r18")
-    assert MODELS.build(config.model).num_classes == 2
-
-
-def test_any_mmseg_config_is_a_model():
-    write_set(labels(values=(0, 255)).astype(np.uint8), 3)
-    name = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
-    config = init("--model", name, "--method", "cps")
-    assert config.model.segmentor.decode_head.num_classes == 2
-    assert config.model.segmentor.auxiliary_head.num_classes == 2
-    assert MODELS.build(config.model).num_classes == 2
-    DATASETS.build(config.train_dataloader.dataset)
-    assert row_of_labels(config) == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--method", "fixmach"], "fixmatch"),
-        (["--model", "resnet"], "deeplabv3plus_r18"),
-        (["--budget", "0"], "--budget"),
-        (["--crop", "8"], "--crop"),
-        (["--val-images", "images"], "--val-masks"),
-        (["-o", "my.txt"], "my.txt"),
-        (["--masks", "none"], "none"),
-        (["--classes", "a,a"], "a,a"),
-        (["--classes", "a=1,b"], "'b'"),
-        (["--classes", "a=x,b=1"], "'x'"),
-    ],
-)
-def test_wrong_usage_is_refused(options, told):
-    write_set(labels().astype(np.uint8), 3)
-    with pytest.raises((ConfigError, DataError), match=told):
-        init(*options)
-
-
-def test_an_earlier_config_is_kept():
-    write_set(labels().astype(np.uint8), 3)
-    Path("my.py").write_text("mine = 1\n")
-    with pytest.raises(ConfigError, match="--force"):
-        main(["--images", "images", "--masks", "masks", "--classes", "a,b"])
-    assert Path("my.py").read_text() == "mine = 1\n"
-
-
-@pytest.mark.slow
-def test_the_written_config_trains_from_the_command_line(tmp_path):
-    write_set(labels(values=(0, 255)).astype(np.uint8), 3)
-    init("--model", "deeplabv3plus_r18", "--crop", "32", "--budget", "600")
-    assert read_config("my.py").train_cfg.max_iters not in (0, 2000)
-    options = [
-        "train_cfg.max_iters=2",
-        "train_cfg.num_validations=1",
-        "model.segmentor.backbone.init_cfg=None",
-    ]
-    command = [sys.executable, "-m", "mmsemi", "train", "my.py", "--cfg-options", *options]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert Path("work_dirs/my/iter_2.pth").is_file()

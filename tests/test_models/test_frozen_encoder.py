@@ -7,12 +7,13 @@ import copy
 
 import pytest
 import torch
-from method_tester import build_optimizers, record_inputs
+from method_runs import build_optimizers
 from mmengine.optim import AmpOptimWrapper
 from mmseg.registry import MODELS
 from step_runner import SIZE, NoiseImages, StepRunner, draw_batches
 from tiny_nets import ARCHITECTURES, CLASSIFIER, FCN, VIT
 from torch import nn
+from watchers import record_inputs
 
 from mmsemi.errors import CheckpointError, ConfigError
 from mmsemi.models import SemiSegmentor

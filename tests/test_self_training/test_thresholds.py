@@ -32,6 +32,19 @@ def collect(kind, *classes):
     return found
 
 
+def test_counts_do_not_end_with_int32():
+    found, pixels = Histograms(2), (np.array([0, 1, 1]), np.array([0.5, 0.5, 0.75], np.float32))
+    found.add(*pixels)
+    # As if there had been many more: the fast counters must be read before they overflow.
+    many = (1 << 30) - 1
+    found._recent *= many
+    found._num_recent = (1 << 31) - 2
+    for _ in range(3):
+        found.add(*pixels)
+    assert found.counts() == [many + 3, 2 * many + 6]
+    assert found.bins[1, bin_of(np.array([0.75], np.float32))].item() == many + 3
+
+
 @pytest.mark.parametrize("kind", [SortedConfidences, Histograms])
 @pytest.mark.parametrize(
     "rule, a, b",

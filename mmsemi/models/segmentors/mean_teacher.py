@@ -27,12 +27,12 @@ from ...structures import SemiBatch
 from ..ema import EMATeacher
 from ..forward import forward, hard_labels
 from ..losses import CONSISTENCY_FORMS, confidence_weight, consistency_loss
-from ..settings import MixSettings, setting
+from ..settings import BatchTeacherSettings, MixSettings, setting
 from .base import Losses, SemiSegmentor
 
 
 @dataclass(frozen=True)
-class MeanTeacherSettings(MixSettings):
+class MeanTeacherSettings(MixSettings, BatchTeacherSettings):
     """Settings of :class:`MeanTeacher`."""
 
     predict_on: str | None = setting("student", "`'student'` (as released) or `'teacher'`")
@@ -58,18 +58,6 @@ class MeanTeacherSettings(MixSettings):
     consistency_on_labeled: bool = setting(True, "compare on the labelled images too")
     ignore_padding: bool = setting(
         False, "leave padded borders (of labelled images also void) out of the consistency"
-    )
-    momentum: float = setting(
-        0.01, "weight of the new value in the average, 1 - decay", low=0, high=1
-    )
-    teacher_mode: str = setting(
-        "train", "batch statistics for the teacher, or `'eval'`", choices=("train", "eval")
-    )
-    buffers: str = setting(
-        "keep",
-        "the teacher's batch-norm statistics are its own, or the student's (`'copy'`), or an average "
-        "(`'ema'`)",
-        choices=("keep", "copy", "ema"),
     )
     ema_when: str = setting(
         "mid",

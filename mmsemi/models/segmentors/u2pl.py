@@ -24,44 +24,29 @@ Decisions:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from mmengine.logging import MessageHub
 from mmseg.registry import MODELS
-from torch import LongTensor, Tensor, nn
+from torch import Tensor, nn
 
-from ...errors import ConfigError
 from ...structures import SemiBatch
-from ..class_contrast import ClassContrast
+from ..class_contrast import ClassContrast, ClassContrastSettings, Look
 from ..ema import EMATeacher
-from ..features import RepresentationHead, classifier_channels, forward_with_features, nearest
-from ..forward import Outputs, decode_stages, eval_mode, forward, head_logits
-from ..losses import (
-    class_pixels,
-    entropy_map,
-    full_precision,
-    masked_percentiles,
-    reliable_cross_entropy,
-    unreliable_percent,
-)
-from ..memory_bank import ClassMemoryBank
-from ..settings import MixSettings, setting
+from ..features import RepresentationHead, forward_with_features
+from ..forward import eval_mode, forward
+from ..losses import entropy_map, masked_percentiles, reliable_cross_entropy, unreliable_percent
+from ..settings import BatchTeacherSettings, MixSettings, setting
 from .base import Losses, SemiSegmentor
 
 
 @dataclass(frozen=True)
-class U2PLSettings(MixSettings):
+class U2PLSettings(MixSettings, BatchTeacherSettings, ClassContrastSettings):
     """Settings of :class:`U2PL`."""
 
     unsup_weight: float = setting(1.0, "weight of the cross-entropy to reliable labels", low=0)
-    contrast_weight: float = setting(
-        0.1, "lambda_c, weight of the contrastive loss: the paper's", low=0
-    )
+    contrast_weight: float = setting(0.1, "lambda_c, weight of the contrastive loss", low=0)
     rampup_iters: int = setting(
-        0,
-        "iterations over which `unsup_weight` grows as exp(-5 (1 - t/T)^2); published: none",
-        low=0,
+        0, "iterations over which `unsup_weight` grows as exp(-5 (1 - t/T)^2)", low=0
     )
     warmup_iters: int = setting(
         0,
@@ -85,27 +70,6 @@ class U2PLSettings(MixSettings):
     total_iters: int | None = setting(
         None, "iterations until it is 0; None: `train_cfg.max_iters`", low=1
     )
-    threshold: float = setting(
-        0.3, "delta_p, probability of its own class above which a pixel is an anchor", low=0, high=1
-    )
-    low_rank: int = setting(
-        3,
-        "r_l: an unreliable pixel is no negative of its first `low_rank` classes; at most C - 1",
-        low=1,
-    )
-    high_rank: int = setting(20, "r_h: nor of those from this rank on; at most C", low=1)
-    temperature: float = setting(0.5, "tau, by which cosines of features are divided", low=1e-3)
-    num_anchors: int = setting(256, "M, anchors that are drawn of each class", low=1)
-    num_negatives: int = setting(50, "N, negatives that are drawn for each anchor", low=1)
-    num_keys: int = setting(
-        256, "negatives of a class that a step of a process puts into the bank, at most", low=1
-    )
-    bank_size: int = setting(30_000, "rows of the bank of each class but the first one", low=1)
-    first_bank_size: int = setting(50_000, "rows of the bank of class 0", low=1)
-    bank_dtype: str = setting(
-        "float16", "type of these rows, which are unit vectors", choices=("float16", "float32")
-    )
-    representation_channels: int = setting(256, "channels of the features that are compared", low=1)
     labeled_forward: str = setting(
         "strong",
         "the labelled images share the forward, and thereby the batch-norm statistics, of the mixed "
@@ -115,47 +79,11 @@ class U2PLSettings(MixSettings):
     ignore_padding: bool = setting(
         True, "padding has no label, and no part in the percentiles; as released it does"
     )
-    released_contrast: bool = setting(
-        False,
-        "the contrastive loss of the released code, see docs/methods/u2pl.md; its weight is `1.0`",
-    )
-    momentum: float = setting(
-        0.01, "weight of the new value in the teacher's average, 1 - decay", low=0, high=1
-    )
-    teacher_mode: str = setting(
-        "train",
-        "statistics of the teacher's pass over what the student sees: of the batch, or `'eval'`",
-        choices=("train", "eval"),
-    )
-    buffers: str = setting(
-        "keep",
-        "the teacher's batch-norm statistics are its own, or the student's (`'copy'`), or an average "
-        "(`'ema'`)",
-        choices=("keep", "copy", "ema"),
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.labeled_forward == "strong":
             self.refuse_shared_forward("labeled_forward", "'alone'")
-        if self.low_rank >= self.high_rank:
-            self.refuse(
-                "low_rank", f"must be below high_rank={self.high_rank}: there is no negative"
-            )
-
-
-class Look(NamedTuple):
-    """What a network says of labelled images and views: labelled images first.
-
-    Attributes:
-        labeled: Outputs on labelled images.
-        views: Outputs on the views of unlabelled ones.
-        representation_NDhw: Features of both that are compared.
-    """
-
-    labeled: Outputs
-    views: Outputs
-    representation_NDhw: Tensor
 
 
 @MODELS.register_module()
@@ -171,21 +99,12 @@ class U2PL(SemiSegmentor):
     def build_networks(self, network: dict) -> None:
         """The student with a representation head that only training needs, and the teacher of both."""
         super().build_networks(network)
-        cfg, head = self.settings, decode_stages(self.student)[-1]
-        channels, norm_cfg = classifier_channels(self.student), getattr(head, "norm_cfg", None)
-        self.representation = RepresentationHead(channels, cfg.representation_channels, norm_cfg)
-        self.teacher = EMATeacher(
-            self.student,
-            cfg.momentum,
-            warmup=True,
-            buffers=cfg.buffers,
-            mode=cfg.teacher_mode,
-            head=self.representation,
-        )
-        classes = max(2, head.out_channels)
-        sizes = [cfg.first_bank_size, *[cfg.bank_size] * (classes - 1)]
-        self.memory_bank = ClassMemoryBank(sizes, getattr(torch, cfg.bank_dtype))
-        self.class_contrast = ClassContrast(self.memory_bank, cfg)
+        cfg = self.settings
+        self.representation = RepresentationHead.of(self.student, cfg.representation_channels)
+        rules = dict(warmup=True, buffers=cfg.buffers, mode=cfg.teacher_mode)
+        self.teacher = EMATeacher(self.student, cfg.momentum, head=self.representation, **rules)
+        self.class_contrast = ClassContrast(self.student, cfg)
+        self.memory_bank = self.class_contrast.bank
         self._has_started = False
 
     #: A share of the pixels is reliable, all of them at the end.
@@ -201,18 +120,9 @@ class U2PL(SemiSegmentor):
         return [] if self._has_started else list(self.representation.parameters())
 
     def percent(self) -> float:
-        """alpha, percent of the pixels that are unreliable now.
-
-        Raises:
-            ConfigError: The length of the run is unknown.
-        """
+        """alpha, percent of the pixels that are unreliable now."""
         cfg, now = self.settings, self.iteration()
-        info = MessageHub.get_current_instance().runtime_info
-        total = cfg.total_iters or info.get("max_iters")
-        if total is None:
-            raise ConfigError(
-                "U2PL.total_iters=None is train_cfg.max_iters, which this loop does not tell: set it"
-            )
+        total = cfg.total_iters or self.max_iters("total_iters")
         return unreliable_percent(cfg.unreliable_percent, now, total, cfg.percent_iters)
 
     def loss(self, batch: SemiBatch) -> Losses:
@@ -256,12 +166,14 @@ class U2PL(SemiSegmentor):
         unsupervised = reliable_cross_entropy(seen.views.logits_NCHW, label, reliable)
         losses["unsup.loss_ce"] = cfg.unsup_weight * self.rampup() * unsupervised
         true = x.labels_NHW != self.ignore_index
-        masks = (
+        contrast, losses["unsup.classes"] = self.class_contrast(
+            seen,
+            taught,
             torch.cat([x.labels_NHW, label]),
             torch.cat([true, valid & (entropy <= low)]),
             torch.cat([true, valid & (entropy >= high)]),
+            batch.generator,
         )
-        contrast, losses["unsup.classes"] = self._contrast(seen, taught, masks, batch)
         losses["unsup.loss_contrast"] = cfg.contrast_weight * contrast
         losses["unsup.mask_ratio"] = reliable.sum() / reliable.numel()
         losses["unsup.bank"] = self.memory_bank.filled
@@ -278,30 +190,3 @@ class U2PL(SemiSegmentor):
         with self.strong_statistics(net):
             of_views, features = forward_with_features(net, views)
         return Look(labeled, of_views, head(torch.cat([of_labeled, features])))
-
-    def _contrast(
-        self, seen: Look, taught: Look, masks: tuple[LongTensor, Tensor, Tensor], batch: SemiBatch
-    ) -> tuple[Tensor, Tensor]:
-        """The contrastive loss, and the number of classes that it has anchors and negatives of.
-
-        Args:
-            seen: By the student.
-            taught: By the teacher.
-            masks: Label (N, H, W), pixels of low and of high entropy, labelled images first.
-            batch: Its generator is drawn from.
-        """
-        cfg, classes = self.settings, len(self.memory_bank.sizes)
-        size_hw = seen.representation_NDhw.shape[-2:]
-        logits = [head_logits(self.student, out) for out in (taught.labeled, taught.views)]
-        pixels = class_pixels(
-            full_precision(torch.cat(logits)).softmax(1),
-            *(nearest(mask, size_hw) for mask in masks),
-            len(batch.labeled),
-            low_rank=min(cfg.low_rank, classes - 1),
-            high_rank=min(cfg.high_rank, classes),
-            threshold=cfg.threshold,
-            released=cfg.released_contrast,
-        )
-        return self.class_contrast(
-            seen.representation_NDhw, taught.representation_NDhw, pixels, batch.generator
-        )

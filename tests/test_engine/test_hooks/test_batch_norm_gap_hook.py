@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from method_tester import assert_equal_states, build_runner
+from method_runs import build_runner
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 from step_runner import SIZE, NoiseImages, StepRunner, draw_batches
 from tiny_nets import CLASSIFIER, FCN
-from watchers import differing, snapshot
+from watchers import assert_equal_states, differing, snapshot
 
 from mmsemi.engine.hooks import BatchNormGapHook
 from mmsemi.engine.hooks.batch_norm_gap_hook import KEY, mean_iou, measured_gap

@@ -13,7 +13,8 @@ from urllib.error import URLError
 import pytest
 import torch
 import torch.nn.functional as F
-from method_tester import MethodTester, build_runner
+from method_runs import build_runner
+from method_tester import MethodTester
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
 from mmseg.registry import MODELS

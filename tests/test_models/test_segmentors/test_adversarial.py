@@ -12,7 +12,8 @@ import re
 import pytest
 import torch
 from joint_optimizer import JOINT
-from method_tester import MethodTester, build_runner
+from method_runs import build_runner
+from method_tester import MethodTester
 from mmengine.config import ConfigDict
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper
 from mmseg.registry import DATASETS, MODELS

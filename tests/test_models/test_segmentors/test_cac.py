@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from method_tester import MethodTester, build_runner, train_rank
+from method_runs import build_runner, train_rank
+from method_tester import MethodTester
 from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from recorded import (

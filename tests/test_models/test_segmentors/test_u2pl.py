@@ -10,11 +10,11 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from method_tester import MethodTester, build_runner
+from method_runs import build_runner
+from method_tester import MethodTester
 from mmseg.registry import MODELS
 from recorded import Recorded, check_step, gradients, make_method, make_recorded, total
 from reference.u2pl import Draws, Ring, u2pl_step
@@ -25,8 +25,8 @@ from watchers import snapshot
 from mmsemi.compat import load_checkpoint_file
 from mmsemi.errors import ConfigError
 from mmsemi.models import U2PL
+from mmsemi.models.class_contrast import Look
 from mmsemi.models.forward import Outputs
-from mmsemi.models.segmentors.u2pl import Look
 
 # Of 3 classes the last two are hard negatives of an unreliable pixel.
 SMALL = dict(low_rank=1, num_anchors=16, num_negatives=6, num_keys=12, bank_size=40)
@@ -66,6 +66,24 @@ class TestU2PL(MethodTester):
         runner.train()
         assert 0 < runner.model.memory_bank.count_C.max() <= 12, "of one step"
         assert any("1 processes" in text and "2" in text for text in warned)
+
+    def test_a_resumed_run_goes_on_with_its_learning_rate(self, tmp_path):
+        """docs/methods/u2pl.md#known-answers: 30 of 100 iterations, then 40 in another process."""
+        # mmengine counts the last iteration as one of them.
+        schedule = [dict(type="PolyLR", power=0.9, begin=0, end=101, by_epoch=False)]
+        rates = []
+        for number, upto in enumerate((30, 70)):
+            config = self.runner_config(tmp_path / str(number), max_iters=upto)
+            config |= dict(param_scheduler=schedule, model=self.model_config(warmup_iters=100))
+            config["optim_wrapper"]["optimizer"]["lr"] = 0.1
+            config["default_hooks"]["checkpoint"]["interval"] = 30
+            if number:
+                config |= dict(load_from=str(tmp_path / "0" / "iter_30.pth"), resume=True)
+            runner = build_runner(config)
+            runner.train()
+            rates.append([rate["lr"][0] for rate in runner.recorder.rates])
+        assert [len(own) for own in rates] == [30, 40]
+        assert [own[-1] for own in rates] == pytest.approx([0.0734738, 0.0348518], rel=1e-5)
 
 
 @pytest.fixture
@@ -178,9 +196,8 @@ def compare(model: U2PL, p: list, z: Tensor, teacher_z: Tensor, label: list, mas
     """The loss of a labelled and an unlabelled image of two pixels each."""
     p, label = torch.tensor(p).double(), torch.tensor(label).view(2, 1, 2)
     low, high = (torch.tensor(mask).view(2, 1, 2) for mask in masks)
-    images = SimpleNamespace(labeled=[0], generator=torch.Generator().manual_seed(0))
-    seen, taught = look(p, z), look(p, teacher_z)
-    return model._contrast(seen, taught, (label, low, high), images)[0]
+    generator = torch.Generator().manual_seed(0)
+    return model.class_contrast(look(p, z), look(p, teacher_z), label, low, high, generator)[0]
 
 
 P = [(0.6, 0.3, 0.1), (0.5, 0.4, 0.1), (0.9, 0.08, 0.02), (0.2, 0.35, 0.45)]

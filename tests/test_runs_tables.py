@@ -1,0 +1,110 @@
+# Copyright (c) mmsemi authors. Licensed under Apache-2.0.
+"""The results tables: gains, shares, differences, what is marked, what rows label."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made_up_rows import ALL, FIXMATCH, START, STRONG, WEAK, make_protocol
+
+from runs import results, table
+from runs.rows import Protocol
+
+
+@pytest.fixture
+def protocol(tmp_path, monkeypatch) -> Protocol:
+    return make_protocol(tmp_path, monkeypatch)
+
+
+def add(row: str, seed: int, last: float, files: dict[str, str], **more) -> None:
+    """A made-up result."""
+    record = dict(
+        data="made_up", kind="run", method=row, seed=seed, start="" if row == "start" else "start",
+        settings="now", changed=False, date="2026-01-01", weights=f"{row}{seed}",
+        last=dict(mIoU=last), best=dict(mIoU=last + 1), iou={"IoU.bar": 20.0, "IoU.ring": last},
+        curve=[dict(step=2, batch_norm_gap=9.0), dict(step=4)],
+    )  # fmt: skip
+    if row != "start":
+        record["start_weights"] = f"start{seed}"
+    results.add_result({**record, **more}, files)
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    return {row[0]: row[1:] for row in rows}
+
+
+NOW = {row.name: "now" for row in (START, WEAK, STRONG, ALL, FIXMATCH)}
+
+
+def test_gain_and_share_count_against_the_better_baseline(protocol):
+    code_files = {"mmsemi/a.py": "1"}
+    values = dict(start=(50, 52), weak=(55, 56), strong=(56, 58), all=(66, 68), fixmatch=(60, 64))
+    for name, pair in values.items():
+        for seed, value in enumerate(pair, 1):
+            add(name, seed, float(value), code_files)
+    cost = dict(data="made_up", kind="cost", method="fixmatch", seed=1, time=1.25, memory=1234)
+    results.add_result(dict(cost, load=0.0, start="", settings="now"), code_files)
+    found = cells(table.data_table("made_up", "continued", NOW))
+    # 60 - 56 and 64 - 58 over gaps of 10.
+    assert found["FixMatch"] == [
+        "62.00 ± 2.83", "63.00", "+5.00", "50%", "41.00", "1.25", "7", "1,234", "1, 2",
+    ]  # fmt: skip
+    assert found["strong"][2:4] == ["", ""] and found["all labels"][2:4] == ["+10.00", "100%"]
+
+
+def test_the_gap_between_the_modes_is_that_of_the_last_validation(protocol):
+    for seed in (1, 2):
+        add("start", seed, 50.0, {})
+    add("weak", 1, 50.0, {}, curve=[dict(batch_norm_gap=9.0), dict(batch_norm_gap=12.0)])
+    add("weak", 2, 50.0, {}, curve=[dict(batch_norm_gap=1.0), dict(batch_norm_gap=-1.0)])
+    add("strong", 1, 50.0, {})
+    text = table.data_table("made_up", "continued", NOW)
+    column = [cell.strip() for cell in text.splitlines()[0].split("|")].index("train - eval mode")
+    found = {line.split("|")[1].strip(): line.split("|")[column] for line in text.splitlines()}
+    assert found["weak"] == " +5.5 " and found["strong"] == " "
+
+
+def test_differences_are_of_the_same_seeds(protocol):
+    for seed, value in ((1, 50.0), (2, 90.0)):
+        add("weak", seed, value, {})
+    add("all", 2, 100.0, {})
+    add("fixmatch", 2, 95.0, {})
+    found = cells(table.data_table("made_up", "continued", NOW))
+    row = next(cells for name, cells in found.items() if name.startswith("FixMatch"))
+    assert row[2:4] == ["+5.00", "50%"]
+
+
+def test_what_a_reader_must_know_is_marked(protocol):
+    usual, odd = {"mmsemi/a.py": "1", "mmsemi/b.py": "1"}, {"mmsemi/a.py": "2"}
+    add("start", 1, 50.0, usual)
+    add("weak", 1, 50.0, usual, settings="earlier")
+    add("strong", 1, 50.0, {"mmsemi/c.py": "5", "mmsemi/a.py": "1"})
+    add("all", 1, 50.0, usual, start_weights="earlier", changed=True)
+    add("fixmatch", 1, 50.0, odd)
+    found = set(cells(table.data_table("made_up", "continued", NOW)))
+    assert {
+        "supervised, the start",
+        "weak (other settings)",
+        "strong",
+        "all labels (other start, code not in a commit)",
+        "FixMatch (other code)",
+    } <= found
+
+
+def test_rows_without_results_are_there(protocol):
+    found = cells(table.data_table("made_up", "continued", NOW))
+    assert found["FixMatch"][-1] == "none yet" and len(found) == 2 + len(protocol.rows)
+
+
+def test_quality_counts_kept_pixels_by_class(monkeypatch):
+    look = pytest.importorskip("runs.look")
+    mask = np.array([[0, 0, 1, 1], [0, 1, 1, 255]])
+    labels = np.array([[0, 1, 1, 1], [0, 0, 1, 1]])
+    sure = np.array([[0.95, 0.99, 0.99, 0.5], [0.96, 0.99, 0.2, 0.99]])
+    monkeypatch.setattr(look, "label", lambda model, image: (labels, sure))
+    model = SimpleNamespace(dataset_meta=dict(classes=("a", "b")))
+    # Kept and no void: five of seven; of them right: two of class 0, one of class 1.
+    assert look.quality(model, [(None, mask)], 0.95) == ["71.4", "60.00", "66.7 50.0", "66.7 25.0"]
