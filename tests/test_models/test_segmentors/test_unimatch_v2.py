@@ -10,6 +10,7 @@ import copy
 
 import pytest
 import torch
+from method_runs import train_rank
 from method_tester import MethodTester
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
@@ -26,7 +27,8 @@ from recorded import (
     total,
 )
 from reference.unimatch_v2 import unimatch_v2_step
-from tiny_nets import FCN
+from tiny_nets import FCN, VIT
+from watchers import differing
 
 from mmsemi.errors import ConfigError
 from mmsemi.models.forward import Outputs
@@ -47,6 +49,19 @@ class TestUniMatchV2(MethodTester):
     networks = ["student", "teacher"]
     predict_on = "teacher"
     unsup_losses = ("unsup.loss_strong",)
+
+    def test_two_ranks_of_a_transformer_stay_equal(self, gloo_pool, tmp_path):
+        """DDP waits for the gradient of every weight: none of the encoder's may be without one."""
+        config = self.runner_config(tmp_path, max_iters=2, launcher="pytorch")
+        config["model"] = self.model_config(VIT)
+        config["randomness"] = dict(seed=0, diff_rank_seed=True)
+        config["default_hooks"]["checkpoint"]["interval"] = 100
+        first, second = gloo_pool.run(train_rank, config)
+        assert not differing(first, second)
+        start = self.step_runner(VIT).model.state_dict()
+        encoder = [name for name in first if name.startswith("student.backbone.")]
+        assert encoder and not [name for name in encoder if first[name].isnan().any()]
+        assert start.keys() >= first.keys()
 
 
 @pytest.fixture
