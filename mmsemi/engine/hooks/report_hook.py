@@ -138,7 +138,8 @@ def _model(runner) -> nn.Module:
 def run_info(runner) -> dict[str, Any]:
     """How a training was started and on what; plain values for JSON."""
     model, dataset = _model(runner), runner.train_dataloader.dataset
-    validation = runner.val_dataloader
+    # runner.val_dataloader would ask a loop that a run without validation does not have.
+    validation = None if runner.val_loop is None else runner.val_loop.dataloader
     return dict(
         start_iter=runner.iter,
         max_iters=runner.max_iters,

@@ -25,7 +25,16 @@ def train(semi_config, val_config, segmentor_config, preprocessor_config, tmp_pa
     monkeypatch.setattr(Runner, "_log_env", lambda self, env_cfg: None)
 
     def run(name: str = "run", max_iters: int = 4, resume: bool = False, metric="ClassIoUMetric"):
+        validation = dict(
+            val_dataloader=dict(
+                dataset=val_config, batch_size=1, num_workers=0,
+                sampler=dict(type="DefaultSampler", shuffle=False),
+            ),
+            val_evaluator=dict(type=metric, iou_metrics=["mIoU"]),
+            val_cfg=dict(type="TeacherStudentValLoop"),
+        )  # fmt: skip
         runner = Runner(
+            **(validation if metric else {}),
             model=dict(
                 type="FixMatch", segmentor=segmentor_config, data_preprocessor=preprocessor_config,
                 threshold=0.1,
@@ -39,12 +48,6 @@ def train(semi_config, val_config, segmentor_config, preprocessor_config, tmp_pa
                 batch_size=4,
                 num_workers=0,
             ),
-            val_dataloader=dict(
-                dataset=val_config, batch_size=1, num_workers=0,
-                sampler=dict(type="DefaultSampler", shuffle=False),
-            ),
-            val_evaluator=dict(type=metric, iou_metrics=["mIoU"]),
-            val_cfg=dict(type="TeacherStudentValLoop"),
             train_cfg=dict(type="SemiIterBasedTrainLoop", max_iters=max_iters, val_interval=2),
             default_hooks=dict(
                 logger=dict(type="LoggerHook", interval=1, log_metric_by_epoch=False),
@@ -129,6 +132,13 @@ def test_without_details_there_is_a_report_of_the_log(train):
     runner, _ = train(max_iters=2, metric="IoUMetric")
     assert not (Path(runner.log_dir) / "vis_data" / "validation.json").exists()
     assert (Path(runner.work_dir) / "report.html").is_file()
+
+
+def test_a_training_without_validation_has_a_report(train):
+    runner, _ = train(max_iters=2, metric=None)
+    info = json.loads((Path(runner.log_dir) / "vis_data" / "run.json").read_text())
+    assert info["validation_images"] is None and info["max_iters"] == 2
+    assert "loss" in (Path(runner.work_dir) / "report.html").read_text()
 
 
 def test_a_report_that_fails_is_a_warning(train, monkeypatch):
