@@ -84,6 +84,11 @@ def run(module: str, arguments: Sequence[str], program: str) -> int:
         The command's exit code, 2 for a user's mistake (a :class:`~mmsemi.errors.UserError`, or a
         file that the system refuses), 130 or 143 for a training that Ctrl-C or SIGTERM has ended.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # A launcher that is killed would leave processes that wait for each other.
+        from ..utils.processes import end_with_parent
+
+        end_with_parent()
     # argparse shows it in usage lines, and the stock scripts read it.
     sys.argv = [program, *arguments]
     try:

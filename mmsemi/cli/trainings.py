@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -16,14 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..utils.config_files import PACKAGE
-
-_PDEATHSIG = 1  # of Linux's prctl
-
-
-def end_with_parent() -> None:
-    """In a new process: be killed when the one that started it ends, even by SIGKILL (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+from ..utils.processes import end_with_parent
 
 
 @dataclass

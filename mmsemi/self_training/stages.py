@@ -24,12 +24,13 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..cli.trainings import Training, end_with_parent, run_trainings
+from ..cli.trainings import Training, run_trainings
 from ..compat_checkpoints import find_last_checkpoint
 from ..datasets.splits import ids_sha256
 from ..errors import TrainingError
 from ..structures import PSEUDO
 from ..utils.files import file_sha256, write_beside
+from ..utils.processes import end_with_parent
 from ..visualization import report
 from .label_files import LABELS, label_folders
 from .labeling import THRESHOLDS
