@@ -178,7 +178,11 @@ class DiagnosisHook(Hook):
         is_late = runner.iter >= 0.75 * runner.max_iters
         if self.baseline is not None and score is not None and is_late:
             finding = diagnosis.below_supervised(
-                score, self.baseline, self.margin, _lower_weight(model), self.metric
+                score,
+                self.baseline,
+                self.margin,
+                _advice(runner, _lower_weight(model)),
+                self.metric,
             )
             self._note(runner, runner.iter, "below-supervised", finding)
 
@@ -225,7 +229,7 @@ class DiagnosisHook(Hook):
         model, shares = unwrapped(runner), self.shares
         if shares.blocks:
             classes = _classes(runner, len(shares.labeled) - 1)
-            advice = f"{_lower_bar(model)}, or {_SUPERVISED}"
+            advice = _advice(runner, _lower_bar(model))
             yield (
                 "class-never-labelled",
                 diagnosis.missing_classes(shares, classes, self.missing_ratio, advice),
@@ -340,5 +344,10 @@ def _lower_bar(model: nn.Module) -> str:
 
 
 def _lower_weight(model: nn.Module) -> str:
-    lower = _setting(model, "lower", "unsup_weight")
-    return f"{_SUPERVISED}{', or ' if lower else ''}{lower}"
+    return _setting(model, "lower", "unsup_weight")
+
+
+def _advice(runner, own: str) -> str:
+    """What to set of the method, and to start from a supervised network where the run does not."""
+    start = "" if runner._load_from else _SUPERVISED
+    return ", or ".join(part for part in (own, start) if part)
