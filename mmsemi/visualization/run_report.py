@@ -176,7 +176,7 @@ def findings_block(run: RunFiles) -> Notes | None:
     items = []
     for finding in run.findings:
         setting, guide = finding.get("setting"), finding.get("guide")
-        tail = [str(finding.get("text", ""))]
+        tail = [f"{finding.get('text', '')}."]
         tail += [f"Setting: {setting}." if setting else "", f"See {guide}." if guide else ""]
         head = f"{finding.get('name', 'warning')}, iteration {finding.get('step', '?')}:"
         items.append((head, " ".join(part for part in tail if part)))
