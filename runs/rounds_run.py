@@ -7,7 +7,6 @@ the row it is the run that the other rows start from; the hash of its weights is
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -62,12 +61,6 @@ class RoundsRun(Run):
         seed = ["--seed", str(self.seed)]
         options = ["--cfg-options", *self.options, "--baseline-options", *OPTIONS]
         return [self.config, "--out", str(self.out), *seed, *options]
-
-    @property
-    def command(self) -> list[str]:
-        """The command line of the process."""
-        start = [sys.executable, "-m", "runs.training", str(self.report), self.model]
-        return [*start, "self_train", *self.arguments]
 
     @property
     def has_begun(self) -> bool:

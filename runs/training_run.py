@@ -76,10 +76,15 @@ class Run(Training):
         return path if path is not None and path.is_file() else None
 
     @property
+    def arguments(self) -> list[str]:
+        """What follows ``mmsemi train``."""
+        return [*super().arguments, *(["--resume"] if self.resumed else [])]
+
+    @property
     def command(self) -> list[str]:
         """The command line of the process."""
         start = [sys.executable, "-m", "runs.training", str(self.report), self.model]
-        return [*start, "train", *self.arguments, *(["--resume"] if self.resumed else [])]
+        return [*start, self.row.command, *self.arguments]
 
     @property
     def start_checkpoint(self) -> Path | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from .unwrap import unwrapped_model
+
 
 def log_summary(runner: Runner) -> None:
     """Log the method, its networks and where their weights come from, and the images it trains on."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped_model(runner)
     file = runner._load_from or "a checkpoint"
     parts = [describe_networks(model, file), describe_data(runner.train_dataloader.dataset)]
     runner.logger.info(f"training {type(model).__name__}: {'; '.join(parts)}")

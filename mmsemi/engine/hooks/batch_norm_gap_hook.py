@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import HOOKS
@@ -18,6 +17,7 @@ from ...models.batch_norm import batch_norms, by_batch_statistics, follows_batch
 from ...models.forward import decode_stages, eval_mode, forward, hard_labels
 from ...models.segmentors.base import SemiSegmentor
 from ...structures import Images
+from ..unwrap import unwrapped_model
 
 #: Name of the number in logs.
 KEY = "val/batch_norm_gap"
@@ -68,7 +68,7 @@ class BatchNormGapHook(Hook):
 
     def measure(self, runner, data_batch: Any) -> None:
         """Log the number for a batch, if it has one."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
         if not isinstance(model, SemiSegmentor):
             return
         batch = model.data_preprocessor(data_batch, training=True)["inputs"]

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
 from ...errors import CheckpointError
+from ..unwrap import unwrapped_model
 
 
 class CarriedStateHook(Hook):
@@ -27,14 +27,10 @@ class CarriedStateHook(Hook):
     def __init__(self) -> None:
         self._loaded: dict[str, Any] | None = None
 
-    @staticmethod
-    def _model(runner) -> Any:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Add it where the optimiser's state is, too: not to the best weights."""
         if "optimizer" in checkpoint:
-            checkpoint[self.part] = getattr(self._model(runner), self.part).state_dict()
+            checkpoint[self.part] = getattr(unwrapped_model(runner), self.part).state_dict()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep what is stored until the run really resumes."""
@@ -45,7 +41,7 @@ class CarriedStateHook(Hook):
         stored, self._loaded = self._loaded, None
         if runner.iter == 0:
             return
-        model = self._model(runner)
+        model = unwrapped_model(runner)
         try:
             if stored is None:
                 raise CheckpointError(f"the checkpoint holds no {self.part.replace('_', ' ')}")

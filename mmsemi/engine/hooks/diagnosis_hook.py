@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch import nn
 
@@ -21,6 +20,7 @@ from ...models.label_counts import LabelCounts
 from ...models.segmentors.base import SemiSegmentor
 from .. import diagnosis
 from ..diagnosis import Finding, Ledger, Shares
+from ..unwrap import unwrapped_model
 from .batch_norm_gap_hook import measured_gap
 
 #: Where the state lives in a checkpoint.
@@ -125,7 +125,7 @@ class DiagnosisHook(Hook):
         loggers = [hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)]
         self._interval = loggers[0] if loggers else 50
         self._is_training = True
-        model = unwrapped(runner)
+        model = unwrapped_model(runner)
         if isinstance(model, SemiSegmentor):
             # A head with one output channel gives the step two classes.
             classes = max(2, model.out_channels)
@@ -165,7 +165,7 @@ class DiagnosisHook(Hook):
         """Look at the validation."""
         if not self._is_training or not is_main_process():
             return
-        model, gap = unwrapped(runner), measured_gap(runner)
+        model, gap = unwrapped_model(runner), measured_gap(runner)
         if gap is not None:
             advice = (
                 "set model.strong_view_stats=False, model.backbone_norm_eval=True, or "
@@ -189,7 +189,7 @@ class DiagnosisHook(Hook):
     def after_train(self, runner) -> None:
         """The summary."""
         self._is_training = False
-        model = unwrapped(runner)
+        model = unwrapped_model(runner)
         if isinstance(model, SemiSegmentor):
             model.label_counts = None
         if not is_main_process():
@@ -206,7 +206,7 @@ class DiagnosisHook(Hook):
 
     def _count(self, runner, of_all: bool = True) -> np.ndarray | None:
         """Take the counts of the steps since the last time; (2, C + 1), None for another model."""
-        counter = getattr(unwrapped(runner), "label_counts", None)
+        counter = getattr(unwrapped_model(runner), "label_counts", None)
         if counter is None:
             return None
         steps, taken = counter.steps, counter.take()
@@ -226,7 +226,7 @@ class DiagnosisHook(Hook):
 
     def _look(self, runner) -> Iterator[tuple[str, Finding | None]]:
         """The outcome of each rule that needs no validation."""
-        model, shares = unwrapped(runner), self.shares
+        model, shares = unwrapped_model(runner), self.shares
         if shares.blocks:
             classes = _classes(runner, len(shares.labeled) - 1)
             advice = _advice(runner, _lower_bar(model))
@@ -270,11 +270,6 @@ class DiagnosisHook(Hook):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(report, ensure_ascii=False) + "\n")
-
-
-def unwrapped(runner) -> nn.Module:
-    """The model without the wrapper of distributed training."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def _classes(runner, count: int) -> list[str]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmseg.registry import HOOKS
+
+from ..unwrap import unwrapped_model
 
 
 @HOOKS.register_module()
@@ -24,7 +25,7 @@ class IdleParametersHook(Hook):
 
     def before_train(self, runner) -> None:
         """Attach to the optimisers."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
 
         def drop(*_: Any) -> None:
             for parameter in model.idle_parameters():

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch import Tensor
 
 from ...errors import ConfigError, TrainingError
+from ..unwrap import unwrapped_model
 
 _CAUSES = (
     "usual causes: learning rate too high or without warm-up, fp16 overflow (try bf16 or gradient "
@@ -105,7 +105,7 @@ class InvalidLossHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Refuse to write weights that are not finite."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
         parameters = {name for name, _ in model.named_parameters()}
         for name, value in checkpoint["state_dict"].items():
             if not (isinstance(value, Tensor) and value.is_floating_point()):

@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 
 from ...errors import ConfigError
 from ...models.ema import EMATeacher
 from ..optim import has_stepped, steps_in
+from ..unwrap import unwrapped_model
 
 _SHARDING_WRAPPERS = ("FullyShardedDataParallel", "FSDPModule", "DeepSpeed")
 
@@ -40,7 +40,7 @@ class MeanTeacherHook(Hook):
                     f"MeanTeacherHook averages whole tensors, {type(model).__name__} shards them: "
                     "train with DDP or on a single device"
                 )
-        model = model.module if is_model_wrapper(model) else model
+        model = unwrapped_model(runner)
         if not isinstance(getattr(model, "teacher", None), EMATeacher):
             raise ConfigError(
                 f"MeanTeacherHook updates model.teacher, {type(model).__name__} has none: remove the "

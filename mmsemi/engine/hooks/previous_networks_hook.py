@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import find_latest_checkpoint
 from mmseg.registry import HOOKS
 
 from ...compat_checkpoints import load_checkpoint_file
 from ...errors import CheckpointError, ConfigError
 from ...models.previous_networks import PreviousNetworks
+from ..unwrap import unwrapped_model
 from .atomic_checkpoint_hook import INTERRUPTED, replace_file
 
 #: Where the list lives in a checkpoint, and the folder of the files.
@@ -61,15 +61,11 @@ class PreviousNetworksHook(Hook):
         # What each checkpoint of this run lists, by its iteration.
         self._listed: dict[int, list[str]] = {}
 
-    @staticmethod
-    def _model(runner) -> Any:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
     # ---------------------------------------------------------------- copies
 
     def before_run(self, runner) -> None:
         """Refuse a model that the hook cannot serve."""
-        model = self._model(runner)
+        model = unwrapped_model(runner)
         if not isinstance(getattr(model, "previous", None), PreviousNetworks):
             raise ConfigError(
                 f"PreviousNetworksHook copies networks for PrevMatch, {type(model).__name__} keeps none: "
@@ -78,7 +74,7 @@ class PreviousNetworksHook(Hook):
 
     def before_train(self, runner) -> None:
         """Tell the model seed and length of the run, and bring back the networks of one that resumes."""
-        model = self._model(runner)
+        model = unwrapped_model(runner)
         cfg, previous = model.settings, model.previous
         seed = [abs(int(runner.seed or 0))]
         broadcast_object_list(seed)  # with diff_rank_seed each process has one of its own
@@ -97,7 +93,7 @@ class PreviousNetworksHook(Hook):
 
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
         """Copy the network, if it is time."""
-        model, iteration = self._model(runner), runner.iter
+        model, iteration = unwrapped_model(runner), runner.iter
         cfg, previous = model.settings, model.previous
         is_due = iteration > 0 and iteration % previous.copy_every == 0
         if cfg.copies == "val_best":
@@ -110,7 +106,7 @@ class PreviousNetworksHook(Hook):
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
         """Note whether the score is a record, for ``copies='val_best'``."""
-        if self._model(runner).settings.copies != "val_best":
+        if unwrapped_model(runner).settings.copies != "val_best":
             return
         if "mIoU" not in (metrics or {}):
             raise ConfigError(
@@ -127,7 +123,7 @@ class PreviousNetworksHook(Hook):
         """List the copies where the optimiser's state is, too, and write those that have no file."""
         if "optimizer" not in checkpoint:
             return
-        previous, folder = self._model(runner).previous, Path(runner.work_dir) / FOLDER
+        previous, folder = unwrapped_model(runner).previous, Path(runner.work_dir) / FOLDER
         for member in previous.members:
             if not member.sha256:
                 buffer = io.BytesIO()
@@ -171,7 +167,7 @@ class PreviousNetworksHook(Hook):
         name = str(runner._load_from or find_latest_checkpoint(runner.work_dir))
         own, beside = Path(runner.work_dir), Path(name).parent
         members, listed = _checked(stored, name)
-        model = self._model(runner)
+        model = unwrapped_model(runner)
         model.previous.seed = stored["seed"]
         self._best_score, self._is_record = stored["best_score"], stored["is_record"]
         # Of a run in another folder only the files are this run's, not its checkpoints.

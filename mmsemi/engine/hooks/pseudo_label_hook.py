@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.visualization import LocalVisBackend
 from mmseg.registry import HOOKS
 from PIL import Image
@@ -21,6 +20,7 @@ from ...errors import ConfigError
 from ...structures import Shown
 from ...visualization.denormalize import denormalize
 from ...visualization.pseudo_labels import pseudo_label_panel
+from ..unwrap import unwrapped_model
 
 
 @HOOKS.register_module()
@@ -66,10 +66,6 @@ class PseudoLabelVisHook(Hook):
         last = [hook for hook in runner.hooks if type(hook) is type(self)][-1]
         self._is_useless = last is not self
 
-    @staticmethod
-    def _model(runner) -> nn.Module:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
     def _is_due(self, runner) -> bool:
         return (
             self.every_n_train_iters(runner, self.interval)
@@ -80,7 +76,7 @@ class PseudoLabelVisHook(Hook):
     def before_train_iter(self, runner, batch_idx: int, data_batch: Any = None) -> None:
         """Ask the model to keep this batch, if it will be shown."""
         if self._is_due(runner):
-            self._model(runner).wants_to_show = True
+            unwrapped_model(runner).wants_to_show = True
 
     def after_train_iter(
         self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
@@ -88,7 +84,7 @@ class PseudoLabelVisHook(Hook):
         """Show what the model kept."""
         if not self._is_due(runner):
             return
-        model = self._model(runner)
+        model = unwrapped_model(runner)
         shown = getattr(model, "shown", None)
         model.wants_to_show, model.shown = False, None
         if shown is None:

@@ -17,9 +17,7 @@ from typing import Any
 import torch
 from mmengine.dist import get_world_size, master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
-from torch import nn
 
 from ...evaluation.class_iou_metric import EvaluationDetails, ImageScore, best_and_worst
 from ...utils.files import write_beside
@@ -28,6 +26,7 @@ from ...visualization.palette import class_palette
 from ...visualization.run_files import EXAMPLES, RUN, VALIDATION
 from ...visualization.run_report import PAGE, write_report
 from ..summary import describe_data, describe_networks
+from ..unwrap import unwrapped_model
 
 _PACKAGES = ("mmsemi", "mmseg", "mmengine", "mmcv", "torch", "torchvision", "numpy")
 
@@ -122,7 +121,7 @@ def _rounded(miou: float) -> float | None:
 
 def validation_details(runner) -> tuple[str, EvaluationDetails | None]:
     """The deployed network's name ('' if it has none) and what its validation found."""
-    model = _model(runner)
+    model = unwrapped_model(runner)
     name = model.predict_on if getattr(model, "network_names", None) else None
     by_network = getattr(runner.val_loop, "details", None)
     if by_network is None:  # a loop of mmengine's
@@ -131,13 +130,9 @@ def validation_details(runner) -> tuple[str, EvaluationDetails | None]:
     return "" if name is None else str(name), by_network.get(name)
 
 
-def _model(runner) -> nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
 def run_info(runner) -> dict[str, Any]:
     """How a training was started and on what; plain values for JSON."""
-    model, dataset = _model(runner), runner.train_dataloader.dataset
+    model, dataset = unwrapped_model(runner), runner.train_dataloader.dataset
     # runner.val_dataloader would ask a loop that a run without validation does not have.
     validation = None if runner.val_loop is None else runner.val_loop.dataloader
     return dict(

@@ -22,12 +22,12 @@ from typing import Any
 
 from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import BaseLoop, find_latest_checkpoint
 from mmseg.registry import HOOKS
 
 from ...errors import CheckpointError, ConfigError
+from ..unwrap import unwrapped_model
 
 #: Of a parameter group; others, such as step counts of some optimisers, are no settings.
 HYPERPARAMETERS = frozenset(
@@ -101,7 +101,7 @@ class ResumeHook(Hook):
             return
         name = runner._load_from or find_latest_checkpoint(runner.work_dir)
         _check_parts(name, checkpoint)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
         _check_weights(name, checkpoint["state_dict"], model.state_dict())
         iteration = checkpoint["meta"]["iter"]
         if iteration > runner.max_iters:

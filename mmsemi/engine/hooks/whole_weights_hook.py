@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from ...errors import CheckpointError
-from .diagnosis_hook import unwrapped
+from ..unwrap import unwrapped_model
 
 
 @HOOKS.register_module()
@@ -24,7 +24,7 @@ class WholeWeightsHook(Hook):
 
     def before_train(self, runner) -> None:
         """Look at what the model has loaded."""
-        loaded = getattr(unwrapped(runner), "loaded", {})
+        loaded = getattr(unwrapped_model(runner), "loaded", {})
         if runner.iter > 0:
             return
         for name, (found, total) in loaded.items():

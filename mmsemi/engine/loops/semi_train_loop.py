@@ -31,7 +31,6 @@ from typing import Any
 from mmengine.dist import broadcast
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, find_latest_checkpoint
 from mmengine.runner.utils import calc_dynamic_intervals
 from mmseg.registry import HOOKS, LOOPS
@@ -49,6 +48,7 @@ from ..interruption import Interruption, shield_workers, start_workers
 from ..optim import has_stepped
 from ..run_lock import RunLock
 from ..summary import log_summary
+from ..unwrap import unwrapped_model
 from .run_length import (
     complete_schedulers,
     count_iterations,
@@ -137,7 +137,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
         self.random_state_hook = self._ensure_hook({"type": RandomStateHook})
         self._ensure_hook({"type": ResumeHook})
         self._ensure_hook({"type": InvalidLossHook})
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
         for config in getattr(model, "required_hooks", list)():
             self._ensure_hook(config, model)
         # Here and not in the model's train_step, which stock DDP does not call.
@@ -322,7 +322,7 @@ class SemiIterBasedTrainLoop(IterBasedTrainLoop):
             shield_workers(runner.val_loop.dataloader)
         shield_workers(self.dataloader)
         log_summary(runner)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped_model(runner)
         if hasattr(model, "prepare_training"):
             model.prepare_training()
         runner.call_hook("before_train")

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import Evaluator
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, ValLoop
 from mmengine.runner.amp import autocast
 from mmengine.runner.loops import _parse_losses, _update_losses
@@ -26,6 +25,7 @@ from torch.utils.data import DataLoader
 from ...errors import ConfigError
 from ...evaluation.class_iou_metric import EvaluationDetails
 from ..plateau import check_monitored, plateau_schedulers
+from ..unwrap import unwrapped_model
 from .semi_train_loop import SemiIterBasedTrainLoop
 
 
@@ -82,8 +82,7 @@ class TeacherStudentValLoop(ValLoop):
 
     @property
     def _model(self) -> nn.Module:
-        model = self.runner.model
-        return model.module if is_model_wrapper(model) else model
+        return unwrapped_model(self.runner)
 
     def _others(self) -> list[str | int]:
         """Names of the networks that this validation evaluates under prefixed keys."""
