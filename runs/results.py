@@ -20,6 +20,7 @@ from mmsemi.errors import DataError
 from mmsemi.utils.files import write_beside
 
 from .code import ROOT, code_hash
+from .rows import second_seed
 
 FOLDER = ROOT / "docs" / "results"
 CODE = "code.json"
@@ -51,11 +52,13 @@ def read_results(data: str, folder: Path | None = None) -> dict[tuple[str, str, 
 
 
 def has_other_start(record: Mapping, records: Mapping[tuple[str, str, int], Mapping]) -> bool:
-    """Whether a run began with other weights than its start has now."""
-    start = records.get(("run", record["start"], record["seed"]))
-    return "start_weights" in record and (
-        start is None or start["weights"] != record["start_weights"]
-    )
+    """Whether a run began with other weights than its start, or that of its second network, has now."""
+    seeds = dict(start_weights=record["seed"], second_start_weights=second_seed(record["seed"]))
+    for name, seed in seeds.items():
+        start = records.get(("run", record["start"], seed))
+        if name in record and (start is None or start["weights"] != record[name]):
+            return True
+    return False
 
 
 def read_code(folder: Path | None = None) -> dict[str, dict[str, str]]:

@@ -31,6 +31,7 @@ class Row:
         table: Of which table it is part.
         options: Settings beside the config's, each as ``KEY=VALUE``.
         command: ``train``, or ``self_train`` for rounds of labelling and training.
+        has_second: Whether its second network starts from the same row of :func:`second_seed`.
     """
 
     name: str
@@ -42,6 +43,12 @@ class Row:
     table: str = "continued"
     options: tuple[str, ...] = ()
     command: str = "train"
+    has_second: bool = False
+
+
+def second_seed(seed: int) -> int:
+    """Of the start of a second network: another of the seeds 1, 2, 3, so that no row needs one more."""
+    return seed % 3 + 1
 
 
 @dataclass(frozen=True)
@@ -170,8 +177,8 @@ def _rows(
         on("unimatch", "UniMatch V1", "unimatch", 13.4),
         on("unimatch_v2", "UniMatch V2", "unimatch_v2", 10),
         on("prevmatch", "PrevMatch", "prevmatch", 15.4),
-        on("cps", "CPS", "cps", 12, *plain),
-        on("cps_cutmix", "CPS+CutMix", "cps", 16),
+        on("cps", "CPS", "cps", 12, *plain, has_second=True),
+        on("cps_cutmix", "CPS+CutMix", "cps", 16, has_second=True),
         on("augseg", "AugSeg", "augseg", 7),
         on("advsemiseg", "AdvSemiSeg", "advsemiseg", 6),
         on("s4gan", "s4GAN", "s4gan", 6),

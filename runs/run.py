@@ -33,7 +33,7 @@ from mmsemi.visualization.report import progress_line
 from .code import ROOT, is_unchanged
 from .make import make_run
 from .results import IDLE, add_result, has_other_start, read_code, read_results
-from .rows import PROTOCOLS, Protocol
+from .rows import PROTOCOLS, Protocol, second_seed
 from .training_run import (
     Run,
     compare_with_stored,
@@ -110,21 +110,28 @@ def find_start(run: Run) -> None:
     """
     if not run.row.start or run.kind == "cost" or run.row.command != "train":
         return
-    start = make_run(run.protocol, run.protocol.row(run.row.start), run.seed)
+    if run.row.has_second:
+        path = _checkpoint_of_start(run, second_seed(run.seed))
+        run.options = [*run.options, f"model.second_checkpoint={path}"]
+    run.options = [*run.options, f"load_from={_checkpoint_of_start(run, run.seed)}"]
+
+
+def _checkpoint_of_start(run: Run, seed: int) -> Path | None:
+    start = make_run(run.protocol, run.protocol.row(run.row.start), seed)
     with _alone(start, wait=True):
         have = status(start)
-        record = read_results(run.protocol.data).get(("run", start.row.name, start.seed))
+        record = read_results(run.protocol.data).get(("run", start.row.name, seed))
         path = start_checkpoint(start, record) if have == "stored" else None
-        if path is None:
-            start.again = have == "stored"
-            if not execute(start) and not run.again:
-                raise TrainingError(
-                    f"{run.name} failed: its start is not the stored one on this machine, so it would not "
-                    f"belong to the rows that are stored: remove the results of seed {run.seed} from "
-                    f"docs/results/{run.protocol.data}.jsonl to make all of them here"
-                )
-            path = start.checkpoint
-    run.options = [*run.options, f"load_from={path}"]
+        if path is not None:
+            return path
+        start.again = have == "stored"
+        if not execute(start) and not run.again:
+            raise TrainingError(
+                f"{run.name} failed: its start is not the stored one on this machine, so it would not "
+                f"belong to the rows that are stored: remove the results of seed {seed} from "
+                f"docs/results/{run.protocol.data}.jsonl to make all of them here"
+            )
+        return start.checkpoint
 
 
 def execute(run: Run) -> bool:
@@ -148,6 +155,8 @@ def execute(run: Run) -> bool:
     result = {**before, **numbers}
     if run.row.start and run.kind == "run":
         result["start_weights"] = weights_hash(run.start_checkpoint)
+    if run.row.has_second and run.kind == "run":
+        result["second_start_weights"] = weights_hash(run.second_checkpoint)
     record = read_results(run.protocol.data).get((run.kind, run.row.name, run.seed))
     files = json.loads(run.report.read_text())["files"]
     if run.again and record is not None:

@@ -52,7 +52,8 @@ def settings_hash(protocol: Protocol, row: Row) -> str:
     settings["default_hooks"] = {k: v for k, v in hooks.items() if k not in WATCHERS}
     settings["randomness"] = {k: v for k, v in settings["randomness"].items() if k != "seed"}
     if row.start:
-        settings["load_from"] = settings_hash(protocol, protocol.row(row.start))
+        start = settings_hash(protocol, protocol.row(row.start))
+        settings["load_from"] = [start, start] if row.has_second else start
     text = json.dumps(_without_places(settings), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

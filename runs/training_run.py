@@ -89,8 +89,16 @@ class Run(Training):
     @property
     def start_checkpoint(self) -> Path | None:
         """That of the run it goes on from; None for the weights that the config names."""
-        last = self.options[-1] if self.row.start else ""
-        return Path(last.removeprefix("load_from=")) if last.startswith("load_from=") else None
+        return self._path_of("load_from=")
+
+    @property
+    def second_checkpoint(self) -> Path | None:
+        """That which its second network goes on from, if it has one."""
+        return self._path_of("model.second_checkpoint=")
+
+    def _path_of(self, key: str) -> Path | None:
+        given = [one.removeprefix(key) for one in self.options if one.startswith(key)]
+        return Path(given[-1]) if given else None
 
     @property
     def has_begun(self) -> bool:
@@ -220,6 +228,15 @@ def cost_result(run: Run, load: float) -> dict[str, Any]:
 
 def compare_with_stored(result: Mapping, record: Mapping) -> list[str]:
     """What differs between a run and a stored result of the same row and seed; empty if nothing does."""
-    names = ("settings", "start_weights", "labels", "last", "curve", "iou", "weights")
+    names = (
+        "settings",
+        "start_weights",
+        "second_start_weights",
+        "labels",
+        "last",
+        "curve",
+        "iou",
+        "weights",
+    )
     return [f"{n}: {record.get(n)} stored, {result.get(n)} now" for n in names
             if record.get(n) != result.get(n)]  # fmt: skip

@@ -207,6 +207,25 @@ def test_a_row_brings_its_start_and_is_not_run_twice(protocol, trainings, capsys
     assert capsys.readouterr().out.count(": stored\n") == 10
 
 
+def test_a_second_network_starts_from_another_seed(protocol, trainings, monkeypatch):
+    pair = replace(FIXMATCH, name="pair", config="cps/shapes_1-8", has_second=True)
+    assert settings_hash(protocol, pair) != settings_hash(protocol, replace(pair, has_second=False))
+    both = replace(protocol, rows=(*protocol.rows, pair), seeds=(1, 3))
+    monkeypatch.setitem(PROTOCOLS, "made_up", both)
+    assert run.main(["made_up", "pair", "1"]) == 0
+    assert trainings.done == [("start", 2), ("start", 1), ("pair", 1)]
+    stored = results.read_results("made_up")
+    record = stored["run", "pair", 1]
+    assert record["start_weights"] == stored["run", "start", 1]["weights"]
+    assert record["second_start_weights"] == stored["run", "start", 2]["weights"]
+    assert not results.has_other_start(record, stored)
+    stored["run", "start", 2]["weights"] = "others"
+    assert results.has_other_start(record, stored)
+    # The third begins with the third and the first.
+    assert run.main(["made_up", "pair", "3"]) == 0
+    assert trainings.done[3:] == [("start", 3), ("pair", 3)]
+
+
 def test_again_compares_and_stores_nothing(protocol, trainings, capsys):
     run.main(["made_up", "fixmatch", "1"])
     before = (results.FOLDER / "made_up.jsonl").read_bytes()

@@ -6,6 +6,8 @@ Decisions:
 - ``--from supervised`` and ``--baseline`` train the supervised twin of the config
   (:func:`~mmsemi.utils.supervised_twin.supervised_twin`) in folders of the work dir. All runs are trainings of
   this process, one after the other, so that a launcher of several processes starts all of them.
+- CPS starts from two supervised networks, of two seeds: a second network with a new head labels for the first
+  before it has learnt anything, which costs more than the method gains (docs/results/nuclei.md).
 - A run of such a folder that has ended with the same settings is not repeated; ``--resume`` goes on with one
   that was broken off.
 - Compared are the last validations of both runs, never the best ones.
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
 from ..compat_checkpoints import find_last_checkpoint
 from ..errors import ConfigError, TrainingError
@@ -43,14 +46,17 @@ from .stock import check_checkpoint, run_stock_tool
 
 _SUPERVISED = "supervised"
 _SETTINGS = "settings.sha256"
+#: Setting of a method whose second network has a start of its own.
+_SECOND = "second_checkpoint"
 #: Points of mIoU that one run of each cannot tell from chance.
 CHANCE = 1.0
 
 _HELP = """
 mmsemi adds:
   --from CKPT           start every network (student and teacher, both of CPS) from the weights of a checkpoint,
-                        all of them; two networks of CPS stay different, see docs/own_data.md
-  --from supervised     train the supervised twin first, in WORK_DIR/supervised, and start from it
+                        all of them; CPS has two networks, which must differ: give --from twice, with
+                        checkpoints of two seeds
+  --from supervised     train the supervised twin first, in WORK_DIR/supervised, and start from it (CPS: two twins)
   --baseline            also train the supervised twin for as many steps, in WORK_DIR/baseline, from the same
                         start, and say for each class whether the unlabelled images helped
 With --resume all of them go on where they were broken off."""
@@ -59,7 +65,7 @@ With --resume all of them go on where they were broken off."""
 def parse_args(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Our arguments, and those of the stock script."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--from", dest="start")
+    parser.add_argument("--from", dest="starts", action="append", default=[])
     parser.add_argument("--baseline", action="store_true")
     return parser.parse_known_args(arguments)
 
@@ -82,58 +88,81 @@ class Stages:
 
     Args:
         arguments: Of the stock script.
-        start: ``--from``.
+        starts: Values of ``--from``; a method of two networks takes one for each.
         baseline: Whether to compare with the supervised twin.
 
     Raises:
-        ConfigError: The config has no supervised twin, or sets ``load_from`` beside ``--from``.
+        ConfigError: The config has no supervised twin, sets ``load_from`` beside ``--from``, or has fewer
+            networks than ``--from`` was given.
         CheckpointError: There is no such checkpoint.
     """
 
-    def __init__(self, arguments: Sequence[str], start: str | None, baseline: bool) -> None:
+    def __init__(self, arguments: Sequence[str], starts: Sequence[str], baseline: bool) -> None:
         self.args = _stock_values(arguments)
         path = find_config(self.args.config)
         self.config = read_config(path, parse_options(self.args.cfg_options))
         self.work_dir = Path(
             self.args.work_dir or self.config.get("work_dir") or default_work_dir(path)
         )
-        self.start, self.has_baseline = start, baseline
-        if start is not None and self.config.get("load_from"):
-            raise ConfigError(
-                f"--from {start} and load_from={self.config.load_from!r}: both say where to start from, give one"
-            )
-        if start not in (None, _SUPERVISED):
-            check_checkpoint(start)
-        self.twin = supervised_twin(self.config) if baseline or start == _SUPERVISED else None
+        self.starts, self.has_baseline = list(starts), baseline
+        self._check_starts()
+        is_asked = baseline or self.starts == [_SUPERVISED]
+        self.twin = supervised_twin(self.config) if is_asked else None
         self.evaluator = class_iou_options(self.config) if baseline else {}
+
+    def _check_starts(self) -> None:
+        """Refuse a ``--from`` that the model has no use for."""
+        model, given = self.config.get("model") or {}, self.starts
+        settings = getattr(MODELS.get(str(model.get("type")).split(".")[-1]), "Settings", None)
+        #: Whether the second network has a start of its own.
+        self.has_second = hasattr(settings, _SECOND)
+        for name, place in dict(load_from=self.config, second_checkpoint=model).items():
+            if given and place.get(name):
+                raise ConfigError(
+                    f"--from {given[0]} and {name}={place[name]!r}: both say where to start from, give one"
+                )
+        if len(given) > 1 and (_SUPERVISED in given or not self.has_second or len(given) > 2):
+            raise ConfigError(
+                f"--from {' --from '.join(given)}: it is given twice for the two networks of CPS, with a checkpoint "
+                "for each, and once for any other model and for 'supervised'"
+            )
+        for path in given:
+            if path != _SUPERVISED:
+                check_checkpoint(path)
 
     def run(self) -> None:
         """Train, and compare."""
-        start, score = self.start, None
-        if start == _SUPERVISED:
-            start = self._train_twin(_SUPERVISED, None)
+        starts, score = self.starts, None
+        if starts == [_SUPERVISED]:
+            starts = [self._train_twin(_SUPERVISED, self.twin)]
             score = self._scores(_SUPERVISED)
+            if self.has_second:
+                second = supervised_twin(self.config, second=True)
+                starts.append(self._train_twin(f"{_SUPERVISED}_second", second))
+        start = starts[0] if starts else None
         if self.has_baseline:
-            self._train_twin("baseline", start)
+            self._train_twin("baseline", self.twin, start)
             score = self._scores("baseline")
         options: dict[str, Any] = dict(self.evaluator)
         if start is not None:
             options["load_from"] = start
             options["default_hooks.whole_weights.type"] = "WholeWeightsHook"
+        if len(starts) > 1:
+            options[f"model.{_SECOND}"] = starts[1]
         if score is not None:
             options["default_hooks.diagnosis.type"] = "DiagnosisHook"
             options["default_hooks.diagnosis.baseline"] = score["mIoU"]
-        _say(f"training in {self.work_dir}{f', from {start}' if start else ''}")
+        _say(f"training in {self.work_dir}{f', from {chr(32).join(starts)}' if starts else ''}")
         self._train(self.args.config, self.work_dir, self.args.cfg_options, options)
         if self.has_baseline:
             self._compare()
 
     # ---------------------------------------------------------------- one run
 
-    def _train_twin(self, name: str, start: str | None) -> str:
-        """Train the supervised twin in a folder of the work dir, unless it is there; gives its checkpoint."""
-        folder, length = self.work_dir / name, int(self.twin.train_cfg.max_iters)
-        config = Config(self.twin.to_dict(), filename=self.twin.filename)
+    def _train_twin(self, name: str, twin: Config, start: str | None = None) -> str:
+        """Train a supervised twin in a folder of the work dir, unless it is there; gives its checkpoint."""
+        folder, length = self.work_dir / name, int(twin.train_cfg.max_iters)
+        config = Config(twin.to_dict(), filename=twin.filename)
         config.load_from = start if start is not None else config.get("load_from")
         set_options(config, self.evaluator)
         if start is not None:
@@ -298,11 +327,11 @@ def _say(text: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """The command line; the stock script reads its arguments from ``sys.argv``."""
     args, rest = parse_args(arguments)
-    if args.start is None and not args.baseline:
+    if not args.starts and not args.baseline:
         try:
             run_stock_tool("train")
         finally:
             if {"-h", "--help"} & set(rest):
                 print(_HELP)
         return
-    Stages(rest, args.start, args.baseline).run()
+    Stages(rest, args.starts, args.baseline).run()

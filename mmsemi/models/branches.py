@@ -32,13 +32,14 @@ def tell_apart(first: nn.Module, second: nn.Module, config: dict | None) -> None
     if config is None:
         raise ConfigError(
             "both networks of the model have the same weights, and so would teach each other nothing: "
-            "start them from different weights (load_from a checkpoint of one network gives the second "
-            "a new head)"
+            "start them from different weights (load_from and model.second_checkpoint of two seeds, or "
+            "load_from alone, where the second gets a new head)"
         )
     redraw_heads(second, config)
     print_log(
         "one checkpoint filled both networks: the heads of the second (branch 1) are drawn anew, since "
-        "equal networks teach each other nothing",
+        "equal networks teach each other nothing; model.second_checkpoint, of another seed, keeps what a head "
+        "has learnt",
         "current",
         logging.WARNING,
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mmengine.logging import print_log
 from torch import nn
 
+from ..compat_checkpoints import load_checkpoint_file
 from ..errors import CheckpointError
 
 # Where networks live in checkpoints of any method; '' is a plain mmseg checkpoint.
@@ -68,6 +69,25 @@ def spread_checkpoint(
         "current",
     )
     return True
+
+
+def fill_network(net: nn.Module, path: str) -> None:
+    """Give a network all its weights from a checkpoint of mmseg or of any method here.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or lacks a tensor of the network.
+    """
+    content = load_checkpoint_file(path, map_location="cpu")
+    state_dict = dict(content.get("state_dict", content))
+    spread_checkpoint(state_dict, "", {"": net}, type(net).__name__)
+    found, total = count_loaded(state_dict, "", net)
+    if found < total:
+        raise CheckpointError(
+            f"'{path}' has {found} of the {total} tensors of the network: give a checkpoint of the same "
+            "network and classes"
+        )
+    net.load_state_dict({key: state_dict[key] for key in net.state_dict()})
+    print_log(f"the second network starts from '{path}' ({total} tensors)", "current")
 
 
 def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int, int]:

@@ -31,11 +31,12 @@ _OF_SEGMENTOR = (
 )
 
 
-def supervised_twin(config: Config) -> Config:
+def supervised_twin(config: Config, second: bool = False) -> Config:
     """The same network, labelled images, augmentation, optimiser, schedule and length, without the method.
 
     Args:
         config: Of a method of this package.
+        second: For the second of two networks: ``segmentor2`` where there is one, and the next seed.
 
     Returns:
         A new config; ``load_from`` and ``resume`` are those of ``config``.
@@ -61,6 +62,11 @@ def supervised_twin(config: Config) -> Config:
         )
     values = copy.deepcopy(config.to_dict())
     shared = {key: values["model"][key] for key in _SHARED if key in values["model"]}
+    if second:
+        shared["segmentor"] = values["model"].get("segmentor2") or shared["segmentor"]
+        randomness = values.get("randomness") or {}
+        if randomness.get("seed") is not None:  # without one mmengine draws one for each run
+            values["randomness"] = dict(randomness, seed=randomness["seed"] + 1)
     values["model"] = dict(type="Supervised", **shared)
 
     loader = values["train_dataloader"]

@@ -151,6 +151,71 @@ def test_every_network_starts_from_the_checkpoint(write, method):
     assert all(name.startswith("decode_head.") for name in differ)
 
 
+STAY = ("--cfg-options", "optim_wrapper.optimizer.lr=0.0")
+
+
+def assert_holds(checkpoint: dict, prefix: str, source: dict) -> None:
+    """That a network has the weights of a supervised checkpoint."""
+    names = [key.removeprefix("student.") for key in source if key.endswith(("weight", "bias"))]
+    assert names
+    assert all(torch.equal(checkpoint[prefix + n], source[f"student.{n}"]) for n in names)
+
+
+def test_cps_starts_from_two_supervised_networks(write):
+    """Of two seeds; with a learning rate of 0, what is stored is what it started from."""
+    seeds = dict(randomness=dict(seed=3))
+    work_dir = write("--from", "supervised", *STAY, method=dict(type="CPS"), **seeds)
+    twins = [work_dir / name for name in ("supervised", "supervised_second")]
+    configs = [Config.fromfile(twin / f"{twin.name}.py") for twin in twins]
+    assert [one.randomness.seed for one in configs] == [3, 4]
+    first, second = (weights(twin / "iter_2.pth") for twin in twins)
+    assert any(not torch.equal(first[key], second[key]) for key in first)
+    got = weights(work_dir / "iter_2.pth")
+    assert_holds(got, "branches.0.", first)
+    assert_holds(got, "branches.1.", second)
+
+    # The checkpoints of two runs, in the order in which they are given.
+    starts = [str(path / "iter_2.pth") for path in reversed(twins)]
+    kept = []
+    for number, start in enumerate(starts):
+        kept.append(str(work_dir.parent / f"{number}.pth"))
+        Path(start).rename(kept[-1])
+    given = ["--from", kept[0], "--from", kept[1]]
+    work_dir = write(*given, *STAY, method=dict(type="CPS"), **seeds)
+    got = weights(work_dir / "iter_2.pth")
+    assert_holds(got, "branches.0.", second)
+    assert_holds(got, "branches.1.", first)
+
+    # A resume goes on with both networks as they are, not with the second one's start.
+    (Path(kept[1])).rename(f"{kept[1]}.moved")
+    longer = ["--resume", "--cfg-options", f"load_from={kept[0]}", "train_cfg.max_iters=3"]
+    second_start = f"model.second_checkpoint={kept[1]}"
+    work_dir = write(*longer, second_start, *STAY[1:], method=dict(type="CPS"), **seeds)
+    assert_holds(weights(work_dir / "iter_3.pth"), "branches.1.", first)
+
+
+def test_a_second_start_that_nothing_uses_is_refused(write):
+    work_dir = write(method=dict(type="Supervised"))
+    start = work_dir.parent / "start.pth"
+    (work_dir / "iter_2.pth").rename(start)
+    cps, twice = dict(type="CPS"), ["--from", str(start), "--from", str(start)]
+    with pytest.raises(ConfigError, match="twice"):
+        write(*twice)
+    with pytest.raises(ConfigError, match="twice"):
+        write("--from", "supervised", "--from", str(start), method=cps)
+    with pytest.raises(ConfigError, match="same weights"):
+        write(*twice, method=cps)
+    with pytest.raises(ConfigError, match="second_checkpoint"):
+        write("--cfg-options", f"model.second_checkpoint={start}", method=cps)
+    with pytest.raises(CheckpointError, match=r"strat\.pth"):
+        write("--from", str(start), "--from", str(start.with_name("strat.pth")), method=cps)
+    state = torch.load(start, weights_only=True)
+    state["state_dict"].popitem()
+    torch.save(state, start.with_name("less.pth"))
+    with pytest.raises(CheckpointError, match="less"):
+        write("--from", str(start), "--from", str(start.with_name("less.pth")), method=cps)
+
+
 def test_weights_that_do_not_fit_are_refused(write, segmentor_config):
     work_dir = write(method=dict(type="Supervised"))
     start = work_dir.parent / "start.pth"

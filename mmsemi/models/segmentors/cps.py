@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from ...structures import SemiBatch
 from ..branches import tell_apart
+from ..checkpoints import fill_network
 from ..forward import Outputs, check_per_pixel_logits, forward, hard_labels
 from ..losses import cross_entropy
 from ..settings import MixSettings, setting
@@ -52,6 +53,11 @@ class CPSSettings(MixSettings):
         None,
         "the second network, of the same classes, e.g. of another architecture; None: one like "
         "`segmentor`",
+    )
+    second_checkpoint: str | None = setting(
+        None,
+        "for a start from supervised networks: `load_from` is the checkpoint of the first, and this that of "
+        "the second, from another seed; None: a `load_from` that fills both gives the second a new head",
     )
     unsup_weight: float = setting(
         1.5,
@@ -115,9 +121,22 @@ class CPS(SemiSegmentor):
             self.settings.refuse("segmentor2", f"its classes must be those of segmentor, {classes}")
 
     def prepare_training(self) -> None:
-        """See that the networks differ; one checkpoint may have filled both."""
+        """See that the networks differ; one checkpoint may have filled both.
+
+        Raises:
+            ConfigError: They are equal, or ``second_checkpoint`` has no start to go with.
+            CheckpointError: ``second_checkpoint`` does not fill the second network.
+        """
         super().prepare_training()
-        tell_apart(*self.branches, self._second_config if self.is_spread else None)
+        path, is_new = self.settings.second_checkpoint, self.iteration() == 0
+        if path is not None and is_new:
+            if not self.is_spread:
+                self.settings.refuse(
+                    "second_checkpoint", "belongs to a load_from with the checkpoint of one network"
+                )
+            fill_network(self.branches[1], path)
+        has_one = self.is_spread and path is None
+        tell_apart(*self.branches, self._second_config if has_one else None)
 
     def loss(self, batch: SemiBatch) -> Losses:
         """One iteration of the paper (sections 3.1 and 3.2).
