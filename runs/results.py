@@ -3,7 +3,8 @@
 
 A line is a training (``kind`` ``"run"``) or the measurement of its cost (``"cost"``). One of a row and
 a seed replaces an earlier one. What code a line's run was made with is in ``code.json``: for each
-``code`` of a line the files that ran, with their hashes.
+``code`` of a line the files that ran, with their hashes. ``same_as`` of a line lists earlier codes that gave
+the very same weights.
 """
 
 from __future__ import annotations
@@ -59,6 +60,19 @@ def has_other_start(record: Mapping, records: Mapping[tuple[str, str, int], Mapp
         if name in record and (start is None or start["weights"] != record[name]):
             return True
     return False
+
+
+def code_of(record: Mapping, records: Mapping[tuple[str, str, int], Mapping]) -> str:
+    """The code that a run stands for.
+
+    Its own, or a newer one by which another seed of its row, run again, has come to the same weights: what
+    changed between the two changes no number of the row.
+    """
+    for (kind, method, _), other in records.items():
+        is_of_row = (kind, method) == (record["kind"], record["method"])
+        if is_of_row and record["code"] in other.get("same_as", ()):
+            return other["code"]
+    return record["code"]
 
 
 def read_code(folder: Path | None = None) -> dict[str, dict[str, str]]:

@@ -5,7 +5,9 @@ Decisions:
 
 - A run is skipped if a result with its settings and its code is stored. The settings are what the
   config says with all that it inherits, and those of the run it starts from; where things lie does not
-  count. The code is that of the files that the run has imported (:mod:`.code`).
+  count. The code is that of the files that the run has imported (:mod:`.code`). Where code has changed, the
+  run of one seed is enough: if it gives the very same weights, the row's other seeds of that older code
+  count as results of today's, too.
 - A run that was cut is resumed, unless a file of mmsemi has changed since it began.
 - What a run starts from is made again if its checkpoint is not there. Runs are deterministic on one
   machine; the hash of its weights is stored and compared.
@@ -32,7 +34,7 @@ from mmsemi.visualization.report import progress_line
 
 from .code import ROOT, is_unchanged
 from .make import make_run
-from .results import IDLE, add_result, has_other_start, read_code, read_results
+from .results import IDLE, add_result, code_of, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, second_seed
 from .training_run import (
     Run,
@@ -66,7 +68,7 @@ def status(run: Run) -> str:
         return "other settings"
     if has_other_start(record, records):
         return "other start"
-    return "stored" if is_unchanged(read_code()[record["code"]]) else "other code"
+    return "stored" if is_unchanged(read_code()[code_of(record, records)]) else "other code"
 
 
 @contextmanager
@@ -164,6 +166,8 @@ def execute(run: Run) -> bool:
         said = "the stored number" if not differences else f"NOT the stored one: {differences[0]}"
         print(f"{run.name}: mIoU {result['last']['mIoU']:.2f}, {said}", flush=True)
         return not differences
+    if record is not None and run.kind == "run" and not compare_with_stored(result, record):
+        result["same_as"] = sorted({record["code"], *record.get("same_as", ())})
     add_result(result, files)
     if run.kind == "cost":
         print(

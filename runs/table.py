@@ -4,7 +4,8 @@
     python -m runs.table nuclei      # shows the tables of a data set
 
 What is compared is stated in each table's head. A row of other settings than today's, of another start
-than the stored one, or of other code than most rows of the table, is marked.
+than the stored one, or of other code than most rows of the table, is marked; code of which one seed has given
+the same weights again with newer code counts as that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from mmsemi.utils.markdown import format_table
 
-from .results import IDLE, has_other_start, read_code, read_results
+from .results import IDLE, code_of, has_other_start, read_code, read_results
 from .rows import PROTOCOLS, Protocol, Row
 
 Records = Mapping[tuple[str, str, int], Mapping]
@@ -77,7 +78,7 @@ def marks(
         texts.append("other settings")
     if any(has_other_start(record, records) for record in found):
         texts.append("other start")
-    if any(record["code"] in odd for record in found):
+    if any(code_of(record, records) in odd for record in found):
         texts.append("other code")
     if any(record["changed"] for record in found):
         texts.append("code not in a commit")
@@ -131,7 +132,7 @@ def data_table(
     runs = sorted(
         (r for by_seed in found.values() for r in by_seed.values()), key=lambda r: r["date"]
     )
-    odd = odd_files(read_code(folder), [run["code"] for run in runs])
+    odd = odd_files(read_code(folder), [code_of(run, records) for run in runs])
     baseline = best_baseline(protocol, table, records)
     ceiling = runs_of(records, next((row for row in rows if row.kind == "ceiling"), None))
     lines = []

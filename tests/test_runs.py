@@ -283,6 +283,29 @@ def test_other_code_settings_and_starts_are_run_again(protocol, trainings, monke
     assert status(one) == "other start"
 
 
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_seed_with_the_same_weights_stands_for_the_others(
+    protocol, trainings, monkeypatch, is_same
+):
+    run.main(["made_up", "fixmatch"])
+    ones = [make_run(protocol, FIXMATCH, seed) for seed in protocol.seeds]
+    # The code was another one then.
+    name = "mmsemi/models/forward.py"
+    for record in list(results.read_results("made_up").values()):
+        results.add_result(record, {name: "earlier"})
+    assert [status(one) for one in ones] == ["other code", "other code"]
+    if not is_same:
+        trainings.scores["fixmatch"] = 50.01
+    assert run.main(["made_up", "fixmatch", "1"]) == 0
+    second = "stored" if is_same else "other code"
+    assert [status(one) for one in ones] == ["stored", second]
+    stored = results.read_results("made_up")
+    older = stored["run", "fixmatch", 2]["code"]
+    assert stored["run", "fixmatch", 1].get("same_as") == ([older] if is_same else None)
+    # Of another row it says nothing.
+    assert results.code_of({**stored["run", "fixmatch", 2], "method": "weak"}, stored) == older
+
+
 def test_a_cut_run_is_resumed_by_the_same_code_only(protocol, monkeypatch):
     one = make_run(protocol, START, 1)
     one.prepare()

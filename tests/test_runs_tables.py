@@ -10,6 +10,7 @@ import pytest
 from made_up_rows import ALL, FIXMATCH, START, STRONG, WEAK, make_protocol
 
 from runs import results, table
+from runs.code import code_hash
 from runs.rows import Protocol
 
 
@@ -92,6 +93,18 @@ def test_what_a_reader_must_know_is_marked(protocol):
         "all labels (other start, code not in a commit)",
         "FixMatch (other code)",
     } <= found
+
+
+def test_code_that_gave_the_same_weights_is_no_other_code(protocol):
+    usual, older = {"mmsemi/a.py": "1"}, {"mmsemi/a.py": "2"}
+    for name in ("start", "weak", "strong", "all"):
+        add(name, 1, 50.0, usual)
+    add("start", 2, 50.0, usual)
+    add("fixmatch", 2, 50.0, older)
+    add("fixmatch", 1, 50.0, usual)
+    assert "FixMatch (other code)" in cells(table.data_table("made_up", "continued", NOW))
+    add("fixmatch", 1, 50.0, usual, same_as=[code_hash(older)])
+    assert "FixMatch" in cells(table.data_table("made_up", "continued", NOW))
 
 
 def test_rows_without_results_are_there(protocol):
