@@ -29,9 +29,10 @@ from torch import nn
 
 from ..compat_checkpoints import find_last_checkpoint
 from ..errors import CheckpointError, ConfigError
-from ..evaluation.class_iou_metric import ClassIoUMetric, class_iou, confusion_of
+from ..evaluation.class_iou_metric import ClassIoUMetric, ImageScore, class_iou, confusion_of
 from ..utils.files import write_beside
 from ..visualization import report
+from ..visualization.gains import at_shares, plot_bars
 from ..visualization.page import Code, Figures, Page, embed, number_table
 from .trainings import Training, run_trainings
 
@@ -41,6 +42,8 @@ RUNS = {
     "cps_cutmix": ("CPS+CutMix", "cps/shapes_1-8"),
 }
 LOG_LINES = 20
+# Places in the order of gain of the images that are shown: nobody chooses them by eye.
+SHOWN = (0.25, 0.5, 0.75, 1.0)
 
 
 class RunFailed(RuntimeError):
@@ -108,7 +111,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="trainings at a time: 2 side by side, 1 one after the other",
     )
     # One thread by default: sums in another order would give other numbers on another machine.
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each training")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="CPU threads of each training and of the report"
+    )
     parser.add_argument("--max-iters", type=int, help="shorter trainings, to try the command")
     parser.add_argument("--every", type=float, default=20, help="seconds between progress lines")
     parser.add_argument("--report-only", action="store_true", help="report the runs in --out again")
@@ -179,56 +184,84 @@ def read_mask(path: str | Path) -> np.ndarray:
     return np.array(Image.open(path))
 
 
-def evaluate(
-    model: nn.Module, files: Sequence[tuple[str, str]], classes: Sequence[str]
-) -> dict[str, float]:
-    """IoU of every class and their mean ('mIoU'), in percent.
+def score(prediction_HW: np.ndarray, mask_HW: np.ndarray, num_classes: int) -> ImageScore:
+    """Pixel counts of one image; void counts nowhere."""
+    maps = (torch.from_numpy(one) for one in (prediction_HW, mask_HW))
+    return ClassIoUMetric.intersect_and_union(*maps, num_classes, report.VOID)
 
-    Args:
-        model: That predicts.
-        files: Pairs of image and mask.
-        classes: Their names.
+
+def evaluate(scores: Sequence[ImageScore], classes: Sequence[str]) -> dict[str, float]:
+    """IoU of every class and their mean ('mIoU') over images, in percent."""
+    iou = class_iou(confusion_of(scores, len(classes)))
+    return {**dict(zip(classes, iou.tolist(), strict=True)), "mIoU": mean_iou(iou)}
+
+
+def mean_iou(iou: np.ndarray) -> float:
+    """Mean over the classes that occur or are predicted; NaN if there is none, all pixels are void."""
+    return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+
+
+@dataclass
+class Example:
+    """An image with what is shown of it.
+
+    Attributes:
+        image: Path of the file.
+        mask_HW: The truth.
+        maps: Predicted label map (H, W) of each network by its title.
+        gain: How much higher the mean IoU of the image is with the last of them than with the first.
     """
-    counts = [
-        ClassIoUMetric.intersect_and_union(
-            *(torch.from_numpy(one) for one in (predict(model, image), read_mask(mask))),
-            len(classes),
-            report.VOID,
-        )
-        for image, mask in files
-    ]
-    iou = class_iou(confusion_of(counts, len(classes)))
-    return {**dict(zip(classes, iou.tolist(), strict=True)), "mIoU": float(np.nanmean(iou))}
+
+    image: str
+    mask_HW: np.ndarray
+    maps: dict[str, np.ndarray]
+    gain: float
+
+
+def examples(
+    models: dict[str, nn.Module], files: Sequence[tuple[str, str]], num_classes: int
+) -> list[Example]:
+    """Images in the order of their gain, those at :data:`SHOWN` of it."""
+    found = []
+    for image, path in files:
+        mask = read_mask(path)
+        maps = {title: predict(model, image) for title, model in models.items()}
+        iou = [
+            mean_iou(class_iou(confusion_of([score(one, mask, num_classes)], num_classes)))
+            for one in maps.values()
+        ]
+        found.append(Example(image, mask, maps, iou[-1] - iou[0]))
+    return [found[index] for index in at_shares([one.gain for one in found], SHOWN)]
 
 
 def draw_pictures(
-    models: dict[str, nn.Module],
-    val_files: Sequence[tuple[str, str]],
-    unlabeled_files: Sequence[tuple[str, str]],
-    palette: Sequence[Sequence[int]],
+    shown: Sequence[Example], cps: nn.Module, palette: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """Picture grid: validation images, then unlabelled training images with their pseudo-labels."""
-    supervised, cps = models.values()
+    """Picture grid, a row for each image: truth, predictions and pseudo-label.
+
+    Args:
+        shown: At least one image.
+        cps: The network of CPS whose second branch gives the pseudo-label that the first learns from.
+        palette: RGB of each class.
+    """
     rows = []
-    for number, (image, mask) in enumerate([*val_files, *unlabeled_files]):
-        maps = [read_mask(mask), predict(supervised, image), predict(cps, image)]
-        if number >= len(val_files):
-            with cps.predicting_on(1):  # the second network labels what the first one learns from
-                maps.append(predict(cps, image))
-        row = [cv2.imread(image)[..., ::-1], *(report.colorize(one, palette) for one in maps)]
-        rows.append([*row, None] if number < len(val_files) else row)
-    return report.picture_grid(rows, ["image", "truth", *models, "pseudo-label"])
+    for one in shown:
+        with cps.predicting_on(1):
+            maps = [one.mask_HW, *one.maps.values(), predict(cps, one.image)]
+        rows.append(
+            [cv2.imread(one.image)[..., ::-1], *(report.colorize(m, palette) for m in maps)]
+        )
+    return report.picture_grid(rows, ["image", "truth", *shown[0].maps, "pseudo-label"])
 
 
-def unlabeled_pairs(config: Config, count: int) -> list[tuple[str, str]]:
-    """Some unlabelled training images, with the masks that training never opens."""
+def unlabeled_pairs(config: Config) -> list[tuple[str, str]]:
+    """The unlabelled training images, with the masks that training never opens."""
     dataset = DATASETS.build(config.train_dataloader.dataset)
     labeled = config.train_dataloader.dataset.labeled
     root, prefix = Path(labeled.data_root), labeled.get("data_prefix") or {}
     images = root / prefix.get("img_path", "JPEGImages")
     masks = root / prefix.get("seg_map_path", "SegmentationClass")
-    names = dataset.unlabeled_ids[:count]
-    return [(str(images / f"{name}.jpg"), str(masks / f"{name}.png")) for name in names]
+    return [(str(images / f"{n}.jpg"), str(masks / f"{n}.png")) for n in dataset.unlabeled_ids]
 
 
 def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
@@ -250,7 +283,9 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
         dataset = DATASETS.build(val_set)
         infos = [dataset.get_data_info(i) for i in range(len(dataset))]
         files = [(info["img_path"], info["seg_map_path"]) for info in infos]
-        column = columns[run.title] = evaluate(model, files, dataset.metainfo["classes"])
+        classes = dataset.metainfo["classes"]
+        counts = [score(predict(model, i), read_mask(m), len(classes)) for i, m in files]
+        column = columns[run.title] = evaluate(counts, classes)
         if abs(column["mIoU"] - logged) > 0.1:  # the log rounds to two digits
             print(
                 f"warning: {run.title}: the log says mIoU {logged:.2f}, the last checkpoint gives "
@@ -269,8 +304,9 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
     print(report.result_table(columns), flush=True)
     results["seed"] = seed
 
-    pairs = unlabeled_pairs(config, 4)
-    png = report.encode_png(draw_pictures(models, files[:5], pairs, dataset.metainfo["palette"]))
+    pairs = unlabeled_pairs(config)
+    shown = [examples(models, part, len(classes)) for part in (files, pairs)]
+    png = report.encode_png(draw_pictures(sum(shown, []), model, dataset.metainfo["palette"]))
     _write(out / "pictures.png", png)
     points = max((len(steps) for steps, _ in losses.values()), default=0)
     loss_curves = report.plot_curves(losses, "loss", smooth=max(1, points // 40))
@@ -284,12 +320,19 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
     )
     page = Page("mmsemi demo", [intro])
     page.add("IoU in percent", number_table(columns))
+    bars = embed(plot_bars(columns, "IoU (%)"))
+    page.add("By class", Figures([("IoU at the last checkpoint", bars)], across=False))
     curves = {
         "mIoU on the validation images": report.plot_curves(scores, "mIoU (%)"),
         "Training loss (that of CPS has an unsupervised term)": loss_curves,
     }
     page.add("Curves", Figures([(name, embed(svg)) for name, svg in curves.items()]))
-    caption = "Validation images; below them unlabelled training images with their pseudo-label"
+    val_gains, train_gains = (", ".join(f"{one.gain:+.1f}" for one in part) for part in shown)
+    caption = (
+        "Images at 25, 50, 75 and 100 % of the order of their gain, the mean IoU of the image with "
+        f"CPS+CutMix less that with the supervised network: validation images ({val_gains} points), "
+        f"below them unlabelled training images ({train_gains})"
+    )
     page.add("Pictures", Figures([(caption, embed(png))], across=False))
     page.add("Commands", Code("\n".join(str(run) for run in runs), wrap=True))
     _write(out / "report.html", page.render().encode())
@@ -312,6 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # An old result must not outlive a failure.
             (out / "results.json").unlink(missing_ok=True)
             train(runs, args.jobs, args.threads, args.every)
+        torch.set_num_threads(args.threads)
         make_report(runs, args.seed, out)
     except RunFailed as error:
         print(error, file=sys.stderr)
