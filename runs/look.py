@@ -3,6 +3,7 @@
 
     python -m runs.look nuclei --seed 1                      # a table of pseudo-labels, all rows that ran here
     python -m runs.look nuclei fixmatch cps --pictures FILE  # pictures of rows
+    python -m runs.look nuclei weak fixmatch --gains FILE    # where the second row is better than the first
 
 Reads the last checkpoints below ``work_dirs/runs`` and opens masks of unlabelled images, which no
 training has seen. A pixel is kept where the network that predicts is at least ``--threshold`` sure.
@@ -23,8 +24,10 @@ from mmseg.models import BaseSegmentor
 
 from mmsemi.cli import run as run_command
 from mmsemi.errors import DataError
+from mmsemi.evaluation.class_iou_metric import ClassIoUMetric, class_iou, confusion_of
 from mmsemi.utils.files import write_beside
 from mmsemi.utils.markdown import format_table
+from mmsemi.visualization.gains import at_shares
 from mmsemi.visualization.report import VOID, colorize, picture_grid
 
 from .code import ROOT
@@ -35,6 +38,8 @@ from .settings import row_config
 #: Of masks with two classes; others take mmseg's palette of the data set.
 TWO_COLORS = ((20, 20, 20), (86, 180, 233))
 UNSURE = np.array((213, 94, 0), np.uint8)
+#: Places in the order of gain of the images that are shown: the median and above.
+SHARES = (0.5, 0.75, 0.9)
 
 
 def read_model(protocol: Protocol, name: str, seed: int) -> BaseSegmentor | None:
@@ -127,10 +132,8 @@ def quality_table(protocol: Protocol, names: Sequence[str], seed: int, threshold
     return format_table(HEAD, rows)
 
 
-def pictures(protocol: Protocol, names: Sequence[str], seed: int, threshold: float) -> np.ndarray:
-    """A page: labelled images, predictions of validation images, pseudo-labels of unlabelled ones.
-
-    The images are chosen without looking at a result: those at equal distances in the order of brightness.
+def read_models(protocol: Protocol, names: Sequence[str], seed: int) -> dict[str, BaseSegmentor]:
+    """The networks of rows at their last checkpoints.
 
     Raises:
         DataError: A row has not run here.
@@ -141,8 +144,63 @@ def pictures(protocol: Protocol, names: Sequence[str], seed: int, threshold: flo
             raise DataError(
                 f"'{name}' has no checkpoint here: runs/{protocol.data}.sh {name} {seed}"
             )
-    meta = next(iter(models.values())).dataset_meta
-    colors = TWO_COLORS if len(meta["classes"]) == 2 else meta["palette"]
+    return models
+
+
+def colors_of(model: BaseSegmentor) -> Sequence[Sequence[int]]:
+    """RGB of each class of a network's data set."""
+    meta = model.dataset_meta
+    return TWO_COLORS if len(meta["classes"]) == 2 else meta["palette"]
+
+
+def image_iou(labels: np.ndarray, mask: np.ndarray, classes: int) -> float:
+    """Mean IoU in percent of one image over the classes that it or its prediction has; NaN if all is void."""
+    counts = ClassIoUMetric.intersect_and_union(
+        torch.from_numpy(labels), torch.from_numpy(mask), classes, VOID
+    )
+    iou = class_iou(confusion_of([counts], classes))
+    return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+
+
+def gain_pictures(protocol: Protocol, names: Sequence[str], seed: int) -> np.ndarray:
+    """Validation images at :data:`SHARES` of the order of their gain, wrong pixels orange.
+
+    The gain is the mean IoU of the image with the last row less that with the first one.
+
+    Raises:
+        DataError: A row has not run here.
+    """
+    models = read_models(protocol, names, seed)
+    model = next(iter(models.values()))
+    colors, classes = colors_of(model), len(model.dataset_meta["classes"])
+    images, found = Images(protocol, "val"), []
+    for image, mask in images:
+        maps = [label(model, image)[0] for model in models.values()]
+        iou = [image_iou(one, mask, classes) for one in maps]
+        found.append((iou[-1] - iou[0], image, mask, maps))
+    rows = []
+    for index in at_shares([one[0] for one in found], SHARES):
+        gain, image, mask, maps = found[index]
+        print(f"{images.names[index]}: {gain:+.2f}")
+        cells = [image[..., ::-1], colorize(mask, colors)]
+        for one in maps:
+            cell = colorize(one, colors)
+            cell[(one != mask) & (mask != VOID)] = UNSURE
+            cells.append(cell)
+        rows.append(cells)
+    return picture_grid(rows, ["image", "mask", *(protocol.row(n).title for n in names)], 200)
+
+
+def pictures(protocol: Protocol, names: Sequence[str], seed: int, threshold: float) -> np.ndarray:
+    """A page: labelled images, predictions of validation images, pseudo-labels of unlabelled ones.
+
+    The images are chosen without looking at a result: those at equal distances in the order of brightness.
+
+    Raises:
+        DataError: A row has not run here.
+    """
+    models = read_models(protocol, names, seed)
+    colors = colors_of(next(iter(models.values())))
     titles = [protocol.row(name).title for name in names]
 
     def row_of(images: Images, name: str, with_confidence: bool) -> list[np.ndarray]:
@@ -189,16 +247,23 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threshold", type=float, default=0.95, help="a kept pixel is as sure")
     parser.add_argument("--pictures", type=Path, help="write a JPEG or PNG instead of the table")
+    parser.add_argument(
+        "--gains", type=Path, help="write a JPEG or PNG of validation images chosen by their gain"
+    )
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     protocol = PROTOCOLS[args.data]
     names = args.methods or [row.name for row in protocol.rows if row.table == "continued"]
-    if args.pictures is None:
+    path = args.pictures or args.gains
+    if path is None:
         print(quality_table(protocol, names, args.seed, args.threshold), end="")
         return 0
-    page = pictures(protocol, names, args.seed, args.threshold)
-    _, content = cv2.imencode(args.pictures.suffix, page[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
-    write_beside(args.pictures, lambda file: file.write(content.tobytes()))
+    if args.pictures is not None:
+        page = pictures(protocol, names, args.seed, args.threshold)
+    else:
+        page = gain_pictures(protocol, names, args.seed)
+    _, content = cv2.imencode(path.suffix, page[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    write_beside(path, lambda file: file.write(content.tobytes()))
     return 0
 
 
