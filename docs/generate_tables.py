@@ -12,6 +12,7 @@ A table stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of tabl
 - ``settings METHOD``: a method's settings, from its dataclass;
 - ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them;
 - ``runs DATASET TABLE``: our results on a data set, from docs/results/DATASET.jsonl (see runs/);
+- ``hours``: what the gains of these took, from the same files;
 - ``methods``: every method with a published number, our results on all data sets and its cost.
 """
 
@@ -42,7 +43,7 @@ from mmsemi.structures import PSEUDO  # noqa: E402
 from mmsemi.utils.markdown import format_table  # noqa: E402
 from runs.results import read_results  # noqa: E402
 from runs.rows import PROTOCOLS  # noqa: E402
-from runs.table import best_baseline, data_table, mean_difference, runs_of  # noqa: E402
+from runs.table import best_baseline, data_table, hours_table, mean_difference, runs_of  # noqa: E402
 
 _TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Name and training images of a data set, as its publishers count them, by the type in a config.
@@ -319,6 +320,7 @@ TABLES = dict(
     settings=settings_table,
     results=results_table,
     runs=data_table,
+    hours=hours_table,
     methods=methods_table,
 )
 

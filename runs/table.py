@@ -167,6 +167,50 @@ def data_table(
     return format_table([HEAD[i] for i in used], [[line[i] for i in used] for line in lines])
 
 
+def hours_table(folder: Path | None = None) -> str:
+    """What a gain took: the methods of all data sets whose cost has been measured, the best of each first.
+
+    Args:
+        folder: Of the results, by default docs/results.
+    """
+    lines = []
+    for data, protocol in PROTOCOLS.items():
+        records = read_results(data, folder)
+        baseline = runs_of(records, best_baseline(protocol, "continued", records))
+        found = []
+        for row in protocol.rows:
+            by_seed, start = runs_of(records, row), ("cost", row.start, protocol.seeds[0])
+            cost = records.get(("cost", row.name, protocol.seeds[0]))
+            gain = mean_difference(by_seed, baseline)
+            is_measured = cost is not None and start in records and gain is not None
+            if row.kind != "method" or row.table != "continued" or not is_measured:
+                continue
+            seed, run = next(iter(by_seed.items()))
+            before = records["run", row.start, seed]["steps"] * (2 if row.has_second else 1)
+            seconds = run["steps"] * cost["time"] + before * records[start]["time"]
+            labels, others = run["labels"]["labeled"], run["labels"]["unlabeled"]
+            steps = f"{before} + {run['steps']}"
+            cells = [
+                data,
+                f"{labels} + {others}",
+                row.title,
+                f"{gain:+.2f}",
+                steps,
+                f"{seconds / 60:.0f}",
+            ]
+            found.append((gain, cells))
+        lines += [cells for _, cells in sorted(found, key=lambda pair: -pair[0])]
+    head = [
+        "data",
+        "labelled + unlabelled",
+        "method",
+        "gain",
+        "steps, supervised + with it",
+        "minutes",
+    ]
+    return format_table(head, lines)
+
+
 def main() -> None:
     """Show the tables of the data sets on the command line, or of all."""
     for data in sys.argv[1:] or PROTOCOLS:

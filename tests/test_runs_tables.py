@@ -95,6 +95,19 @@ def test_what_a_reader_must_know_is_marked(protocol):
     } <= found
 
 
+def test_what_a_gain_took(protocol, monkeypatch):
+    labels = dict(labeled=4, unlabeled=400)
+    monkeypatch.setattr(table, "PROTOCOLS", dict(made_up=protocol))
+    for name, value in dict(start=50, weak=51, strong=50, all=60, fixmatch=53).items():
+        add(name, 1, float(value), {}, steps=300, labels=labels)
+    assert table.hours_table().count("\n") == 2, "without a measurement of cost there is no row"
+    for name, seconds in dict(start=0.2, fixmatch=1.0).items():
+        cost = dict(data="made_up", kind="cost", method=name, seed=1, time=seconds, memory=1)
+        results.add_result(dict(cost, load=0.0, start="", settings="now"), {})
+    found = cells(table.hours_table())
+    assert found["made_up"] == ["4 + 400", "FixMatch", "+2.00", "300 + 300", "6"]
+
+
 def test_code_that_gave_the_same_weights_is_no_other_code(protocol):
     usual, older = {"mmsemi/a.py": "1"}, {"mmsemi/a.py": "2"}
     for name in ("start", "weak", "strong", "all"):
