@@ -214,7 +214,8 @@ def pictures(protocol: Protocol, names: Sequence[str], seed: int, threshold: flo
             cells.append(cell)
         return cells
 
-    labeled = Images(protocol, "train", read_list(protocol, f"labels_{_num_labels(protocol)}"))
+    split = row_config(protocol.row(names[0])).train_dataloader.dataset.split
+    labeled = Images(protocol, "train", read_list(protocol, Path(split.labeled).stem))
     first = [[image[..., ::-1], colorize(mask, colors)] for image, mask in labeled]
     width = len(titles) + 2
     flat = [cell for pair in first for cell in pair]
@@ -231,10 +232,6 @@ def pictures(protocol: Protocol, names: Sequence[str], seed: int, threshold: flo
         grid = [row_of(images, name, sure) for name in chosen]
         pages.append(picture_grid(grid, [part, "mask", *titles], 130))
     return np.concatenate(pages)
-
-
-def _num_labels(protocol: Protocol) -> str:
-    return protocol.rows[-1].config.rpartition("_")[2]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -21,10 +21,24 @@ from mmsemi.export import export_segmentor
 from mmsemi.models.backbones import DINOv2, DINOv3
 
 SIZE = VIT["backbone"]["size"]
+FIXMATCH = dict(
+    type="FixMatch",
+    strong=dict(type="StrongPhotometric"),
+    mix=dict(type="SingleBoxCutMix", pairing="reverse"),
+    labeled_forward="strong",
+    threshold=0.3,
+)
+PREVIOUS = dict(copy_every=1, previous_threshold=0.3, previous_curve="constant")
+U2PL = dict(mix=dict(type="HalfCutMix"), low_rank=1, num_anchors=16, num_negatives=6, num_keys=12)
+# The same schedule in the run that is cut and in the other: it would end with the run.
+U2PL |= dict(bank_size=40, first_bank_size=60, representation_channels=8, total_iters=100)
+#: Encoder, side of the crop, settings of the encoder, method.
 KINDS = dict(
-    dinov2_frozen=(DINOv2, 28, dict(), dict(frozen_encoder=True)),
-    dinov2_registers=(DINOv2, 28, dict(registers=4), dict()),
-    dinov3=(DINOv3, 32, dict(drop_path_rate=0.1), dict(type="UniMatchV2")),
+    dinov2_frozen=(DINOv2, 28, dict(), dict(FIXMATCH, frozen_encoder=True)),
+    dinov2_registers=(DINOv2, 28, dict(registers=4), FIXMATCH),
+    dinov2_prevmatch=(DINOv2, 28, dict(), dict(FIXMATCH, type="PrevFixMatch", **PREVIOUS)),
+    dinov3=(DINOv3, 32, dict(drop_path_rate=0.1), dict(FIXMATCH, type="UniMatchV2")),
+    dinov3_u2pl=(DINOv3, 32, dict(), dict(type="U2PL", **U2PL)),
 )
 
 
@@ -53,16 +67,9 @@ def make_runner(semi_config, val_config, preprocessor_config, tmp_path, monkeypa
             default_scope="mmseg",
             custom_imports=dict(imports=["mmsemi"], allow_failed_imports=False),
             model=dict(
-                dict(
-                    type="FixMatch",
-                    segmentor=segmentor,
-                    data_preprocessor=dict(preprocessor_config, size=(side, side)),
-                    strong=dict(type="StrongPhotometric"),
-                    mix=dict(type="SingleBoxCutMix", pairing="reverse"),
-                    labeled_forward="strong",
-                    threshold=0.3,
-                ),
-                **method,
+                copy.deepcopy(method),
+                segmentor=segmentor,
+                data_preprocessor=dict(preprocessor_config, size=(side, side)),
             ),
             train_dataloader=dict(
                 batch_size=4,
