@@ -132,8 +132,11 @@ def _rows(
         return _labeled(f"{lists}/{name}.txt")
 
     every_label = labeled("pool")
-    # The paper's method: a mean teacher with hard labels, of which the sure pixels count.
-    classmix = ("model.mix._delete_=True", "model.mix.type=ClassMix", "model.threshold=0.968")
+    # The paper's method: hard labels of a mean teacher, all pixels count by the share of sure ones.
+    classmix = (
+        "model.mix._delete_=True", "model.mix.type=ClassMix", "model.threshold=0.968",
+        "model.unsure_pixels=weighted",
+    )  # fmt: skip
     # Without a mix each unlabelled image is one view.
     plain = ("model.mix=None", "train_dataloader.sampler.num_per_source.unlabeled=4")
 

@@ -52,10 +52,21 @@ def labels_of_pasted(
 
 
 def confident_loss(
-    logits: Tensor, confidence: Tensor, label: Tensor, valid: Tensor, threshold: float
+    logits: Tensor,
+    confidence: Tensor,
+    label: Tensor,
+    valid: Tensor,
+    threshold: float,
+    unsure_pixels: str = "dropped",
 ) -> Tensor:
-    """Sum over the confident valid pixels, divided by the number of all valid pixels."""
+    """Sum over the confident valid pixels, divided by the number of all valid pixels.
+
+    With ``unsure_pixels='weighted'``, as in ClassMix, the mean over all valid ones, times the share of confident
+    ones.
+    """
     pixels = F.cross_entropy(logits, label, reduction="none")
+    if unsure_pixels == "weighted":
+        return pixels[valid].mean() * (confidence[valid] >= threshold).float().mean()
     return (pixels * (valid & (confidence >= threshold))).sum() / valid.sum().clamp(min=1)
 
 
@@ -66,6 +77,7 @@ def strong_loss(
     pasted: Labels | None,
     valid: Tensor,
     threshold: float,
+    unsure_pixels: str = "dropped",
 ) -> Tensor:
     """Mean over the views of each one's loss, whose labels are mixed as its image is.
 
@@ -76,6 +88,7 @@ def strong_loss(
         pasted: Those of the pasted images, or None if ``base`` is about all images.
         valid: Of all unlabelled images.
         threshold: Least confidence of a label that counts.
+        unsure_pixels: See :func:`confident_loss`.
     """
     if pasted is not None and len(base[0]) < len(valid):
         base = pasted = tuple(torch.cat(pair) for pair in zip(base, pasted))
@@ -83,7 +96,8 @@ def strong_loss(
     losses = []
     for recipe, on_view in zip(recipes, logits.chunk(len(recipes))):
         confidence, label = (mix(recipe, *pair) for pair in zip(base, pasted))
-        losses.append(confident_loss(on_view, confidence, label, mix(recipe, valid), threshold))
+        counted = mix(recipe, valid)
+        losses.append(confident_loss(on_view, confidence, label, counted, threshold, unsure_pixels))
     return torch.stack(losses).mean()
 
 
@@ -139,6 +153,7 @@ def fixmatch_step(
     unsup_weight: float = 0.5,
     labeled_forward: str = "alone",
     pasted_mode: str = "eval",
+    unsure_pixels: str = "dropped",
 ) -> dict[str, Tensor]:
     """One iteration; a teacher is averaged after the optimiser's step, its buffers too.
 
@@ -157,11 +172,12 @@ def fixmatch_step(
         labeled_forward: The view that shares the forward of the labelled images: none ('alone'),
             'weak' (as released where the student labels) or 'strong' (where a teacher does).
         pasted_mode: See :func:`labels_of_pasted`; a teacher labels all images in one forward.
+        unsure_pixels: See :func:`confident_loss`.
     """
     on_labeled, on_views, base, pasted = fixmatch_outputs(
         student, teacher, labeled, weak, strong, recipes, labeled_forward, pasted_mode
     )
-    loss = strong_loss(on_views, recipes, base, pasted, valid, threshold)
+    loss = strong_loss(on_views, recipes, base, pasted, valid, threshold, unsure_pixels)
     return {
         "sup": sup_weight * supervised_loss(student, *on_labeled, labels),
         "unsup.loss_strong": unsup_weight * loss,

@@ -87,6 +87,7 @@ def confident_cross_entropy(
     ignore_index: int = 255,
     num_views: int = 1,
     over_all: bool = False,
+    by_share: bool = False,
 ) -> Tensor:
     """Cross-entropy to confident pseudo-labels, mean over ALL valid pixels of a view (FixMatch).
 
@@ -99,8 +100,16 @@ def confident_cross_entropy(
         ignore_index: Label of pixels that do not count.
         num_views: Each view has a mean of its own; returned is the mean of these.
         over_all: See :func:`cross_entropy`.
+        by_share: Every valid pixel counts instead, times the share of them that are confident, one number for
+            all images of a view (ClassMix, Olsson et al., WACV 2021).
     """
     confident = is_confident(pseudo, threshold)
+    if by_share:
+        valid = pseudo.label_NHW != ignore_index
+        views = zip(*(t.chunk(num_views) for t in (confident & valid, valid)))
+        shares = [sure.sum() / known.sum().clamp(min=1) for sure, known in views]
+        sizes = [len(view) for view in valid.chunk(num_views)]
+        confident = torch.cat([s.expand(n, 1, 1) for s, n in zip(shares, sizes)])
     parts = zip(*(t.chunk(num_views) for t in (logits_NCHW, pseudo.label_NHW, confident)))
     losses = [cross_entropy(*part[:2], ignore_index, part[2], over_all) for part in parts]
     return losses[0] if num_views == 1 else torch.stack(losses).mean()

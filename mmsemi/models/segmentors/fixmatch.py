@@ -46,6 +46,12 @@ class FixMatchSettings(ThresholdSettings):
     threshold: float = setting(
         0.95, "tau, the least confidence of a label that counts (>=)", low=0, high=1
     )
+    unsure_pixels: str = setting(
+        "dropped",
+        "pixels whose label is less confident: `'dropped'`, or `'weighted'`: all count, times the share of "
+        "confident ones in the batch (ClassMix)",
+        choices=("dropped", "weighted"),
+    )
     sup_weight: float = setting(0.5, "weight of the supervised loss", low=0)
     unsup_weight: float = setting(0.5, "weight of the unsupervised loss", low=0)
     rampup_iters: int = setting(
@@ -153,11 +159,18 @@ class FixMatch(SemiSegmentor):
 
         losses = self.supervised("sup", student, labeled, x)
         weight = cfg.unsup_weight * self.rampup()
+        by_share = cfg.unsure_pixels == "weighted"
         unsupervised = confident_cross_entropy(
-            unlabeled.logits_NCHW, target, threshold, self.ignore_index, cfg.num_views
+            unlabeled.logits_NCHW,
+            target,
+            threshold,
+            self.ignore_index,
+            cfg.num_views,
+            by_share=by_share,
         )
         losses["unsup.loss_strong"] = weight * unsupervised
         losses["unsup.mask_ratio"] = kept_share(target, threshold, self.ignore_index)
-        self.show_confident(weak, pseudo, strong, target, recipe.first, threshold)
+        least = 0.0 if by_share else threshold
+        self.show_confident(weak, pseudo, strong, target, recipe.first, least)
         logits = unlabeled.logits_NCHW
         return losses, [ComparedViews("strong", logits, recipe, weight, cfg.num_views)]

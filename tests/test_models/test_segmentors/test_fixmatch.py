@@ -90,6 +90,7 @@ def build(segmentor_config, preprocessor_config):
         *((dict(STUDENT, pasted_mode="train"), pairing) for pairing in ("halves", "permute")),
         *((dict(labeled_forward="strong"), pairing) for pairing in ("reverse", "halves", None)),
         (dict(), "reverse"),
+        *((dict(unsure_pixels="weighted", num_views=n), "permute") for n in (1, 2)),
     ],
 )
 def test_the_step_is_the_reference_step(build, settings, pairing):
@@ -252,7 +253,8 @@ def test_totals(build, settings, monkeypatch):
         lambda *_: {"decode.loss_ce": torch.tensor(1.0), "decode.acc_seg": torch.tensor(50.0)},
     )
     monkeypatch.setattr(
-        "mmsemi.models.segmentors.fixmatch.confident_cross_entropy", lambda *_: torch.tensor(0.4)
+        "mmsemi.models.segmentors.fixmatch.confident_cross_entropy",
+        lambda *_, **__: torch.tensor(0.4),
     )
     losses = make_recorded("permute").loss(build(**settings).model)
     assert total(losses).item() == pytest.approx(0.7)

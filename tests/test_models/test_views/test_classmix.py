@@ -161,17 +161,46 @@ def test_bad_arguments_are_refused(min_classes):
         ClassMix(min_classes=min_classes)
 
 
-@pytest.mark.parametrize(("threshold", "expected"), [(0.968, 0.5546836), (0, 1.0169116)])
-def test_loss_of_the_confident_pixels(threshold, expected):
-    """Known answer "loss of the paper's method", in the form that FixMatch has."""
+@pytest.mark.parametrize(
+    ("threshold", "by_share", "expected"),
+    [
+        (0.968, False, 0.5546836),
+        (0, False, 1.0169116),
+        (0, True, 1.0169116),
+        (0.968, True, 0.5084558),
+    ],
+)
+def test_loss_of_the_confident_pixels(threshold, by_share, expected):
+    """Known answer "loss of the paper's method": pixels that count, and pixels weighted by their share."""
     confidence = torch.tensor(
         [[[0.99, 0.967, 0.97], [0.5, 0.9679, 0.999]], [[0.97, 0.4, 0.2], [0.98, 0.95, 0.969]]]
     )
     label = torch.tensor([[[0, 1, 1], [0, 0, 2]], [[0, 0, 1], [1, 2, 0]]])
     logits = torch.tensor([2.0, 0, 0]).view(1, 3, 1, 1).repeat(2, 1, 2, 3)
     logits[0, 1, 0] = 3
-    loss = confident_cross_entropy(logits, PseudoLabels(label, confidence), threshold)
+    pseudo = PseudoLabels(label, confidence)
+    loss = confident_cross_entropy(logits, pseudo, threshold, by_share=by_share)
     assert loss.item() == pytest.approx(expected, abs=1e-6)
+    # As two views, each with a share of its own: 3 of 6 pixels both.
+    views = confident_cross_entropy(logits, pseudo, threshold, num_views=2, by_share=by_share)
+    assert views.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_share_counts_valid_pixels_alone():
+    logits = torch.randn(2, 3, 2, 2, requires_grad=True)
+    label = torch.tensor([[[0, 255], [1, 2]], [[255, 255], [255, 255]]])
+    confidence = torch.tensor([[[0.9, 0.99], [0.5, 0.8]], [[0.99, 0.99], [0.99, 0.99]]])
+    pseudo = PseudoLabels(label, confidence)
+    loss = confident_cross_entropy(logits, pseudo, 0.7, by_share=True)
+    own = torch.nn.functional.cross_entropy(logits, label, ignore_index=255)
+    assert loss.item() == pytest.approx(2 / 3 * own.item(), rel=1e-6)
+    # An image without a valid pixel is a view of loss 0.
+    views = confident_cross_entropy(logits, pseudo, 0.7, num_views=2, by_share=True)
+    assert views.item() == pytest.approx(loss.item() / 2, rel=1e-6)
+    nothing = PseudoLabels(torch.full_like(label, 255), confidence)
+    zero = confident_cross_entropy(logits, nothing, 0.7, by_share=True)
+    zero.backward()
+    assert zero == 0 and not logits.grad.any()
 
 
 # --- In the methods -------------------------------------------------------------------------------
