@@ -130,7 +130,9 @@ def test_config_text_is_read_as_mmengine_writes_it():
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_missing_onnx_packages_are_named(make_run, tmp_path, monkeypatch, missing):
-    monkeypatch.setattr("mmsemi.export.find_spec", lambda name: None if name == missing else 1)
+    monkeypatch.setattr(
+        "mmsemi.export.runtimes.find_spec", lambda name: None if name == missing else 1
+    )
     with pytest.raises(InstallationError, match=f"--onnx .* {missing}"):
         export_segmentor(make_run()[0], tmp_path / "out", onnx=True)
 
