@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,8 @@ from mmengine.config import Config
 
 from ..compat_checkpoints import find_last_checkpoint
 from ..errors import ConfigError, TrainingError
+from ..own_data.division import FEW_FOR_VALIDATION
+from ..utils.command_line import with_arguments
 from ..utils.config_files import (
     default_work_dir,
     find_config,
@@ -183,12 +184,8 @@ class Stages:
         if args.resume and (work_dir / "last_checkpoint").is_file():
             arguments.append("--resume")
         arguments += ["--cfg-options", *cfg_options] if cfg_options else []
-        before = sys.argv
-        sys.argv = [before[0], *arguments]
-        try:
+        with with_arguments(arguments):
             run_stock_tool("train", options)
-        finally:
-            sys.argv = before
         gc.collect()  # the runner and its networks refer to each other
         barrier()  # the main process has written what the others read
 
@@ -211,7 +208,7 @@ class Stages:
         if not _is_main():
             return
         runs = {"supervised": self._scores("baseline"), "semi-supervised": self._scores("")}
-        text = verdict(*runs.values())
+        text = verdict(*runs.values(), read_run(self.work_dir).info.get("validation_images"))
         print(f"\n{comparison_table(runs)}\n\n{text}", flush=True)
         kept = json.dumps(dict(runs, verdict=text), indent=1, ensure_ascii=False)
         _write(self.work_dir / "comparison.json", kept + "\n")
@@ -249,12 +246,13 @@ def comparison_table(runs: dict[str, dict[str, Any]]) -> str:
     return result_table(columns)
 
 
-def verdict(supervised: dict[str, Any], semi: dict[str, Any]) -> str:
+def verdict(supervised: dict[str, Any], semi: dict[str, Any], images: int | None = None) -> str:
     """Whether the unlabelled images helped, in one line.
 
     Args:
         supervised: ``mIoU`` and ``iou`` by class of the supervised run, in percent.
         semi: The same of the run with unlabelled images.
+        images: How many validation images there are, None if that is not known.
     """
     gain = semi["mIoU"] - supervised["mIoU"]
     by_class = {
@@ -271,8 +269,12 @@ def verdict(supervised: dict[str, Any], semi: dict[str, Any]) -> str:
         f"better in {better} of {len(by_class)} classes"
     )
     if by_class:
-        most, least = (f(by_class, key=by_class.__getitem__) for f in (max, min))
-        text += f", most '{most}' ({by_class[most]:+.2f}), least '{least}' ({by_class[least]:+.2f})"
+        least, most = (f(by_class, key=by_class.__getitem__) for f in (min, max))
+        text += f", from '{least}' ({by_class[least]:+.2f}) to '{most}' ({by_class[most]:+.2f})"
+    if images is not None and images < FEW_FOR_VALIDATION:
+        text += (
+            f"; by {images} validation image{'s' if images != 1 else ''}, which is a rough score"
+        )
     note = " (one run each: below a point, ask more seeds, mmsemi compare --seeds)"
     return text + (note if abs(gain) <= CHANCE else "")
 

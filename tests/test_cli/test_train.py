@@ -101,6 +101,8 @@ def test_the_supervised_run_comes_first_and_a_baseline_beside(write, capsys):
     comparison = json.loads((work_dir / "comparison.json").read_text())
     assert comparison["verdict"] in out and "mIoU" in out
     for name, folder in (("supervised", work_dir / "baseline"), ("semi-supervised", work_dir)):
+        info = json.loads(next(folder.glob("*/vis_data/run.json")).read_text())
+        assert info["command"].endswith(" --from supervised --baseline"), "as it was typed"
         stored = comparison[name]
         assert stored["step"] == 2
         values = list(stored["iou"].values())
@@ -180,7 +182,9 @@ def test_the_verdict():
     semi = dict(mIoU=64.0, iou=dict(background=89.0, nucleus=39.0))
     text = verdict(supervised, semi)
     assert "helped" in text and "+4.00" in text and "1 of 2 classes" in text
-    assert "'nucleus' (+9.00)" in text and "'background' (-1.00)" in text
+    assert "from 'background' (-1.00) to 'nucleus' (+9.00)" in text and "rough" not in text
+    assert verdict(supervised, semi, 6).endswith("; by 6 validation images, which is a rough score")
+    assert verdict(supervised, semi, 10) == text
     assert "did harm" in verdict(semi, supervised)
     assert "no clear difference" in verdict(semi, dict(semi, mIoU=64.9))
     lines = comparison_table({"supervised": supervised, "FixMatch": semi}).splitlines()
