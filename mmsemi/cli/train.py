@@ -26,8 +26,8 @@ from typing import Any
 from mmengine.config import Config
 
 from ..compat_checkpoints import find_last_checkpoint
+from ..engine.diagnosis import rough_score
 from ..errors import ConfigError, TrainingError
-from ..own_data.division import FEW_FOR_VALIDATION
 from ..utils.command_line import with_arguments
 from ..utils.config_files import (
     default_work_dir,
@@ -271,10 +271,7 @@ def verdict(supervised: dict[str, Any], semi: dict[str, Any], images: int | None
     if by_class:
         least, most = (f(by_class, key=by_class.__getitem__) for f in (min, max))
         text += f", from '{least}' ({by_class[least]:+.2f}) to '{most}' ({by_class[most]:+.2f})"
-    if images is not None and images < FEW_FOR_VALIDATION:
-        text += (
-            f"; by {images} validation image{'s' if images != 1 else ''}, which is a rough score"
-        )
+    text += rough_score(images)
     note = " (one run each: below a point, ask more seeds, mmsemi compare --seeds)"
     return text + (note if abs(gain) <= CHANCE else "")
 

@@ -183,7 +183,7 @@ def test_the_verdict():
     text = verdict(supervised, semi)
     assert "helped" in text and "+4.00" in text and "1 of 2 classes" in text
     assert "from 'background' (-1.00) to 'nucleus' (+9.00)" in text and "rough" not in text
-    assert verdict(supervised, semi, 6).endswith("; by 6 validation images, which is a rough score")
+    assert verdict(supervised, semi, 6).endswith(", by 6 validation images, which is a rough score")
     assert verdict(supervised, semi, 10) == text
     assert "did harm" in verdict(semi, supervised)
     assert "no clear difference" in verdict(semi, dict(semi, mIoU=64.9))
