@@ -7,6 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.logging import MMLogger
+
 from ..errors import ConfigError
 from ..export import ONNX_FILE, OPENVINO_FILE, REQUIREMENTS_FILE, export_segmentor
 from ..utils.config_files import read_config
@@ -40,7 +42,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs=2,
         type=int,
         metavar=("H", "W"),
-        help="input that --onnx and --openvino trace; default: training crop",
+        help="input that --onnx and --openvino trace; default: the sliding window or the training crop, and "
+        "512 512 if the config has neither",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
     return parser.parse_args(arguments)
@@ -54,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"--shape {' '.join(map(str, args.shape))} is of the ONNX or OpenVINO input: add --onnx or "
             "--openvino"
         )
+    MMLogger.get_current_instance().setLevel("WARNING")  # what networks say when they are built
     config = read_config(args.config) if args.config else None
     result = export_segmentor(
         args.checkpoint,

@@ -40,6 +40,7 @@ from ..utils.files import write_beside
 from ..utils.supervised_twin import supervised_twin
 from ..visualization.report import result_table
 from ..visualization.run_files import read_run
+from ..visualization.run_report import PAGE
 from .stock import check_checkpoint, run_stock_tool
 
 _SUPERVISED = "supervised"
@@ -128,6 +129,7 @@ class Stages:
         self._train(self.args.config, self.work_dir, self.args.cfg_options, options)
         if self.has_baseline:
             self._compare()
+        self._say_files()
 
     # ---------------------------------------------------------------- one run
 
@@ -212,6 +214,18 @@ class Stages:
         print(f"\n{comparison_table(runs)}\n\n{text}", flush=True)
         kept = json.dumps(dict(runs, verdict=text), indent=1, ensure_ascii=False)
         _write(self.work_dir / "comparison.json", kept + "\n")
+
+    def _say_files(self) -> None:
+        """What the run left, for those who go on with it."""
+        report = self.work_dir / PAGE
+        if report.is_file():
+            _say(f"report: {report}")
+        checkpoint = find_last_checkpoint(self.work_dir)
+        if checkpoint is not None:
+            twin = ""
+            if self.has_baseline:
+                twin = f" (supervised: {find_last_checkpoint(self.work_dir / 'baseline')})"
+            _say(f"weights for mmsemi predict and mmsemi export: {checkpoint}{twin}")
 
 
 def class_iou_options(config: Config) -> dict[str, str]:

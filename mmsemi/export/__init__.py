@@ -180,7 +180,7 @@ def export_segmentor(
         torch.save(dict(meta=meta, state_dict=state_dict), staging / WEIGHTS_FILE)
         (staging / REQUIREMENTS_FILE).write_text(header + "\n".join(needs) + "\n", encoding="utf-8")
         if onnx or openvino:
-            shape = shape or natural_shape(of_network(semi_model, name))
+            shape = shape or natural_shape(of_network(semi_model, name), config)
             preprocessor = plain["model"].get("data_preprocessor") or {}
             facts = {k: preprocessor.get(k) for k in ("mean", "std", "bgr_to_rgb", "rgb_to_bgr")}
             facts["classes"] = meta["dataset_meta"].get("classes")
@@ -260,11 +260,17 @@ def build_plain(config: dict, state_dict: dict[str, Tensor], what: str) -> nn.Mo
     return revert_sync_batchnorm(model).eval()
 
 
-def natural_shape(semi_model: dict) -> tuple[int, int]:
-    """Height and width that the network sees most: the sliding window, or the training crop."""
+def natural_shape(semi_model: dict, config: Config | dict) -> tuple[int, int]:
+    """Height and width that the network sees most: the sliding window, or the training crop.
+
+    Args:
+        semi_model: The model with the settings of one network.
+        config: The training config, whose data set may have the crop.
+    """
     segmentor = semi_model["segmentor"]
     test_cfg = semi_model.get("test_cfg") or segmentor.get("test_cfg") or {}
     outer, inner = semi_model.get("data_preprocessor"), segmentor.get("data_preprocessor")
-    crop = (merge_preprocessors(inner, outer) or {}).get("size")
+    dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
+    crop = (merge_preprocessors(inner, outer) or {}).get("size") or dataset.get("crop_size")
     window = test_cfg.get("crop_size") if test_cfg.get("mode") == "slide" else None
     return tuple(window or crop or (512, 512))

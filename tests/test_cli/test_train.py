@@ -100,6 +100,8 @@ def test_the_supervised_run_comes_first_and_a_baseline_beside(write, capsys):
     out = capsys.readouterr().out
     comparison = json.loads((work_dir / "comparison.json").read_text())
     assert comparison["verdict"] in out and "mIoU" in out
+    files = f"{work_dir / 'iter_2.pth'} (supervised: {work_dir / 'baseline/iter_2.pth'})"
+    assert out.endswith(f"mmsemi train: weights for mmsemi predict and mmsemi export: {files}\n")
     for name, folder in (("supervised", work_dir / "baseline"), ("semi-supervised", work_dir)):
         info = json.loads(next(folder.glob("*/vis_data/run.json")).read_text())
         assert info["command"].endswith(" --from supervised --baseline"), "as it was typed"

@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 
 from mmsemi.errors import ConfigError
-from mmsemi.export import export_segmentor
+from mmsemi.export import export_segmentor, natural_shape
 from mmsemi.export.config import plain_config, plain_dataset
 from mmsemi.export.requirements import packages_of, requirements
 from mmsemi.utils.literals import to_plain
@@ -295,6 +295,17 @@ def test_onnx_agrees_with_torch_at_other_sizes(make_run, tmp_path):
     facts = {p.key: p.value for p in onnx.load(str(tmp_path / "out/net.onnx")).metadata_props}
     assert json.loads(facts["mean"]) == [120.0, 110.0, 100.0]
     assert json.loads(facts["classes"]) == ["background", "left", "right"]
+
+
+def test_the_traced_size_is_the_window_or_the_crop():
+    segmentor = dict(data_preprocessor=dict(type="SegDataPreProcessor"))
+    own_data = dict(train_dataloader=dict(dataset=dict(crop_size=(96, 128))))
+    assert natural_shape(dict(segmentor=segmentor), own_data) == (96, 128)
+    assert natural_shape(dict(segmentor=segmentor), {}) == (512, 512)
+    model = dict(segmentor=segmentor, data_preprocessor=dict(size=(64, 80)))
+    assert natural_shape(model, own_data) == (64, 80)
+    window = dict(mode="slide", crop_size=(48, 40), stride=(8, 8))
+    assert natural_shape(dict(model, test_cfg=window), own_data) == (48, 40)
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6, (2, None)])
