@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from .agreement import Agreement, Form, compare
 
-#: What the file is compared with torch under: CPUs with bfloat16 use it by default.
+#: What the file is compared with torch under. CPUs with bfloat16 compute in it by default, which is too rough for
+#: ``TOLERANCE``, and a file cannot ask for float32.
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 

@@ -74,6 +74,7 @@ def write_runtime_files(
         forms = forms_at(shape, any_size=part is None)
         forms = forms[forms.index(form) :]
         lines[1] = line(*write_openvino(model, path, folder / OPENVINO_FILE, forms, texts))
+        lines[1] += "; compared in float32, which OpenVINO uses with INFERENCE_PRECISION_HINT=f32"
     if not onnx:
         path.unlink()
     return tuple(lines)

@@ -57,6 +57,7 @@ def test_it_agrees_with_torch_at_other_sizes(openvino, make_run, tmp_path):
     result = export_segmentor(path, tmp_path / "out", openvino=True)
     assert result.onnx is None
     assert result.openvino.startswith("takes any batch and image size; largest difference")
+    assert result.openvino.endswith("with INFERENCE_PRECISION_HINT=f32")
     names = sorted(entry.name for entry in (tmp_path / "out").iterdir())
     assert names == sorted([*PLAIN_FILES, "net.bin", "net.xml"])
 
