@@ -27,7 +27,7 @@ from mmengine.config import Config
 
 from ..compat_checkpoints import find_last_checkpoint
 from ..engine.diagnosis import rough_score
-from ..errors import ConfigError, TrainingError
+from ..errors import ConfigError, TrainingError, close_matches
 from ..utils.command_line import with_arguments
 from ..utils.config_files import (
     default_work_dir,
@@ -67,7 +67,11 @@ def parse_args(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 
 def _stock_values(arguments: Sequence[str]) -> argparse.Namespace:
-    """The arguments of the stock script that we read, too."""
+    """The arguments of the stock script, all of which we read, too.
+
+    Raises:
+        ConfigError: There is another one.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("config")
     parser.add_argument("--work-dir")
@@ -76,7 +80,13 @@ def _stock_values(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true")
     parser.add_argument("--launcher", default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
-    return parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = ["--from", "--baseline", *parser._option_string_actions]
+        raise ConfigError(
+            f"{unknown[0]} is no argument of mmsemi train{close_matches(unknown[0], known)} (mmsemi train --help)"
+        )
+    return args
 
 
 class Stages:
@@ -311,11 +321,12 @@ def _say(text: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """The command line; the stock script reads its arguments from ``sys.argv``."""
     args, rest = parse_args(arguments)
-    if args.start is None and not args.baseline:
+    wants_help = bool({"-h", "--help"} & set(rest))
+    if wants_help or (args.start is None and not args.baseline):
         try:
             run_stock_tool("train")
         finally:
-            if {"-h", "--help"} & set(rest):
+            if wants_help:
                 print(_HELP)
         return
     Stages(rest, args.start, args.baseline).run()

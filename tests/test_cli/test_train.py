@@ -179,6 +179,11 @@ def test_a_validation_comes_to_log_the_classes():
         class_iou_options(Config(dict(val_evaluator=[dict(type=kinds[0])])))
 
 
+def test_a_misspelt_argument_is_refused_before_anything_is_trained(write):
+    with pytest.raises(ConfigError, match=r"--basline is no .* did you mean '--baseline'\?"):
+        write("--from", "supervised", "--basline")
+
+
 def test_the_verdict():
     supervised = dict(mIoU=60.0, iou=dict(background=90.0, nucleus=30.0))
     semi = dict(mIoU=64.0, iou=dict(background=89.0, nucleus=39.0))

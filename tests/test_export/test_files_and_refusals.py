@@ -77,8 +77,14 @@ def test_wrong_requests_say_what_is_there(make_run, tmp_path):
 def test_other_checkpoints_are_refused(make_run, tmp_path):
     path, _ = make_run()
     export_segmentor(path, tmp_path / "out")
-    with pytest.raises(CheckpointError, match=r"weights\.pth"):
+    with pytest.raises(
+        CheckpointError, match=r"weights\.pth .* from the checkpoint of the training"
+    ):
         export_segmentor(tmp_path / "out/weights.pth", tmp_path / "again")
+    with pytest.raises(
+        CheckpointError, match=r"semi\.py: this is a Python file, and no checkpoint"
+    ):
+        export_segmentor(tmp_path / "semi.py", tmp_path / "again")
     torch.save(dict(state_dict={"fc.weight": torch.zeros(1)}), path)
     with pytest.raises(CheckpointError, match=r"fc\.weight"):
         export_segmentor(path, tmp_path / "again")
