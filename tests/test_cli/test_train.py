@@ -208,7 +208,7 @@ def test_two_processes_train_all_of_them(write):
 
 @pytest.mark.slow
 def test_help_shows_both_kinds_of_arguments():
-    code = "from mmsemi.cli import run; run('mmsemi.cli.train', ['--help'], 'mmsemi train')"
+    code = "from mmsemi.cli import run; run('mmsemi.cli.train', ['--help', '--baseline'], 'mmsemi train')"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
     )
