@@ -168,7 +168,9 @@ def explain_load_error(name: str, error: Exception) -> str:
             "with tensors, numbers and strings only (a class of your own can be allowed with "
             "torch.serialization.add_safe_globals)"
         )
-    inner = re.search(r"WeightsUnpickler error: (.*)", text)
+    if name.endswith(".py"):
+        return f"{name}: this is a Python file, and no checkpoint: give a .pth file"
+    inner = re.search(r"WeightsUnpickler error: *(\S.*)", text)
     reason = inner[1] if inner else f"{type(error).__name__}: {first_line}"
     return (
         f"{name}: not a readable checkpoint, probably cut off or not written by torch.save "

@@ -31,6 +31,8 @@ WARNINGS = (
         "`torch.cuda.amp.GradScaler(args...)` is deprecated.",
         "mmengine.optim.optimizer.amp_optimizer_wrapper",
     ),
+    # A softmax over two classes trains as well as one output channel, and each network of a run says it.
+    ("For binary segmentation, we suggest using", "mmseg.models.decode_heads.decode_head"),
     # Once for each size of image, and of no use where images have all sizes.
     ("When align_corners=True, the output would more aligned", "mmseg.models.utils.wrappers"),
 )

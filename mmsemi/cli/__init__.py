@@ -29,7 +29,7 @@ COMMANDS = {
     "pseudo-label": "label the unlabelled images of a config with a checkpoint, on disk",
     "reliability": "score how stable a training is on each unlabelled image",
     "self-train": "rounds of self-training: label, train, label, ...",
-    "export": "write one network of a checkpoint as a plain mmseg model, or as ONNX",
+    "export": "write one network of a checkpoint as a plain mmseg model, for ONNX Runtime or OpenVINO",
     "print-config": "show a config with all that it inherits, and which file set each value",
     "check-dataset": "find what is wrong with the images, masks and lists of a config",
     "splits": "labelled subsets: published ones by name, random ones of any data set",

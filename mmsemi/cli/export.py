@@ -7,8 +7,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.logging import MMLogger
+
 from ..errors import ConfigError
-from ..export import ONNX_FILE, REQUIREMENTS_FILE, export_segmentor
+from ..export import ONNX_FILE, OPENVINO_FILE, REQUIREMENTS_FILE, export_segmentor
 from ..utils.config_files import read_config
 
 
@@ -20,7 +22,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("checkpoint", help="checkpoint of a training with mmsemi")
     parser.add_argument(
-        "out_dir", help="folder for config.py, weights.pth, requirements.txt and net.onnx"
+        "out_dir",
+        help="folder for config.py, weights.pth, requirements.txt, net.onnx, net.xml and net.bin",
     )
     parser.add_argument("--net", help="student, teacher, 0 or 1; default: predict_on of the config")
     parser.add_argument(
@@ -30,7 +33,17 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--onnx", action="store_true", help="also write and check net.onnx")
     parser.add_argument(
-        "--shape", nargs=2, type=int, metavar=("H", "W"), help="ONNX input; default: training crop"
+        "--openvino",
+        action="store_true",
+        help="also write and check net.xml and net.bin, a model of OpenVINO",
+    )
+    parser.add_argument(
+        "--shape",
+        nargs=2,
+        type=int,
+        metavar=("H", "W"),
+        help="input that --onnx and --openvino trace; default: the sliding window or the training crop, and "
+        "512 512 if the config has neither",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier export")
     return parser.parse_args(arguments)
@@ -39,13 +52,22 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Export and say what was written."""
     args = parse_args(arguments)
-    if args.shape and not args.onnx:
+    if args.shape and not (args.onnx or args.openvino):
         raise ConfigError(
-            f"--shape {' '.join(map(str, args.shape))} is of the ONNX input: add --onnx"
+            f"--shape {' '.join(map(str, args.shape))} is of the ONNX or OpenVINO input: add --onnx or "
+            "--openvino"
         )
+    MMLogger.get_current_instance().setLevel("WARNING")  # what networks say when they are built
     config = read_config(args.config) if args.config else None
     result = export_segmentor(
-        args.checkpoint, args.out_dir, args.net, config, args.onnx, args.shape, args.force
+        args.checkpoint,
+        args.out_dir,
+        args.net,
+        config,
+        args.onnx,
+        args.shape,
+        args.force,
+        args.openvino,
     )
     print(f"network '{result.net}' of {args.checkpoint} (it has: {', '.join(result.names)})")
     needs = "stock parts only, loads without mmsemi"
@@ -58,5 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{Path(args.out_dir) / REQUIREMENTS_FILE}: where it is loaded it needs {needed}")
     if result.onnx:
         print(f"{Path(args.out_dir) / ONNX_FILE}: {result.onnx}")
+    if result.openvino:
+        print(f"{Path(args.out_dir) / OPENVINO_FILE} and its weights: {result.openvino}")
     for note in result.notes:
         print(f"note: {note}")

@@ -26,7 +26,9 @@ from ..own_data.writing import (
     find_model,
     seconds_per_step,
 )
+from ..utils.config_files import read_config
 from ..utils.packaged_weights import SCHEME, weight_file
+from ..utils.supervised_twin import supervised_twin
 from .check_dataset import ProgressBar, count_cpus
 
 #: Larger images are made smaller for training and validation.
@@ -78,7 +80,12 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--void", default="", metavar="CODES", help="values or colours without a label")
     add("--method", default="fixmatch", help=", ".join(METHODS))
     add("--model", default=DEFAULT_MODEL, help="a base in configs/_base_/models or an mmseg config")
-    add("--budget", type=float, metavar="MINUTES", help="length of the run (default: 2,000 steps)")
+    add(
+        "--budget",
+        type=float,
+        metavar="MINUTES",
+        help="length of the run with unlabelled images (default: 2,000 steps)",
+    )
     add("--crop", type=int, help="side of the training crop")
     add("-o", "--out", default="my.py", metavar="FILE.py", help="config to write (my.py)")
     add("--force", action="store_true", help="replace an earlier one")
@@ -254,12 +261,13 @@ def make_plan(
 
 
 def fit_budget(path: Path, plan: Plan, minutes: float) -> None:
-    """Set the length of the run to what a step takes here.
+    """Set the length of the run to what a step takes here, and say what the supervised runs add.
 
     Raises:
         ConfigError: Not even 20 steps fit.
     """
-    seconds = seconds_per_step(str(path))
+    config = read_config(str(path))
+    seconds = seconds_per_step(config)
     # A tenth for validation and loading.
     steps = int(0.9 * 60 * minutes / seconds)
     say("measured", f"{seconds:.2f} s a step here: {steps} steps in {minutes:g} minutes")
@@ -269,6 +277,9 @@ def fit_budget(path: Path, plan: Plan, minutes: float) -> None:
             f"{20 * seconds / 54:.1f} minutes (a few hundred steps are the least that learns something), a "
             f"smaller --crop than {plan.crop}, or a GPU"
         )
+    if plan.method != "supervised":
+        more = steps * seconds_per_step(supervised_twin(config)) / 54
+        say("", f"the supervised runs of --from supervised and --baseline: {more:.1f} minutes each")
     if steps < 400:
         say("warning", f"{steps} steps are few: our runs on nuclei take 400 and more")
     plan.max_iters = steps

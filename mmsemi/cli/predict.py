@@ -11,6 +11,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mmengine.logging import MMLogger
+
 from ..prediction import load
 from ..prediction.folder import PredictionFolder
 from ..prediction.inputs import find_inputs
@@ -59,6 +61,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of ``mmsemi predict``."""
     args = parse_args(arguments)
+    MMLogger.get_current_instance().setLevel("WARNING")  # what networks say when they are built
     base, inputs = find_inputs(args.inputs, args.out)
     predictor = load(args.checkpoint, args.config, args.net, args.device)
     predictor.set_tiles(args.tile, args.max_pixels)

@@ -73,8 +73,13 @@ def draw_choices(choices: Sequence[Choice]) -> Image.Image:
         name = Path(choice.path).name
         name = name if len(name) <= 26 else f"{name[:12]}...{name[-11:]}"
         draw.text((left, top + TILE + 2), f"{number + 1}  {name}", fill="black")
-        draw.text((left, top + TILE + LINE), f"for {choice.stands_for} images", fill="gray")
+        draw.text((left, top + TILE + LINE), _stands_for(choice), fill="gray")
     return sheet
+
+
+def _stands_for(choice: Choice) -> str:
+    count = choice.stands_for
+    return f"for {count} image{'s' if count != 1 else ''}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if len(choices) < args.n:
         print(f"({args.n - len(choices)} fewer than asked for: the images are too much alike)")
     for choice in choices:
-        print(f"{choice.path}    for {choice.stands_for} images")
+        print(f"{choice.path}    {_stands_for(choice)}")
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text("".join(f"{c.path}\n" for c in choices), encoding="utf-8")

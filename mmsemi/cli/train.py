@@ -21,7 +21,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,9 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from ..compat_checkpoints import find_last_checkpoint
-from ..errors import ConfigError, TrainingError
+from ..engine.diagnosis import rough_score
+from ..errors import ConfigError, TrainingError, close_matches
+from ..utils.command_line import with_arguments
 from ..utils.config_files import (
     default_work_dir,
     find_config,
@@ -42,6 +43,7 @@ from ..utils.files import write_beside
 from ..utils.supervised_twin import supervised_twin
 from ..visualization.report import result_table
 from ..visualization.run_files import read_run
+from ..visualization.run_report import PAGE
 from .stock import check_checkpoint, run_stock_tool
 
 _SUPERVISED = "supervised"
@@ -71,7 +73,11 @@ def parse_args(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
 
 
 def _stock_values(arguments: Sequence[str]) -> argparse.Namespace:
-    """The arguments of the stock script that we read, too."""
+    """The arguments of the stock script, all of which we read, too.
+
+    Raises:
+        ConfigError: There is another one.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("config")
     parser.add_argument("--work-dir")
@@ -80,7 +86,13 @@ def _stock_values(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true")
     parser.add_argument("--launcher", default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
-    return parser.parse_args(arguments)
+    args, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = ["--from", "--baseline", *parser._option_string_actions]
+        raise ConfigError(
+            f"{unknown[0]} is no argument of mmsemi train{close_matches(unknown[0], known)} (mmsemi train --help)"
+        )
+    return args
 
 
 class Stages:
@@ -156,6 +168,7 @@ class Stages:
         self._train(self.args.config, self.work_dir, self.args.cfg_options, options)
         if self.has_baseline:
             self._compare()
+        self._say_files()
 
     # ---------------------------------------------------------------- one run
 
@@ -212,12 +225,8 @@ class Stages:
         if args.resume and (work_dir / "last_checkpoint").is_file():
             arguments.append("--resume")
         arguments += ["--cfg-options", *cfg_options] if cfg_options else []
-        before = sys.argv
-        sys.argv = [before[0], *arguments]
-        try:
+        with with_arguments(arguments):
             run_stock_tool("train", options)
-        finally:
-            sys.argv = before
         gc.collect()  # the runner and its networks refer to each other
         barrier()  # the main process has written what the others read
 
@@ -240,10 +249,22 @@ class Stages:
         if not _is_main():
             return
         runs = {"supervised": self._scores("baseline"), "semi-supervised": self._scores("")}
-        text = verdict(*runs.values())
+        text = verdict(*runs.values(), read_run(self.work_dir).info.get("validation_images"))
         print(f"\n{comparison_table(runs)}\n\n{text}", flush=True)
         kept = json.dumps(dict(runs, verdict=text), indent=1, ensure_ascii=False)
         _write(self.work_dir / "comparison.json", kept + "\n")
+
+    def _say_files(self) -> None:
+        """What the run left, for those who go on with it."""
+        report = self.work_dir / PAGE
+        if report.is_file():
+            _say(f"report: {report}")
+        checkpoint = find_last_checkpoint(self.work_dir)
+        if checkpoint is not None:
+            twin = ""
+            if self.has_baseline:
+                twin = f" (supervised: {find_last_checkpoint(self.work_dir / 'baseline')})"
+            _say(f"weights for mmsemi predict and mmsemi export: {checkpoint}{twin}")
 
 
 def class_iou_options(config: Config) -> dict[str, str]:
@@ -278,12 +299,13 @@ def comparison_table(runs: dict[str, dict[str, Any]]) -> str:
     return result_table(columns)
 
 
-def verdict(supervised: dict[str, Any], semi: dict[str, Any]) -> str:
+def verdict(supervised: dict[str, Any], semi: dict[str, Any], images: int | None = None) -> str:
     """Whether the unlabelled images helped, in one line.
 
     Args:
         supervised: ``mIoU`` and ``iou`` by class of the supervised run, in percent.
         semi: The same of the run with unlabelled images.
+        images: How many validation images there are, None if that is not known.
     """
     gain = semi["mIoU"] - supervised["mIoU"]
     by_class = {
@@ -300,8 +322,9 @@ def verdict(supervised: dict[str, Any], semi: dict[str, Any]) -> str:
         f"better in {better} of {len(by_class)} classes"
     )
     if by_class:
-        most, least = (f(by_class, key=by_class.__getitem__) for f in (max, min))
-        text += f", most '{most}' ({by_class[most]:+.2f}), least '{least}' ({by_class[least]:+.2f})"
+        least, most = (f(by_class, key=by_class.__getitem__) for f in (min, max))
+        text += f", from '{least}' ({by_class[least]:+.2f}) to '{most}' ({by_class[most]:+.2f})"
+    text += rough_score(images)
     note = " (one run each: below a point, ask more seeds, mmsemi compare --seeds)"
     return text + (note if abs(gain) <= CHANCE else "")
 
@@ -327,11 +350,12 @@ def _say(text: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """The command line; the stock script reads its arguments from ``sys.argv``."""
     args, rest = parse_args(arguments)
-    if not args.starts and not args.baseline:
+    wants_help = bool({"-h", "--help"} & set(rest))
+    if wants_help or (not args.starts and not args.baseline):
         try:
             run_stock_tool("train")
         finally:
-            if {"-h", "--help"} & set(rest):
+            if wants_help:
                 print(_HELP)
         return
     Stages(rest, args.starts, args.baseline).run()

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 GUIDE = "docs/diagnosis.md"
+#: Fewer validation images than this give a rough score.
+FEW_FOR_VALIDATION = 10
 
 
 class Finding(NamedTuple):
@@ -266,16 +268,38 @@ def norm_gap(
 
 
 def below_supervised(
-    score: float, baseline: float, margin: float, setting: str, metric: str = "mIoU"
+    score: float,
+    baseline: float,
+    margin: float,
+    setting: str,
+    metric: str = "mIoU",
+    images: int | None = None,
 ) -> Finding | None:
-    """The validation is more than ``margin`` points below that of the supervised run."""
+    """The validation is more than ``margin`` points below that of the supervised run.
+
+    Args:
+        score: Of the validation.
+        baseline: Of the supervised run.
+        margin: Points below it that are no harm.
+        setting: What to change.
+        metric: Name of the score.
+        images: How many validation images there are, None if that is not known.
+    """
     if score >= baseline - margin:
         return None
     return Finding(
         "below-supervised",
-        f"{metric} is {score:.2f}, the supervised run has {baseline:.2f}: the unlabelled images do harm",
+        f"{metric} is {score:.2f}, the supervised run has {baseline:.2f}: the unlabelled images do harm"
+        f"{rough_score(images)}",
         setting,
     )
+
+
+def rough_score(images: int | None) -> str:
+    """What to say of a score by few validation images; '' for many, or an unknown number."""
+    if images is None or images >= FEW_FOR_VALIDATION:
+        return ""
+    return f", by {images} validation image{'s' if images != 1 else ''}, which is a rough score"
 
 
 # --- What was found -------------------------------------------------------------------------------

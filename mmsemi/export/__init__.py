@@ -23,10 +23,9 @@ import copy
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -36,7 +35,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, ConfigError, InstallationError, user_error
+from ..errors import CheckpointError, ConfigError, user_error
 from ..models.preprocessor import merge_preprocessors
 from ..utils.literals import read_literal_config
 from ..version import __version__
@@ -50,17 +49,25 @@ from .checkpoint import (
 )
 from .config import KEPT_KEYS, import_names, of_network, plain_config
 from .requirements import packages_of, requirements
+from .runtimes import (
+    ONNX_FILE,
+    OPENVINO_FILE,
+    OPENVINO_WEIGHTS_FILE,
+    check_packages,
+    write_runtime_files,
+)
 
 __all__ = [
     "CONFIG_FILE",
     "ONNX_FILE",
+    "OPENVINO_FILE",
     "REQUIREMENTS_FILE",
     "WEIGHTS_FILE",
     "Exported",
     "export_segmentor",
 ]
 
-CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE = "config.py", "weights.pth", "net.onnx"
+CONFIG_FILE, WEIGHTS_FILE = "config.py", "weights.pth"
 REQUIREMENTS_FILE = "requirements.txt"
 
 
@@ -77,6 +84,7 @@ class Exported:
         imports: Modules that the plain config imports.
         needs: Lines of ``requirements.txt``: what must be installed to load the network.
         onnx: What the ONNX file can do, or ``None`` if it was not asked for.
+        openvino: What the OpenVINO model can do, or ``None`` if it was not asked for.
         notes: Further lines for the user.
     """
 
@@ -88,6 +96,7 @@ class Exported:
     imports: list[str]
     needs: list[str]
     onnx: str | None = None
+    openvino: str | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -99,6 +108,7 @@ def export_segmentor(
     onnx: bool = False,
     shape: tuple[int, int] | None = None,
     force: bool = False,
+    openvino: bool = False,
 ) -> Exported:
     """Write one network of a semi-supervised checkpoint as ``config.py`` and ``weights.pth``.
 
@@ -108,23 +118,25 @@ def export_segmentor(
         net: 'student', 'teacher', 0, 1, ...; ``None`` is ``model.predict_on``.
         config: Training config; ``None`` is the one stored in the checkpoint.
         onnx: Also write ``net.onnx``, checked with onnxruntime.
-        shape: Height and width of the ONNX input; ``None`` is the training crop.
+        shape: Height and width that the ONNX file and the OpenVINO model are traced at; ``None`` is the
+            training crop.
         force: Replace an earlier export.
+        openvino: Also write ``net.xml`` and ``net.bin``, checked with openvino.
 
     Raises:
-        ConfigError: There is an export already, no such network, it has no ONNX form, or the config in
-            the checkpoint has a type that nothing registers.
+        ConfigError: There is an export already, no such network, it has no ONNX or OpenVINO form, or the
+            config in the checkpoint has a type that nothing registers.
         CheckpointError: The checkpoint is missing, unreadable, holds pickled code, is not of mmsemi,
             or does not fit its config.
-        InstallationError: ``onnx`` without the packages for it.
+        InstallationError: ``onnx`` or ``openvino`` without the packages for it.
     """
     source, out = Path(checkpoint_path).expanduser(), Path(out_dir).expanduser()
-    targets = [out / n for n in (CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, REQUIREMENTS_FILE)]
+    names = (CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, OPENVINO_WEIGHTS_FILE, OPENVINO_FILE)
+    targets = [out / name for name in (*names, REQUIREMENTS_FILE)]
     present = [str(path) for path in targets if path.exists()]
     if present and not force:
         raise ConfigError(f"already there: {', '.join(present)}; add --force to replace it")
-    if onnx:
-        write_onnx = import_onnx_writer()
+    check_packages(onnx, openvino)
     checkpoint = load_semi_checkpoint(source)
     prefixes = find_networks(checkpoint["state_dict"], source)
     init_default_scope("mmseg")
@@ -167,16 +179,21 @@ def export_segmentor(
         (staging / CONFIG_FILE).write_text(header + meta["cfg"], encoding="utf-8")
         torch.save(dict(meta=meta, state_dict=state_dict), staging / WEIGHTS_FILE)
         (staging / REQUIREMENTS_FILE).write_text(header + "\n".join(needs) + "\n", encoding="utf-8")
-        if onnx:
-            shape = shape or natural_shape(of_network(semi_model, name))
+        if onnx or openvino:
+            shape = shape or natural_shape(of_network(semi_model, name), config)
             preprocessor = plain["model"].get("data_preprocessor") or {}
-            classes = meta["dataset_meta"].get("classes")
-            result.onnx = write_onnx(model, staging / ONNX_FILE, shape, preprocessor, classes)
+            facts = {k: preprocessor.get(k) for k in ("mean", "std", "bgr_to_rgb", "rgb_to_bgr")}
+            facts["classes"] = meta["dataset_meta"].get("classes")
+            result.onnx, result.openvino = write_runtime_files(
+                model, staging, shape, facts, onnx, openvino
+            )
+        # A model of OpenVINO must at no moment have the weights of another one.
+        (out / OPENVINO_FILE).unlink(missing_ok=True)
         for target in targets:
             if (staging / target.name).exists():
                 os.replace(staging / target.name, target)
-            elif target.exists():  # of an earlier export, with other weights
-                target.unlink()
+            elif str(target) in present:  # of an earlier export, with other weights
+                target.unlink(missing_ok=True)
                 result.notes.append(f"{target} of the earlier export is removed")
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -243,23 +260,17 @@ def build_plain(config: dict, state_dict: dict[str, Tensor], what: str) -> nn.Mo
     return revert_sync_batchnorm(model).eval()
 
 
-def natural_shape(semi_model: dict) -> tuple[int, int]:
-    """Height and width that the network sees most: the sliding window, or the training crop."""
+def natural_shape(semi_model: dict, config: Config | dict) -> tuple[int, int]:
+    """Height and width that the network sees most: the sliding window, or the training crop.
+
+    Args:
+        semi_model: The model with the settings of one network.
+        config: The training config, whose data set may have the crop.
+    """
     segmentor = semi_model["segmentor"]
     test_cfg = semi_model.get("test_cfg") or segmentor.get("test_cfg") or {}
     outer, inner = semi_model.get("data_preprocessor"), segmentor.get("data_preprocessor")
-    crop = (merge_preprocessors(inner, outer) or {}).get("size")
+    dataset = (config.get("train_dataloader") or {}).get("dataset") or {}
+    crop = (merge_preprocessors(inner, outer) or {}).get("size") or dataset.get("crop_size")
     window = test_cfg.get("crop_size") if test_cfg.get("mode") == "slide" else None
     return tuple(window or crop or (512, 512))
-
-
-def import_onnx_writer() -> Callable:
-    """The function that writes ONNX files; its packages are optional."""
-    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise InstallationError(
-            f"--onnx needs {' and '.join(missing)}: pip install {' '.join(missing)}"
-        )
-    from .onnx_file import write_onnx
-
-    return write_onnx

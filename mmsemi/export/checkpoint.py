@@ -54,7 +54,8 @@ def find_networks(state_dict: dict[str, Any], path: Path) -> dict[str, str]:
     if not found:
         is_plain = any(key.startswith("backbone.") for key in state_dict)
         raise CheckpointError(
-            f"{path} is a plain mmseg checkpoint already, there is nothing to export"
+            f"{path} is a plain mmseg checkpoint already, there is nothing to export (ONNX and OpenVINO files "
+            "are made from the checkpoint of the training)"
             if is_plain
             else f"{path} is not a checkpoint of mmsemi: it has neither 'student.' nor 'branches.' "
             f"weights, but {', '.join(list(state_dict)[:3]) or 'none at all'}"

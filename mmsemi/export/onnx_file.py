@@ -1,21 +1,19 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """A segmentation network as an ONNX file, accepted only if onnxruntime agrees with torch.
 
-The most general form that works is taken: any batch and image size, else any batch, else one fixed
-input. Whether a form works is decided by running it on inputs of other sizes, because a traced
-network may hide a size as a constant. Encoders that are known to (``traces_one_size``: DINOv2, DINOv3) get
-files of one size, one for each.
+Which sizes it takes is found out by :mod:`.agreement`. Encoders that are known to trace one size alone
+(``traces_one_size``: DINOv2, DINOv3) get files of one size, one for each.
 
 Input ``images`` (N, 3, H, W) float, normalised (mean, std and channel order are in the file's
-metadata); output ``logits`` (N, C, H, W), resized to the input.
+metadata, with the classes); output ``logits`` (N, C, H, W), resized to the input.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -25,8 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..models.forward import forward
-
-TOLERANCE = 1e-4
+from .agreement import Agreement, Form, Shape, compare, forms_at
 
 
 class Logits(nn.Module):
@@ -88,55 +85,37 @@ class TraceablePool(nn.Module):
 
 
 def write_onnx(
-    net: nn.Module,
-    path: Path,
-    shape_hw: tuple[int, int],
-    preprocessor: dict,
-    classes: list[str] | tuple[str, ...] | None,
-) -> str:
-    """Trace a plain segmentor, write it, and compare it with torch.
+    model: Logits, path: Path, shape_hw: tuple[int, int], facts: Mapping[str, str]
+) -> tuple[Form, Agreement]:
+    """Trace a network, write it, and compare it with torch.
 
     Args:
-        net: The segmentor.
+        model: The network.
         path: The file.
-        shape_hw: Height and width of the traced input.
-        preprocessor: Config of the stock preprocessor; its normalisation is noted in the file.
-        classes: Class names, noted in the file.
+        shape_hw: Height and width of the traced input, those that ``model`` was made for.
+        facts: Key and text of the notes in the file.
 
     Returns:
-        A line that says which inputs the file takes and how far it is from torch.
+        Which inputs the file takes, and how far it is from torch.
 
     Raises:
-        ConfigError: No form could be exported and agrees within ``TOLERANCE`` (of the largest
-            logit, at least 1).
+        ConfigError: No form could be exported and agrees with torch.
     """
-    height, width = shape_hw
-    size = {2: "height", 3: "width"}
-    other_sizes = [(2, height + 32, width + 64), (1, height + 17, width + 9)]
-    forms = (
-        ("any batch and image size", {0: "batch", **size}, other_sizes),
-        (f"any batch, images of {height}x{width} only", {0: "batch"}, [(3, height, width)]),
-        (f"one image of {height}x{width} only", {}, []),
-    )
-    model, note = Logits(net, (height, width)), ""
-    one_size = one_size_part(net)
-    if one_size is not None:
-        forms = forms[1:]
-        note = f"; {one_size} has positions of one size in a file: write another one for each size"
     reason = ""
-    for form, dynamic, further in forms:
+    for form in forms_at(shape_hw, any_size=one_size_part(model) is None):
         try:
-            _trace(model, path, (1, height, width), dynamic)
-            _add_metadata(path, preprocessor, classes)
-            gap = _largest_gap(model, path, [(1, height, width), *further])
+            _trace(model, path, form)
+            _add_metadata(path, facts)
+            agreement = _agreement(model, path, form.shapes)
         # The exporter and the runtime raise types of their own, down to plain Exception.
         except Exception as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             continue
-        if gap <= TOLERANCE:
-            return f"takes {form}; largest difference to torch {gap:.1e}{note}"
-        reason = f"its logits differ from torch's by {gap:.1e}"
+        if agreement.holds:
+            return form, agreement
+        reason = str(agreement)
     path.unlink(missing_ok=True)
+    height, width = shape_hw
     raise ConfigError(f"this network has no ONNX form at {height}x{width}: {reason[:300]}")
 
 
@@ -146,8 +125,9 @@ def one_size_part(net: nn.Module) -> str | None:
     return type(parts[0]).__name__ if parts else None
 
 
-def _trace(model: nn.Module, path: Path, shape: tuple[int, int, int], dynamic: dict) -> None:
-    batch, height, width = shape
+def _trace(model: nn.Module, path: Path, form: Form) -> None:
+    batch, height, width = form.shapes[0]
+    axes = dict(form.dynamic)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about sizes in Python, which the comparison judges
         torch.onnx.export(
@@ -156,39 +136,30 @@ def _trace(model: nn.Module, path: Path, shape: tuple[int, int, int], dynamic: d
             os.fspath(path),
             input_names=["images"],
             output_names=["logits"],
-            dynamic_axes={"images": dynamic, "logits": dynamic} if dynamic else None,
+            dynamic_axes={"images": axes, "logits": axes} if axes else None,
             opset_version=17,
             # The newer exporter needs one more package, and compiles for minutes.
             dynamo=False,
         )
 
 
-def _add_metadata(path: Path, preprocessor: dict, classes) -> None:
+def _add_metadata(path: Path, facts: Mapping[str, str]) -> None:
     model = onnx.load(os.fspath(path))
-    facts = {key: preprocessor.get(key) for key in ("mean", "std", "bgr_to_rgb", "rgb_to_bgr")}
-    for key, value in {**facts, "classes": classes}.items():
-        if value is not None:
-            model.metadata_props.add(key=key, value=json.dumps(value))
+    for key, value in facts.items():
+        model.metadata_props.add(key=key, value=value)
     onnx.checker.check_model(model)
     onnx.save(model, os.fspath(path))
 
 
-@torch.no_grad()
-def _largest_gap(model: nn.Module, path: Path, shapes: list[tuple[int, int, int]]) -> float:
-    """Largest difference of the logits, relative to the largest logit where that is above 1."""
+def _agreement(model: nn.Module, path: Path, shapes: Sequence[Shape]) -> Agreement:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # a form that does not work is no error
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
         os.fspath(path), options, providers=["CPUExecutionProvider"]
     )
-    generator = torch.Generator().manual_seed(0)
-    gaps = []
-    for batch, height, width in shapes:
-        images = torch.randn(batch, 3, height, width, generator=generator)
-        expected = model(images)
-        found = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-        if found.shape != expected.shape:
-            raise RuntimeError(f"gives {tuple(found.shape)} for input {tuple(images.shape)}")
-        gaps.append(float((found - expected).abs().max() / expected.abs().max().clamp(min=1)))
-    return max(gaps)
+
+    def run(images: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+    return compare(model, run, shapes)

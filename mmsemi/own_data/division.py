@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..engine.diagnosis import FEW_FOR_VALIDATION
 from ..errors import DataError
 from .holdout import copies_of, find_scenes, groups_of_copies, hold_out, scene_names, words_of
 from .kinds import missed_kinds
@@ -14,8 +15,6 @@ from .pictures import Looks, look_at
 
 Say = Callable[[str, str], None]
 Pair = tuple[str, str]
-#: Fewer validation images than this give a rough score.
-FEW_FOR_VALIDATION = 10
 
 
 @dataclass

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from ..errors import ConfigError, close_matches
 from ..utils.config_files import find_config, load_config
 
@@ -311,27 +313,28 @@ def _model(plan: Plan, model: Model) -> list[str]:
 # --- Time -----------------------------------------------------------------------------------------
 
 
-def seconds_per_step(config_path: str, steps: int = 2) -> float:
+def seconds_per_step(config: Config, steps: int = 2) -> float:
     """Seconds of a training step of a config on this machine, after one that is not counted.
 
-    Its loader's work is not in it, which other processes do. Random weights take as long.
+    Its loader's work is not in it, which other processes do. Random weights take as long. Its log is not
+    shown.
 
     Args:
-        config_path: The config.
+        config: The config.
         steps: Steps that are timed.
     """
     import torch
     from mmengine.dataset import pseudo_collate
+    from mmengine.logging import MMLogger
     from mmengine.model import revert_sync_batchnorm
     from mmengine.optim import build_optim_wrapper
     from mmengine.registry import init_default_scope
     from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 
     from ..datasets.semi_dataset import seeded
-    from ..utils.config_files import read_config
 
-    config = read_config(config_path)
     init_default_scope("mmseg")
+    MMLogger.get_current_instance().setLevel("WARNING")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dataset = DATASETS.build(config.train_dataloader.dataset)
     sampler = DATA_SAMPLERS.build(dict(config.train_dataloader.sampler, dataset=dataset, seed=0))

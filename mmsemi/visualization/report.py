@@ -139,7 +139,7 @@ def picture_grid(
         rows: Pictures (H, W, 3) uint8 of any sizes; None leaves a cell empty. A picture is scaled
             to its cell, undistorted, by nearest neighbour so that colours stay.
         titles: One title per column.
-        cell: Side of a cell in pixels.
+        cell: Side of a cell in pixels; a row of wide pictures alone is as high as they are.
 
     Returns:
         RGB picture uint8.
@@ -150,7 +150,9 @@ def picture_grid(
     for row in rows:
         if len(row) != len(titles):
             raise ValueError(f"a row has {len(row)} pictures, there are {len(titles)} titles")
-    height = head + len(rows) * (cell + gap) + gap
+    sizes = [[_size_in(cell, picture) for picture in row] for row in rows]
+    heights = [max((size[0] for size in row if size), default=cell) for row in sizes]
+    height = head + sum(heights) + (len(rows) + 1) * gap
     width = len(titles) * (cell + gap) + gap
     canvas = np.full((height, width, 3), 255, np.uint8)
     for column, title in enumerate(titles):
@@ -160,13 +162,21 @@ def picture_grid(
         for c, picture in enumerate(row):
             if picture is None:
                 continue
-            scale = cell / max(picture.shape[:2])
-            h, w = (max(1, round(side * scale)) for side in picture.shape[:2])
+            h, w = sizes[r][c]
             resized = cv2.resize(picture, (w, h), interpolation=cv2.INTER_NEAREST)
-            top = head + gap + r * (cell + gap) + (cell - h) // 2
+            top = head + gap + sum(heights[:r]) + r * gap + (heights[r] - h) // 2
             left = gap + c * (cell + gap) + (cell - w) // 2
             canvas[top : top + h, left : left + w] = resized
     return canvas
+
+
+def _size_in(cell: int, picture: np.ndarray | None) -> tuple[int, int] | None:
+    """Height and width of a picture whose longer side is that of a cell."""
+    if picture is None:
+        return None
+    scale = cell / max(picture.shape[:2])
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    return height, width
 
 
 def encode_png(picture: np.ndarray) -> bytes:

@@ -151,10 +151,31 @@ def test_an_earlier_config_is_kept():
     assert Path("my.py").read_text() == "mine = 1\n"
 
 
+def test_a_budget_says_what_the_supervised_runs_add(monkeypatch, capsys):
+    write_set(labels().astype(np.uint8), 3)
+    timed = []
+
+    def seconds_per_step(config):
+        timed.append(config.model.type)
+        return dict(FixMatch=0.6, Supervised=0.2)[timed[-1]]
+
+    monkeypatch.setattr("mmsemi.cli.init.seconds_per_step", seconds_per_step)
+    assert init("--budget", "6").train_cfg.max_iters == 540
+    told = capsys.readouterr().out
+    assert "0.60 s a step here: 540 steps in 6 minutes" in told
+    assert "the supervised runs of --from supervised and --baseline: 2.0 minutes each" in told
+    init("--budget", "6", "--method", "supervised")
+    assert timed == ["FixMatch", "Supervised", "Supervised"]
+    assert "--baseline" not in capsys.readouterr().out
+
+
 @pytest.mark.slow
-def test_the_written_config_trains_from_the_command_line(tmp_path):
+def test_the_written_config_trains_from_the_command_line(tmp_path, capfd):
     write_set(labels(values=(0, 255)).astype(np.uint8), 3)
     init("--model", "deeplabv3plus_r18", "--crop", "32", "--budget", "600")
+    told = capfd.readouterr()
+    assert "minutes each" in told.out and "INFO" not in told.out + told.err
+    assert "UserWarning" not in told.err
     assert read_config("my.py").train_cfg.max_iters not in (0, 2000)
     options = [
         "train_cfg.max_iters=2",

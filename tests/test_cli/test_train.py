@@ -100,7 +100,11 @@ def test_the_supervised_run_comes_first_and_a_baseline_beside(write, capsys):
     out = capsys.readouterr().out
     comparison = json.loads((work_dir / "comparison.json").read_text())
     assert comparison["verdict"] in out and "mIoU" in out
+    files = f"{work_dir / 'iter_2.pth'} (supervised: {work_dir / 'baseline/iter_2.pth'})"
+    assert out.endswith(f"mmsemi train: weights for mmsemi predict and mmsemi export: {files}\n")
     for name, folder in (("supervised", work_dir / "baseline"), ("semi-supervised", work_dir)):
+        info = json.loads(next(folder.glob("*/vis_data/run.json")).read_text())
+        assert info["command"].endswith(" --from supervised --baseline"), "as it was typed"
         stored = comparison[name]
         assert stored["step"] == 2
         values = list(stored["iou"].values())
@@ -240,12 +244,19 @@ def test_a_validation_comes_to_log_the_classes():
         class_iou_options(Config(dict(val_evaluator=[dict(type=kinds[0])])))
 
 
+def test_a_misspelt_argument_is_refused_before_anything_is_trained(write):
+    with pytest.raises(ConfigError, match=r"--basline is no .* did you mean '--baseline'\?"):
+        write("--from", "supervised", "--basline")
+
+
 def test_the_verdict():
     supervised = dict(mIoU=60.0, iou=dict(background=90.0, nucleus=30.0))
     semi = dict(mIoU=64.0, iou=dict(background=89.0, nucleus=39.0))
     text = verdict(supervised, semi)
     assert "helped" in text and "+4.00" in text and "1 of 2 classes" in text
-    assert "'nucleus' (+9.00)" in text and "'background' (-1.00)" in text
+    assert "from 'background' (-1.00) to 'nucleus' (+9.00)" in text and "rough" not in text
+    assert verdict(supervised, semi, 6).endswith(", by 6 validation images, which is a rough score")
+    assert verdict(supervised, semi, 10) == text
     assert "did harm" in verdict(semi, supervised)
     assert "no clear difference" in verdict(semi, dict(semi, mIoU=64.9))
     lines = comparison_table({"supervised": supervised, "FixMatch": semi}).splitlines()
@@ -262,7 +273,7 @@ def test_two_processes_train_all_of_them(write):
 
 @pytest.mark.slow
 def test_help_shows_both_kinds_of_arguments():
-    code = "from mmsemi.cli import run; run('mmsemi.cli.train', ['--help'], 'mmsemi train')"
+    code = "from mmsemi.cli import run; run('mmsemi.cli.train', ['--help', '--baseline'], 'mmsemi train')"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
     )

@@ -17,6 +17,7 @@ from mmsemi.engine.diagnosis import (
     no_learning_rate,
     norm_gap,
     nothing_kept,
+    rough_score,
 )
 
 CLASSES = ("background", "nucleus", "border")
@@ -102,6 +103,11 @@ def test_rates_teacher_loss_norms_and_score():
         assert norm_gap("student", *scores, 10.0, "x") is None
     assert below_supervised(70.0, 71.5, 1.0, "x").name == "below-supervised"
     assert below_supervised(70.5, 71.5, 1.0, "x") is None
+    few = below_supervised(70.0, 71.5, 1.0, "x", images=6).text
+    assert few.endswith("do harm, by 6 validation images, which is a rough score")
+    assert below_supervised(70.0, 71.5, 1.0, "x", images=10).text.endswith("do harm")
+    assert rough_score(1) == ", by 1 validation image, which is a rough score"
+    assert rough_score(None) == ""
 
 
 def test_a_finding_is_reported_once_and_again_when_it_comes_back():

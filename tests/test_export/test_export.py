@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 
 from mmsemi.errors import ConfigError
-from mmsemi.export import export_segmentor
+from mmsemi.export import export_segmentor, natural_shape
 from mmsemi.export.config import plain_config, plain_dataset
 from mmsemi.export.requirements import packages_of, requirements
 from mmsemi.utils.literals import to_plain
@@ -297,6 +297,17 @@ def test_onnx_agrees_with_torch_at_other_sizes(make_run, tmp_path):
     assert json.loads(facts["classes"]) == ["background", "left", "right"]
 
 
+def test_the_traced_size_is_the_window_or_the_crop():
+    segmentor = dict(data_preprocessor=dict(type="SegDataPreProcessor"))
+    own_data = dict(train_dataloader=dict(dataset=dict(crop_size=(96, 128))))
+    assert natural_shape(dict(segmentor=segmentor), own_data) == (96, 128)
+    assert natural_shape(dict(segmentor=segmentor), {}) == (512, 512)
+    model = dict(segmentor=segmentor, data_preprocessor=dict(size=(64, 80)))
+    assert natural_shape(model, own_data) == (64, 80)
+    window = dict(mode="slide", crop_size=(48, 40), stride=(8, 8))
+    assert natural_shape(dict(model, test_cfg=window), own_data) == (48, 40)
+
+
 @pytest.mark.parametrize("bins", [1, 2, 3, 6, (2, None)])
 @pytest.mark.parametrize("size", [(7, 11), (6, 12), (4, 5)])
 def test_traceable_pooling_is_adaptive_pooling(bins, size):
@@ -311,12 +322,14 @@ def test_traceable_pooling_is_adaptive_pooling(bins, size):
 
 def test_a_network_that_onnx_gets_wrong_is_not_written(tmp_path, segmentor_config, monkeypatch):
     pytest.importorskip("onnx")
-    from mmsemi.export import onnx_file
+    pytest.importorskip("onnxruntime")
+    from mmsemi.export import agreement, onnx_file
 
-    monkeypatch.setattr(onnx_file, "TOLERANCE", -1.0)
+    monkeypatch.setattr(agreement, "TOLERANCE", -1.0)
     net = MODELS.build({**segmentor_config}).eval()
-    with pytest.raises(ConfigError, match="32x32"):
-        onnx_file.write_onnx(net, tmp_path / "net.onnx", (32, 32), {}, None)
+    model = onnx_file.Logits(net, (32, 32))
+    with pytest.raises(ConfigError, match="no ONNX form at 32x32: largest difference to torch"):
+        onnx_file.write_onnx(model, tmp_path / "net.onnx", (32, 32), {})
     assert list(tmp_path.glob("*.onnx")) == []
 
 

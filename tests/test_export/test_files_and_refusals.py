@@ -77,8 +77,14 @@ def test_wrong_requests_say_what_is_there(make_run, tmp_path):
 def test_other_checkpoints_are_refused(make_run, tmp_path):
     path, _ = make_run()
     export_segmentor(path, tmp_path / "out")
-    with pytest.raises(CheckpointError, match=r"weights\.pth"):
+    with pytest.raises(
+        CheckpointError, match=r"weights\.pth .* from the checkpoint of the training"
+    ):
         export_segmentor(tmp_path / "out/weights.pth", tmp_path / "again")
+    with pytest.raises(
+        CheckpointError, match=r"semi\.py: this is a Python file, and no checkpoint"
+    ):
+        export_segmentor(tmp_path / "semi.py", tmp_path / "again")
     torch.save(dict(state_dict={"fc.weight": torch.zeros(1)}), path)
     with pytest.raises(CheckpointError, match=r"fc\.weight"):
         export_segmentor(path, tmp_path / "again")
@@ -130,7 +136,9 @@ def test_config_text_is_read_as_mmengine_writes_it():
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
 def test_missing_onnx_packages_are_named(make_run, tmp_path, monkeypatch, missing):
-    monkeypatch.setattr("mmsemi.export.find_spec", lambda name: None if name == missing else 1)
+    monkeypatch.setattr(
+        "mmsemi.export.runtimes.find_spec", lambda name: None if name == missing else 1
+    )
     with pytest.raises(InstallationError, match=f"--onnx .* {missing}"):
         export_segmentor(make_run()[0], tmp_path / "out", onnx=True)
 

@@ -1,9 +1,10 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""A training's checkpoint, the exported one and its ONNX file predict the same."""
+"""A training's checkpoint, the exported one, its ONNX file and its OpenVINO model predict the same."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -39,9 +40,32 @@ def test_checkpoint_export_and_onnx_agree(make_checkpoint, images, tmp_path):
         str(tmp_path / "out/net.onnx"), providers=["CPUExecutionProvider"]
     )
     notes = {k: json.loads(v) for k, v in session.get_modelmeta().custom_metadata_map.items()}
-    image = cv2.imread(str(images[0])).astype(np.float32)
-    image = image[..., ::-1] if notes["bgr_to_rgb"] else image
-    image = (image - np.array(notes["mean"])) / np.array(notes["std"])
-    inputs = image.transpose(2, 0, 1)[None].astype(np.float32)
+    inputs = normalised(images[0], notes)
     labels = session.run(None, {"images": inputs})[0][0].argmax(0)
     assert (labels == own.labels_HW).mean() >= 0.9999
+
+
+def test_checkpoint_and_openvino_agree(make_checkpoint, images, tmp_path):
+    """By the lines of docs/deploy.md."""
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    path, _ = make_checkpoint("CPS", predict_on=1)
+    export_segmentor(path, tmp_path / "out", openvino=True, shape=(40, 48))
+    own = mmsemi.load(path, device="cpu").predict(images[0])
+    assert len(np.unique(own.labels_HW)) > 1
+
+    file = str(tmp_path / "out/net.xml")
+    network = openvino.Core().read_model(file)
+    names = ("mean", "std", "bgr_to_rgb")
+    notes = {k: json.loads(network.get_rt_info(["mmsemi", k]).astype(str)) for k in names}
+    net = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    labels = net(normalised(images[0], notes))["logits"].argmax(1)[0]
+    assert (labels == own.labels_HW).mean() >= 0.9999
+
+
+def normalised(path: Path, notes: dict) -> np.ndarray:
+    """An image as the files take it."""
+    image = cv2.imread(str(path)).astype(np.float32)
+    image = image[..., ::-1] if notes["bgr_to_rgb"] else image
+    image = (image - np.array(notes["mean"])) / np.array(notes["std"])
+    return image.transpose(2, 0, 1)[None].astype(np.float32)

@@ -90,11 +90,15 @@ def test_grid_places_pictures_without_new_colors():
     red = np.zeros((10, 20, 3), np.uint8)
     red[..., 0] = 200
     grid = report.picture_grid([[red, None], [None, red]], ["a", "b"], cell=40)
-    assert grid.shape == (26 + 2 * 46 + 6, 2 * 46 + 6, 3)
+    assert grid.shape == (26 + 2 * 26 + 6, 2 * 46 + 6, 3), "rows are as high as their pictures"
     is_red = (grid == (200, 0, 0)).all(axis=2)
     assert is_red.sum() == 2 * 40 * 20  # twice the size, the aspect kept
-    assert is_red[26 + 6 + 20, 6 + 20] and is_red[26 + 52 + 20, 52 + 20]
-    assert not is_red[26 + 6 + 20, 52 + 20]
+    assert is_red[26 + 6 + 10, 6 + 20] and is_red[26 + 32 + 10, 52 + 20]
+    assert not is_red[26 + 6 + 10, 52 + 20]
+    tall = np.zeros((20, 10, 3), np.uint8)
+    mixed = report.picture_grid([[red, tall], [None, None]], ["a", "b"], cell=40)
+    assert mixed.shape[0] == 26 + 2 * 46 + 6
+    assert (mixed[26 + 6 + 20, 6 + 20] == (200, 0, 0)).all(), "in the middle of its row"
     with pytest.raises(ValueError, match="1 .* 2 "):
         report.picture_grid([[red]], ["a", "b"])
 

@@ -183,6 +183,7 @@ class DiagnosisHook(Hook):
                 self.margin,
                 _advice(runner, _lower_weight(model)),
                 self.metric,
+                len(runner.val_dataloader.dataset),
             )
             self._note(runner, runner.iter, "below-supervised", finding)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import json
 import platform
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,6 +18,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
 from ...evaluation.class_iou_metric import EvaluationDetails, ImageScore, best_and_worst
+from ...utils.command_line import command_line
 from ...utils.files import write_beside
 from ...visualization.example_pictures import example_picture
 from ...visualization.palette import class_palette
@@ -139,7 +138,7 @@ def run_info(runner) -> dict[str, Any]:
         start_iter=runner.iter,
         max_iters=runner.max_iters,
         started=time.strftime("%Y-%m-%d %H:%M"),
-        command=f"{sys.argv[0]} {shlex.join(sys.argv[1:])}".strip(),
+        command=command_line(),
         method=type(model).__name__,
         networks=describe_networks(model, runner._load_from or "a checkpoint"),
         deployed=str(model.predict_on) if getattr(model, "network_names", None) else None,

@@ -288,7 +288,8 @@ def test_below_supervised(tmp_path):
     runner = train(tmp_path, hook=dict(baseline=99.5))
     report = check_reports(runner, "below-supervised")
     assert report["step"] == 12, "not before the last quarter"
-    assert "99.50" in report["text"] and "--from" in report["setting"]
+    assert "99.50" in report["text"] and "by 3 validation images" in report["text"]
+    assert "--from" in report["setting"]
     assert names(train(tmp_path, hook=dict(baseline=0.5))) == set()
 
 
