@@ -123,7 +123,8 @@ def _checkpoint_of_start(run: Run, seed: int) -> Path | None:
     with _alone(start, wait=True):
         have = status(start)
         record = read_results(run.protocol.data).get(("run", start.row.name, seed))
-        path = start_checkpoint(start, record) if have == "stored" else None
+        # Of other code it is as good: what counts are the weights, which are those of the stored result.
+        path = start_checkpoint(start, record) if have in ("stored", "other code") else None
         if path is not None:
             return path
         start.again = have == "stored"

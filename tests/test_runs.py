@@ -302,6 +302,7 @@ def test_a_seed_with_the_same_weights_stands_for_the_others(
     stored = results.read_results("made_up")
     older = stored["run", "fixmatch", 2]["code"]
     assert stored["run", "fixmatch", 1].get("same_as") == ([older] if is_same else None)
+    assert trainings.done.count(("start", 1)) == 1, "a start of the stored weights is there"
     # Of another row it says nothing.
     assert results.code_of({**stored["run", "fixmatch", 2], "method": "weak"}, stored) == older
 
