@@ -180,7 +180,7 @@ def test_a_validation_comes_to_log_the_classes():
 
 
 def test_a_misspelt_argument_is_refused_before_anything_is_trained(write):
-    with pytest.raises(ConfigError, match=r"--basline is no .* did you mean '--baseline'\?"):
+    with pytest.raises(ConfigError, match=r"--basline is no .* did you mean '--baseline'"):
         write("--from", "supervised", "--basline")
 
 
