@@ -153,6 +153,8 @@ def _check_sums(source: Any) -> None:
 
 def explain_load_error(name: str, error: Exception) -> str:
     """Returns one line for a failed load: the file, what is wrong with it and what to do."""
+    if name.endswith(".py"):  # its text may look like a pickled object
+        return f"{name}: this is a Python file, and no checkpoint: give a .pth file"
     text = str(error)
     first_line = next(iter(text.strip().splitlines()), type(error).__name__)
     if "out of memory" in text:
@@ -168,8 +170,6 @@ def explain_load_error(name: str, error: Exception) -> str:
             "with tensors, numbers and strings only (a class of your own can be allowed with "
             "torch.serialization.add_safe_globals)"
         )
-    if name.endswith(".py"):
-        return f"{name}: this is a Python file, and no checkpoint: give a .pth file"
     inner = re.search(r"WeightsUnpickler error: *(\S.*)", text)
     reason = inner[1] if inner else f"{type(error).__name__}: {first_line}"
     return (

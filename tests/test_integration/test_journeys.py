@@ -29,7 +29,8 @@ SHORT = [
 def mmsemi(tmp_path, monkeypatch):
     """Runs a command of mmsemi in an empty folder; returns what it printed."""
     monkeypatch.chdir(tmp_path)
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
     def run(*arguments: str) -> str:
         command = [sys.executable, "-m", "mmsemi", *arguments]
@@ -98,7 +99,7 @@ def test_from_two_folders_to_overlays_and_an_exported_model(mmsemi, scenes, valu
         del formats["--openvino"]
     mmsemi("export", checkpoint, "exported", *formats)
     for file in sum(formats.values(), []):
-        assert Path("exported", file).stat().st_size > (1e5 if file == "net.xml" else 1e6)
+        assert Path("exported", file).stat().st_size > (1e4 if file == "net.xml" else 1e6)
     (exported,) = Path("exported").glob("*.pth")
     image = next(Path("photos").rglob("*.jpg"))
     first, second = (load(path).predict(image).labels_HW for path in (checkpoint, exported))
