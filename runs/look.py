@@ -38,8 +38,8 @@ from .settings import row_config
 #: Of masks with two classes; others take mmseg's palette of the data set.
 TWO_COLORS = ((20, 20, 20), (86, 180, 233))
 UNSURE = np.array((213, 94, 0), np.uint8)
-#: Places in the order of gain of the images that are shown: the median and above.
-SHARES = (0.5, 0.75, 0.9)
+#: Places in the order of gain of the images that are shown: the median, and a large one.
+SHARES = (0.5, 0.9)
 
 
 def read_model(protocol: Protocol, name: str, seed: int) -> BaseSegmentor | None:
@@ -188,7 +188,7 @@ def gain_pictures(protocol: Protocol, names: Sequence[str], seed: int) -> np.nda
             cell[(one != mask) & (mask != VOID)] = UNSURE
             cells.append(cell)
         rows.append(cells)
-    return picture_grid(rows, ["image", "mask", *(protocol.row(n).title for n in names)], 200)
+    return picture_grid(rows, ["image", "mask", *(protocol.row(n).title for n in names)], 165)
 
 
 def pictures(protocol: Protocol, names: Sequence[str], seed: int, threshold: float) -> np.ndarray:
