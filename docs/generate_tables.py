@@ -43,7 +43,14 @@ from mmsemi.structures import PSEUDO  # noqa: E402
 from mmsemi.utils.markdown import format_table  # noqa: E402
 from runs.results import read_results  # noqa: E402
 from runs.rows import PROTOCOLS  # noqa: E402
-from runs.table import best_baseline, data_table, hours_table, mean_difference, runs_of  # noqa: E402
+from runs.table import (  # noqa: E402
+    best_baseline,
+    data_table,
+    hours_table,
+    mean_difference,
+    runs_of,
+    todays_runs,
+)
 
 _TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Name and training images of a data set, as its publishers count them, by the type in a config.
@@ -284,7 +291,7 @@ def _gain(value: float, gain: float | None) -> str:
 def _run_cell(data: str, name: str) -> str:
     """Mean of the last mIoU of a row on a data set, and its gain over the better baseline."""
     records, rows = read_results(data), {row.name: row for row in PROTOCOLS[data].rows}
-    found = runs_of(records, rows.get(name))
+    found = todays_runs(PROTOCOLS[data], records, rows.get(name))
     if not found:
         return ""
     mean = statistics.mean(run["last"]["mIoU"] for run in found.values())

@@ -33,6 +33,22 @@ def runs_of(records: Records, row: Row | None) -> dict[int, Mapping]:
     return dict(sorted(found.items()))
 
 
+def newest_settings(runs: Mapping[int, Mapping], settings: str | None) -> dict[int, Mapping]:
+    """Of runs by seed those of today's settings, where there is one; a mean over two settings would say nothing."""
+    of_today = {seed: run for seed, run in runs.items() if run["settings"] == settings}
+    return of_today or dict(runs)
+
+
+def todays_runs(protocol: Protocol, records: Records, row: Row | None) -> dict[int, Mapping]:
+    """The trainings of a row by seed, those of today's settings where there is one."""
+    found = runs_of(records, row)
+    if not found:
+        return {}
+    from .settings import settings_hash  # reads configs, which takes seconds
+
+    return newest_settings(found, settings_hash(protocol, row))
+
+
 def mean_difference(first: Mapping[int, Mapping], second: Mapping[int, Mapping]) -> float | None:
     """Mean over the seeds that both have of the difference of the last mIoU."""
     seeds = first.keys() & second.keys()
@@ -69,10 +85,9 @@ def odd_files(codes: Mapping[str, Mapping[str, str]], used: Sequence[str]) -> se
 
 
 def marks(
-    protocol: Protocol, row: Row, records: Records, odd: set[str], settings: Mapping[str, str]
+    row: Row, found: Sequence[Mapping], records: Records, odd: set[str], settings: Mapping[str, str]
 ) -> list[str]:
-    """What a reader must know about a row's numbers."""
-    found = list(runs_of(records, row).values())
+    """What a reader must know about the numbers of a row's runs."""
     texts = []
     if any(record["settings"] != settings[row.name] for record in found):
         texts.append("other settings")
@@ -129,6 +144,7 @@ def data_table(
         from .settings import settings_hash
 
         settings = {row.name: settings_hash(protocol, row) for row in rows if found[row]}
+    found = {row: newest_settings(runs, settings.get(row.name)) for row, runs in found.items()}
     runs = sorted(
         (r for by_seed in found.values() for r in by_seed.values()), key=lambda r: r["date"]
     )
@@ -149,7 +165,7 @@ def data_table(
                 {s: ceiling[s] for s in ceiling if s in by_seed}, runs_of(records, baseline)
             )
             share = gain / gap if gain is not None and gap is not None and gap > 0 else None
-        notes = marks(protocol, row, records, odd, settings)
+        notes = marks(row, list(by_seed.values()), records, odd, settings)
         lines.append([
             row.title + (f" ({', '.join(notes)})" if notes else ""),
             spread([r["last"]["mIoU"] for r in by_seed.values()]),
@@ -179,7 +195,10 @@ def hours_table(folder: Path | None = None) -> str:
         baseline = runs_of(records, best_baseline(protocol, "continued", records))
         found = []
         for row in protocol.rows:
-            by_seed, start = runs_of(records, row), ("cost", row.start, protocol.seeds[0])
+            by_seed, start = (
+                todays_runs(protocol, records, row),
+                ("cost", row.start, protocol.seeds[0]),
+            )
             cost = records.get(("cost", row.name, protocol.seeds[0]))
             gain = mean_difference(by_seed, baseline)
             is_measured = cost is not None and start in records and gain is not None

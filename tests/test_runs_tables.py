@@ -120,6 +120,17 @@ def test_code_that_gave_the_same_weights_is_no_other_code(protocol):
     assert "FixMatch" in cells(table.data_table("made_up", "continued", NOW))
 
 
+def test_a_mean_is_of_one_kind_of_settings(protocol):
+    for seed in (1, 2):
+        add("start", seed, 50.0, {})
+        add("fixmatch", seed, 40.0, {}, settings="earlier")
+    found = cells(table.data_table("made_up", "continued", NOW))
+    assert found["FixMatch (other settings)"][0] == "40.00 ± 0.00"
+    add("fixmatch", 2, 60.0, {})
+    found = cells(table.data_table("made_up", "continued", NOW))
+    assert found["FixMatch"][0] == "60.00" and found["FixMatch"][-1] == "2"
+
+
 def test_rows_without_results_are_there(protocol):
     found = cells(table.data_table("made_up", "continued", NOW))
     assert found["FixMatch"][-1] == "none yet" and len(found) == 2 + len(protocol.rows)
