@@ -49,7 +49,9 @@ def plot_bars(columns: Mapping[str, Mapping[str, float]], ylabel: str) -> str:
         bars = axes.bar(places + shift, values, width, label=name, color=color)
         labels = ["" if np.isnan(value) else f"{value:.0f}" for value in values]
         axes.bar_label(bars, labels, fontsize=7, padding=1)
-    axes.set_xticks(places, groups, fontsize=8, rotation=30 if len(groups) > 8 else 0)
+    is_long = max(map(len, groups), default=0) > 10  # a group is as wide as that many letters
+    side = dict(rotation=30, ha="right", rotation_mode="anchor") if is_long else {}
+    axes.set_xticks(places, groups, fontsize=8, **side)
     axes.tick_params(axis="y", labelsize=8)
     axes.set_ylabel(ylabel, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
