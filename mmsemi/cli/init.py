@@ -279,7 +279,11 @@ def fit_budget(path: Path, plan: Plan, minutes: float) -> None:
         )
     if plan.method != "supervised":
         more = steps * seconds_per_step(supervised_twin(config)) / 54
-        say("", f"the supervised runs of --from supervised and --baseline: {more:.1f} minutes each")
+        two = " (cps starts from two)" if plan.method == "cps" else ""
+        say(
+            "",
+            f"the supervised runs of --from supervised{two} and --baseline: {more:.1f} minutes each",
+        )
     if steps < 400:
         say("warning", f"{steps} steps are few: our runs on nuclei take 400 and more")
     plan.max_iters = steps
