@@ -24,7 +24,7 @@ from mmseg.models import BaseSegmentor
 
 from mmsemi.cli import run as run_command
 from mmsemi.errors import DataError
-from mmsemi.evaluation.class_iou_metric import ClassIoUMetric, class_iou, confusion_of
+from mmsemi.evaluation.class_iou_metric import ClassIoUMetric
 from mmsemi.utils.files import write_beside
 from mmsemi.utils.markdown import format_table
 from mmsemi.visualization.gains import at_shares
@@ -155,11 +155,8 @@ def colors_of(model: BaseSegmentor) -> Sequence[Sequence[int]]:
 
 def image_iou(labels: np.ndarray, mask: np.ndarray, classes: int) -> float:
     """Mean IoU in percent of one image over the classes that it or its prediction has; NaN if all is void."""
-    counts = ClassIoUMetric.intersect_and_union(
-        torch.from_numpy(labels), torch.from_numpy(mask), classes, VOID
-    )
-    iou = class_iou(confusion_of([counts], classes))
-    return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+    maps = (torch.from_numpy(one) for one in (labels, mask))
+    return ClassIoUMetric.intersect_and_union(*maps, classes, VOID).miou
 
 
 def gain_pictures(protocol: Protocol, names: Sequence[str], seed: int) -> np.ndarray:

@@ -195,10 +195,8 @@ def hours_table(folder: Path | None = None) -> str:
         baseline = runs_of(records, best_baseline(protocol, "continued", records))
         found = []
         for row in protocol.rows:
-            by_seed, start = (
-                todays_runs(protocol, records, row),
-                ("cost", row.start, protocol.seeds[0]),
-            )
+            by_seed = todays_runs(protocol, records, row)
+            start = ("cost", row.start, protocol.seeds[0])
             cost = records.get(("cost", row.name, protocol.seeds[0]))
             gain = mean_difference(by_seed, baseline)
             is_measured = cost is not None and start in records and gain is not None

@@ -193,12 +193,7 @@ def score(prediction_HW: np.ndarray, mask_HW: np.ndarray, num_classes: int) -> I
 def evaluate(scores: Sequence[ImageScore], classes: Sequence[str]) -> dict[str, float]:
     """IoU of every class and their mean ('mIoU') over images, in percent."""
     iou = class_iou(confusion_of(scores, len(classes)))
-    return {**dict(zip(classes, iou.tolist(), strict=True)), "mIoU": mean_iou(iou)}
-
-
-def mean_iou(iou: np.ndarray) -> float:
-    """Mean over the classes that occur or are predicted; NaN if there is none, all pixels are void."""
-    return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
+    return {**dict(zip(classes, iou.tolist(), strict=True)), "mIoU": float(np.nanmean(iou))}
 
 
 @dataclass
@@ -226,10 +221,7 @@ def examples(
     for image, path in files:
         mask = read_mask(path)
         maps = {title: predict(model, image) for title, model in models.items()}
-        iou = [
-            mean_iou(class_iou(confusion_of([score(one, mask, num_classes)], num_classes)))
-            for one in maps.values()
-        ]
+        iou = [score(one, mask, num_classes).miou for one in maps.values()]
         found.append(Example(image, mask, maps, iou[-1] - iou[0]))
     return [found[index] for index in at_shares([one.gain for one in found], SHOWN)]
 

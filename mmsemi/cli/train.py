@@ -164,7 +164,8 @@ class Stages:
         if score is not None:
             options["default_hooks.diagnosis.type"] = "DiagnosisHook"
             options["default_hooks.diagnosis.baseline"] = score["mIoU"]
-        _say(f"training in {self.work_dir}{f', from {chr(32).join(starts)}' if starts else ''}")
+        origin = f", from {' and '.join(starts)}" if starts else ""
+        _say(f"training in {self.work_dir}{origin}")
         self._train(self.args.config, self.work_dir, self.args.cfg_options, options)
         if self.has_baseline:
             self._compare()

@@ -87,7 +87,7 @@ def fill_network(net: nn.Module, path: str) -> None:
             "network and classes"
         )
     net.load_state_dict({key: state_dict[key] for key in net.state_dict()})
-    print_log(f"the second network starts from '{path}' ({total} tensors)", "current")
+    print_log(f"'{path}' loaded into one network ({total} tensors)", "current")
 
 
 def count_loaded(state_dict: Mapping, prefix: str, net: nn.Module) -> tuple[int, int]:

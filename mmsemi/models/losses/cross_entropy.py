@@ -104,14 +104,15 @@ def confident_cross_entropy(
             all images of a view (ClassMix, Olsson et al., WACV 2021).
     """
     confident = is_confident(pseudo, threshold)
-    if by_share:
-        valid = pseudo.label_NHW != ignore_index
-        views = zip(*(t.chunk(num_views) for t in (confident & valid, valid)))
-        shares = [sure.sum() / known.sum().clamp(min=1) for sure, known in views]
-        sizes = [len(view) for view in valid.chunk(num_views)]
-        confident = torch.cat([s.expand(n, 1, 1) for s, n in zip(shares, sizes)])
-    parts = zip(*(t.chunk(num_views) for t in (logits_NCHW, pseudo.label_NHW, confident)))
-    losses = [cross_entropy(*part[:2], ignore_index, part[2], over_all) for part in parts]
+
+    def of_view(logits_NCHW: Tensor, label_NHW: Tensor, weight_NHW: Tensor) -> Tensor:
+        if by_share:
+            valid_NHW = label_NHW != ignore_index
+            weight_NHW = (weight_NHW & valid_NHW).sum() / valid_NHW.sum().clamp(min=1)
+        return cross_entropy(logits_NCHW, label_NHW, ignore_index, weight_NHW, over_all)
+
+    views = zip(*(t.chunk(num_views) for t in (logits_NCHW, pseudo.label_NHW, confident)))
+    losses = [of_view(*view) for view in views]
     return losses[0] if num_views == 1 else torch.stack(losses).mean()
 
 
