@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from ..errors import ConfigError
+
 #: Largest difference of a logit, as a share of the largest logit (which counts as 1 if it is smaller).
 TOLERANCE = 1e-4
 #: Least share of the pixels that must get the same class.
@@ -109,3 +111,34 @@ def compare(
         differing += int((found.argmax(1) != expected.argmax(1)).sum())
         pixels += batch * height * width
     return Agreement(float(torch.stack(gaps).max()), differing, pixels)
+
+
+def most_general(
+    forms: Sequence[Form], write: Callable[[Form], Agreement], kind: str
+) -> tuple[Form, Agreement]:
+    """Write a network in one form after the other, until one agrees with torch.
+
+    Args:
+        forms: The most general one first.
+        write: Writes the file and compares it with torch; whatever it raises rules the form out.
+        kind: Of file, for the message.
+
+    Returns:
+        The form, and how far it is from torch.
+
+    Raises:
+        ConfigError: None could be written and agrees with torch; says why the last one was not.
+    """
+    reason = ""
+    for form in forms:
+        try:
+            agreement = write(form)
+        # Exporters and runtimes raise types of their own, down to plain Exception.
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            continue
+        if agreement.holds:
+            return form, agreement
+        reason = str(agreement)
+    _, height, width = forms[-1].shapes[0]
+    raise ConfigError(f"this network has no {kind} form at {height}x{width}: {reason[:300]}")

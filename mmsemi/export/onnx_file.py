@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..models.forward import forward
-from .agreement import Agreement, Form, Shape, compare, forms_at
+from .agreement import Agreement, Form, Shape, compare, forms_at, most_general
 
 
 class Logits(nn.Module):
@@ -101,22 +101,17 @@ def write_onnx(
     Raises:
         ConfigError: No form could be exported and agrees with torch.
     """
-    reason = ""
-    for form in forms_at(shape_hw, any_size=one_size_part(model) is None):
-        try:
-            _trace(model, path, form)
-            _add_metadata(path, facts)
-            agreement = _agreement(model, path, form.shapes)
-        # The exporter and the runtime raise types of their own, down to plain Exception.
-        except Exception as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            continue
-        if agreement.holds:
-            return form, agreement
-        reason = str(agreement)
-    path.unlink(missing_ok=True)
-    height, width = shape_hw
-    raise ConfigError(f"this network has no ONNX form at {height}x{width}: {reason[:300]}")
+
+    def write(form: Form) -> Agreement:
+        _trace(model, path, form)
+        _add_metadata(path, facts)
+        return _agreement(model, path, form.shapes)
+
+    try:
+        return most_general(forms_at(shape_hw, one_size_part(model) is None), write, "ONNX")
+    except ConfigError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def one_size_part(net: nn.Module) -> str | None:

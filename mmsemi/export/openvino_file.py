@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .agreement import Agreement, Form, compare
+from .agreement import Agreement, Form, compare, most_general
 
 #: What the file is compared with torch under. CPUs with bfloat16 compute in it by default, which is too rough for
 #: ``TOLERANCE``, and a file cannot ask for float32.
@@ -45,22 +45,17 @@ def write_openvino(
     Raises:
         ConfigError: No form could be converted and agrees with torch.
     """
-    reason = ""
-    for form in forms:
-        try:
-            _convert(onnx_path, path, form, facts)
-            agreement = _agreement(model, path, form)
-        # The runtime raises types of its own, and RuntimeError.
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            continue
-        if agreement.holds:
-            return form, agreement
-        reason = str(agreement)
-    for part in (path, path.with_suffix(".bin")):
-        part.unlink(missing_ok=True)
-    _, height, width = forms[-1].shapes[0]
-    raise ConfigError(f"this network has no OpenVINO form at {height}x{width}: {reason[:300]}")
+
+    def write(form: Form) -> Agreement:
+        _convert(onnx_path, path, form, facts)
+        return _agreement(model, path, form)
+
+    try:
+        return most_general(forms, write, "OpenVINO")
+    except ConfigError:
+        for part in (path, path.with_suffix(".bin")):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def _convert(onnx_path: Path, path: Path, form: Form, facts: Mapping[str, str]) -> None:
