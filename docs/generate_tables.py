@@ -41,16 +41,9 @@ from mmsemi.datasets.splits.ids import read_id_list  # noqa: E402
 from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
 from mmsemi.structures import PSEUDO  # noqa: E402
 from mmsemi.utils.markdown import format_table  # noqa: E402
-from runs.results import read_results  # noqa: E402
+from runs.results import read_all_results  # noqa: E402
 from runs.rows import PROTOCOLS  # noqa: E402
-from runs.table import (  # noqa: E402
-    best_baseline,
-    data_table,
-    hours_table,
-    mean_difference,
-    runs_of,
-    todays_runs,
-)
+from runs.table import data_table, gain_and_share, hours_table, todays_runs  # noqa: E402
 
 _TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Name and training images of a data set, as its publishers count them, by the type in a config.
@@ -290,15 +283,14 @@ def _gain(value: float, gain: float | None) -> str:
 
 def _run_cell(data: str, name: str) -> str:
     """Mean of the last mIoU of a row on a data set, and its gain over the better baseline."""
-    records, rows = read_results(data), {row.name: row for row in PROTOCOLS[data].rows}
-    found = todays_runs(PROTOCOLS[data], records, rows.get(name))
+    protocol = PROTOCOLS[data]
+    row = next((row for row in protocol.rows if row.name == name), None)
+    records, found = todays_runs(protocol, read_all_results(data), row)
     if not found:
         return ""
     mean = statistics.mean(run["last"]["mIoU"] for run in found.values())
-    baseline = best_baseline(PROTOCOLS[data], rows[name].table, records)
-    is_method = rows[name].kind == "method"
-    gain = mean_difference(found, runs_of(records, baseline)) if is_method else None
-    return _gain(mean, gain) + ("" if len(found) == len(PROTOCOLS[data].seeds) else "*")
+    gain = gain_and_share(protocol, row, found, records)[0] if row.kind == "method" else None
+    return _gain(mean, gain) + ("" if len(found) == len(protocol.seeds) else "*")
 
 
 def methods_table() -> str:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The runs behind docs/results/camvid.md: runs/camvid.sh [method] [seed] [--again] [--keep] [--list]
+# The runs behind docs/results/camvid.md: runs/camvid.sh [method] [seed] [--again] [--keep] [--here] [--list]
 #                                     runs/camvid.sh cost [method]
 # One thread, at low priority. Needs data/camvid (mmsemi prepare camvid) and the ImageNet weights (mmsemi weights
 # efficientnet_lite0).

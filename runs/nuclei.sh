@@ -1,5 +1,5 @@
 #!/bin/sh
-# The runs behind docs/results/nuclei.md: runs/nuclei.sh [method] [seed] [--again] [--keep] [--list]
+# The runs behind docs/results/nuclei.md: runs/nuclei.sh [method] [seed] [--again] [--keep] [--here] [--list]
 #                                     runs/nuclei.sh cost [method]
 # One thread, at low priority. Needs data/nuclei (mmsemi prepare nuclei) and the ImageNet weights (mmsemi weights
 # efficientnet_lite0).

@@ -2,7 +2,8 @@
 """The results: one JSON line per run in ``docs/results/<data set>.jsonl``.
 
 A line is a training (``kind`` ``"run"``) or the measurement of its cost (``"cost"``). One of a row and
-a seed replaces an earlier one. What code a line's run was made with is in ``code.json``: for each
+a seed replaces an earlier one of the same CPU: another kind of CPU has other last bits in its sums, so its trainings
+end elsewhere, and runs are compared with those of their own. What code a line's run was made with is in ``code.json``: for each
 ``code`` of a line the files that ran, with their hashes. ``same_as`` of a line lists earlier codes that gave
 the very same weights.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,28 +30,48 @@ CODE = "code.json"
 #: Load of the machine (processes that want to run) below which a measurement of cost has nothing beside it.
 IDLE = 0.3
 
+#: Lines by :func:`key`.
+Records = dict[tuple[str, str, int], dict[str, Any]]
+
 
 def key(record: Mapping[str, Any]) -> tuple[str, str, int]:
     """What a line is the result of: kind, row and seed."""
     return record["kind"], record["method"], record["seed"]
 
 
-def read_results(data: str, folder: Path | None = None) -> dict[tuple[str, str, int], dict]:
-    """The lines of a data set by :func:`key`.
+def this_cpu() -> str:
+    """The kind of CPU of this machine."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def read_all_results(data: str, folder: Path | None = None) -> dict[str, Records]:
+    """The lines of a data set: for each kind of CPU, that with the most lines first, by :func:`key`.
 
     Raises:
         DataError: A line is no result.
     """
     path = (folder or FOLDER) / f"{data}.jsonl"
-    records = {}
+    found: dict[str, Records] = {}
     lines = path.read_text().splitlines() if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            records[key(record)] = record
+            found.setdefault(record["machine"]["cpu"], {})[key(record)] = record
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} line {number} is no result: {error!r}") from None
-    return records
+    return dict(sorted(found.items(), key=lambda pair: -len(pair[1])))
+
+
+def read_results(data: str, folder: Path | None = None, cpu: str | None = None) -> Records:
+    """The lines of a data set of one kind of CPU, by default this machine's.
+
+    Raises:
+        DataError: A line is no result.
+    """
+    return read_all_results(data, folder).get(this_cpu() if cpu is None else cpu, {})
 
 
 def has_other_start(record: Mapping, records: Mapping[tuple[str, str, int], Mapping]) -> bool:
@@ -84,26 +106,27 @@ def read_code(folder: Path | None = None) -> dict[str, dict[str, str]]:
 def add_result(
     record: dict[str, Any], files: Mapping[str, str], folder: Path | None = None
 ) -> None:
-    """Add a line, in place of an earlier one of the same key; several processes may do so at once.
+    """Add a line, in place of an earlier one of the same key and CPU; several processes may do so at once.
 
     Args:
-        record: With ``data``, ``kind``, ``method``, ``seed``; ``code`` is set.
+        record: With ``data``, ``kind``, ``method``, ``seed``, ``machine``; ``code`` is set.
         files: That have run, with their hashes.
     """
     folder = folder or FOLDER
     record["code"] = code_hash(files)
     with _locked(folder):
-        records = read_results(record["data"], folder)
-        records[key(record)] = record
+        found = read_all_results(record["data"], folder)
+        found.setdefault(record["machine"]["cpu"], {})[key(record)] = record
         codes = {**read_code(folder), record["code"]: dict(files)}
         others = {path.stem for path in folder.glob("*.jsonl")} - {record["data"]}
-        every = [records, *(read_results(data, folder) for data in others)]
-        used = {one["code"] for lines in every for one in lines.values()}
+        every = [found, *(read_all_results(data, folder) for data in others)]
+        used = {one["code"] for cpus in every for lines in cpus.values() for one in lines.values()}
         codes = {code: files for code, files in codes.items() if code in used}
         # The code first: an interruption in between leaves a line too many there, and none without.
         text = json.dumps(codes, indent=0, sort_keys=True) + "\n"
         write_beside(folder / CODE, lambda file: file.write(text.encode()))
-        lines = "".join(json.dumps(records[one]) + "\n" for one in sorted(records))
+        places = sorted((place, cpu) for cpu, lines in found.items() for place in lines)
+        lines = "".join(json.dumps(found[cpu][place]) + "\n" for place, cpu in places)
         write_beside(folder / f"{record['data']}.jsonl", lambda file: file.write(lines.encode()))
 
 

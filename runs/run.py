@@ -11,6 +11,8 @@ Decisions:
 - A run that was cut is resumed, unless a file of mmsemi has changed since it began.
 - What a run starts from is made again if its checkpoint is not there. Runs are deterministic on one
   machine; the hash of its weights is stored and compared.
+- Another kind of CPU ends elsewhere, so a run starts from, and is compared with, runs of its own kind. One that
+  another kind has a result of is skipped; ``--here`` runs it.
 - One thread each. Several of these commands may run side by side: a run that another one is at is left
   to it.
 """
@@ -34,7 +36,16 @@ from mmsemi.visualization.report import progress_line
 
 from .code import ROOT, is_unchanged
 from .make import make_run
-from .results import IDLE, add_result, code_of, has_other_start, read_code, read_results
+from .results import (
+    IDLE,
+    add_result,
+    code_of,
+    has_other_start,
+    read_all_results,
+    read_code,
+    read_results,
+    this_cpu,
+)
 from .rows import PROTOCOLS, Protocol, second_seed
 from .training_run import (
     Run,
@@ -58,12 +69,17 @@ def status(run: Run) -> str:
     """What the results have of a run.
 
     Returns:
-        ``stored``, ``other settings``, ``other start``, ``other code`` or ``missing``.
+        ``stored``, ``other settings``, ``other start``, ``other code``, ``other CPU`` or ``missing``.
     """
-    records = read_results(run.protocol.data)
-    record = records.get((run.kind, run.row.name, run.seed))
+    every = read_all_results(run.protocol.data)
+    records, place = every.get(this_cpu(), {}), (run.kind, run.row.name, run.seed)
+    record = records.get(place)
     if record is None:
-        return "missing"
+        is_known = any(
+            place in of_cpu and of_cpu[place]["settings"] == run.settings
+            for of_cpu in every.values()
+        )
+        return "other CPU" if is_known else "missing"
     if record["settings"] != run.settings:
         return "other settings"
     if has_other_start(record, records):
@@ -179,17 +195,19 @@ def execute(run: Run) -> bool:
     return True
 
 
-def run_all(runs: Sequence[Run], keep: bool) -> int:
+def run_all(runs: Sequence[Run], keep: bool, here: bool = False) -> int:
     """Run what is not stored; a failed run does not keep the others from running.
 
     Args:
         keep: Leave results of other code as they are.
+        here: Run also what another kind of CPU has a result of.
     """
+    settled = {"stored"} | ({"other code"} if keep else set()) | (set() if here else {"other CPU"})
     failed = []
     for run in runs:
         with _alone(run, wait=False) as is_free:
             have = status(run) if is_free else "another process is at it"
-            is_wanted = run.again or have not in ("stored", "other code" if keep else "stored")
+            is_wanted = run.again or have not in settled
             if not is_free or not is_wanted:
                 print(f"{run.name}: {have}, skipped", flush=True)
                 continue
@@ -218,6 +236,9 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument(
         "--keep", action="store_true", help="leave results of other code as they are"
+    )
+    parser.add_argument(
+        "--here", action="store_true", help="run also what another kind of CPU has a result of"
     )
     parser.add_argument("--list", action="store_true", help="only show what has a result")
     return parser.parse_args(arguments)
@@ -272,7 +293,7 @@ def main(arguments: Sequence[str]) -> int:
                 print(f"{run.name}: {status(run)}")
             return 0
         check_data(PROTOCOLS[args.data])
-        return run_all(runs, args.keep)
+        return run_all(runs, args.keep, args.here)
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         return 130

@@ -5,7 +5,9 @@
 
 What is compared is stated in each table's head. A row of other settings than today's, of another start
 than the stored one, or of other code than most rows of the table, is marked; code of which one seed has given
-the same weights again with newer code counts as that.
+the same weights again with newer code counts as that. A row has the runs of one kind of CPU, and its gain is that over
+baselines of the same kind; where that is not the usual one of the table, the row is marked, and the start and the baselines
+of that kind stand beside the usual ones.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from pathlib import Path
 
 from mmsemi.utils.markdown import format_table
 
-from .results import IDLE, code_of, has_other_start, read_code, read_results
+from .results import IDLE, Records, code_of, has_other_start, read_all_results, read_code
 from .rows import PROTOCOLS, Protocol, Row
 
-Records = Mapping[tuple[str, str, int], Mapping]
+#: Kinds of rows that others are compared with.
+REFERENCES = ("start", "baseline", "ceiling")
 HEAD = ("method", "mIoU, last", "best", "gain", "share of the gap", "rare classes", "train - eval mode",
         "s / iteration", "forward units", "memory, MiB", "seeds")  # fmt: skip
 
@@ -39,14 +42,37 @@ def newest_settings(runs: Mapping[int, Mapping], settings: str | None) -> dict[i
     return of_today or dict(runs)
 
 
-def todays_runs(protocol: Protocol, records: Records, row: Row | None) -> dict[int, Mapping]:
-    """The trainings of a row by seed, those of today's settings where there is one."""
-    found = runs_of(records, row)
-    if not found:
-        return {}
+def cpu_of(every: Mapping[str, Records], row: Row, settings: str | None) -> str | None:
+    """The kind of CPU whose runs a row shows: that with the most seeds of today's settings.
+
+    Args:
+        every: The results of a data set by kind of CPU; the first one counts where several have as many.
+        row: The row.
+        settings: Today's settings hash of the row.
+
+    Returns:
+        None if no kind has run it.
+    """
+    found = {cpu: runs_of(records, row) for cpu, records in every.items()}
+    today = {
+        cpu: (sum(run["settings"] == settings for run in runs.values()), len(runs))
+        for cpu, runs in found.items()
+        if runs
+    }
+    return max(today, key=today.get, default=None)
+
+
+def todays_runs(
+    protocol: Protocol, every: Mapping[str, Records], row: Row | None
+) -> tuple[Records, dict[int, Mapping]]:
+    """The results of the kind of CPU that a row shows, and the row's trainings of today's settings by seed."""
+    if row is None or not any(runs_of(records, row) for records in every.values()):
+        return {}, {}
     from .settings import settings_hash  # reads configs, which takes seconds
 
-    return newest_settings(found, settings_hash(protocol, row))
+    settings = settings_hash(protocol, row)
+    records = every[cpu_of(every, row, settings)]
+    return records, newest_settings(runs_of(records, row), settings)
 
 
 def mean_difference(first: Mapping[int, Mapping], second: Mapping[int, Mapping]) -> float | None:
@@ -63,6 +89,27 @@ def best_baseline(protocol: Protocol, table: str, records: Records) -> Row | Non
     means = {row: statistics.fmean(r["last"]["mIoU"] for r in runs.values())
              for row, runs in found.items() if runs}  # fmt: skip
     return max(means, key=means.get, default=None)
+
+
+def gain_and_share(
+    protocol: Protocol, row: Row, runs: Mapping[int, Mapping], records: Records
+) -> tuple[float | None, float | None]:
+    """Gain of a row over the better baseline, and as a share of the gap to all labels.
+
+    Args:
+        protocol: Of the data set.
+        row: A method or the ceiling; another row has neither.
+        runs: Its trainings by seed.
+        records: The results of the same kind of CPU.
+    """
+    if row.kind not in ("method", "ceiling"):
+        return None, None
+    baseline = runs_of(records, best_baseline(protocol, row.table, records))
+    ceilings = [r for r in protocol.rows if r.table == row.table and r.kind == "ceiling"]
+    ceiling = runs_of(records, ceilings[0]) if ceilings else {}
+    gain = mean_difference(runs, baseline)
+    gap = mean_difference({seed: run for seed, run in ceiling.items() if seed in runs}, baseline)
+    return gain, gain / gap if gain is not None and gap is not None and gap > 0 else None
 
 
 def odd_files(codes: Mapping[str, Mapping[str, str]], used: Sequence[str]) -> set[str]:
@@ -136,48 +183,50 @@ def data_table(
         settings: Today's settings hash of each row, by name; read from the configs if None.
         folder: Of the results, by default docs/results.
     """
-    protocol = PROTOCOLS[data]
-    records = read_results(data, folder)
+    protocol, every = PROTOCOLS[data], read_all_results(data, folder)
     rows = [row for row in protocol.rows if row.table == table]
-    found = {row: runs_of(records, row) for row in rows}
     if settings is None:
         from .settings import settings_hash
 
-        settings = {row.name: settings_hash(protocol, row) for row in rows if found[row]}
-    found = {row: newest_settings(runs, settings.get(row.name)) for row, runs in found.items()}
-    runs = sorted(
-        (r for by_seed in found.values() for r in by_seed.values()), key=lambda r: r["date"]
-    )
-    odd = odd_files(read_code(folder), [code_of(run, records) for run in runs])
-    baseline = best_baseline(protocol, table, records)
-    ceiling = runs_of(records, next((row for row in rows if row.kind == "ceiling"), None))
-    lines = []
+        names = {name for records in every.values() for _, name, _ in records}
+        settings = {row.name: settings_hash(protocol, row) for row in rows if row.name in names}
+    cpus = {row: cpu_of(every, row, settings.get(row.name)) for row in rows}
+    methods = [cpus[row] for row in rows if row.kind not in REFERENCES and cpus[row]]
+    # Kinds of CPU of which the table has a method, the usual one first.
+    kinds = [cpu for cpu, _ in Counter(methods or filter(None, cpus.values())).most_common()]
+    parts = []
     for row in rows:
-        by_seed = found[row]
-        cost = cost_cells(records.get(("cost", row.name, protocol.seeds[0])))
-        if not by_seed:
+        has_run = [cpu for cpu in kinds if runs_of(every[cpu], row)]
+        shown = has_run if row.kind in REFERENCES else [cpus[row]]
+        for cpu in shown or [None]:
+            records = every.get(cpu, {})
+            runs = newest_settings(runs_of(records, row), settings.get(row.name))
+            parts.append((row, cpu, records, runs))
+    found = sorted((run for *_, runs in parts for run in runs.values()), key=lambda r: r["date"])
+    codes = [code_of(run, every[run["machine"]["cpu"]]) for run in found]
+    odd = odd_files(read_code(folder), codes)
+    lines = []
+    for row, cpu, records, runs in parts:
+        usual = next(iter(every.values()), {})
+        cost = cost_cells(usual.get(("cost", row.name, protocol.seeds[0])))
+        if not runs:
             lines.append([row.title, *[""] * 6, cost[0], f"{row.units:g}", cost[1], "none yet"])
             continue
-        gain = share = None
-        if row.kind in ("method", "ceiling"):
-            gain = mean_difference(by_seed, runs_of(records, baseline))
-            gap = mean_difference(
-                {s: ceiling[s] for s in ceiling if s in by_seed}, runs_of(records, baseline)
-            )
-            share = gain / gap if gain is not None and gap is not None and gap > 0 else None
-        notes = marks(row, list(by_seed.values()), records, odd, settings)
+        gain, share = gain_and_share(protocol, row, runs, records)
+        notes = marks(row, list(runs.values()), records, odd, settings)
+        notes = [*([cpu] if cpu != kinds[0] else []), *notes]
         lines.append([
             row.title + (f" ({', '.join(notes)})" if notes else ""),
-            spread([r["last"]["mIoU"] for r in by_seed.values()]),
-            f"{statistics.fmean(r['best']['mIoU'] for r in by_seed.values()):.2f}",
+            spread([r["last"]["mIoU"] for r in runs.values()]),
+            f"{statistics.fmean(r['best']['mIoU'] for r in runs.values()):.2f}",
             "" if gain is None else f"{gain:+.2f}",
             "" if share is None else f"{share:.0%}",
-            f"{statistics.fmean(rare_mean(r, protocol) for r in by_seed.values()):.2f}",
-            batch_norm_gap(list(by_seed.values())),
+            f"{statistics.fmean(rare_mean(r, protocol) for r in runs.values()):.2f}",
+            batch_norm_gap(list(runs.values())),
             cost[0],
             f"{row.units:g}",
             cost[1],
-            ", ".join(map(str, by_seed)),
+            ", ".join(map(str, runs)),
         ])  # fmt: skip
     used = [i for i in range(len(HEAD)) if any(line[i] for line in lines)]
     return format_table([HEAD[i] for i in used], [[line[i] for i in used] for line in lines])
@@ -191,20 +240,23 @@ def hours_table(folder: Path | None = None) -> str:
     """
     lines = []
     for data, protocol in PROTOCOLS.items():
-        records = read_results(data, folder)
-        baseline = runs_of(records, best_baseline(protocol, "continued", records))
+        every = read_all_results(data, folder)
+        usual = next(iter(every.values()), {})
         found = []
         for row in protocol.rows:
-            by_seed = todays_runs(protocol, records, row)
-            start = ("cost", row.start, protocol.seeds[0])
-            cost = records.get(("cost", row.name, protocol.seeds[0]))
-            gain = mean_difference(by_seed, baseline)
-            is_measured = cost is not None and start in records and gain is not None
-            if row.kind != "method" or row.table != "continued" or not is_measured:
+            if row.kind != "method" or row.table != "continued":
+                continue
+            start = usual.get(("cost", row.start, protocol.seeds[0]))
+            cost = usual.get(("cost", row.name, protocol.seeds[0]))
+            if cost is None or start is None:
+                continue
+            records, by_seed = todays_runs(protocol, every, row)
+            gain = gain_and_share(protocol, row, by_seed, records)[0] if by_seed else None
+            if gain is None:
                 continue
             seed, run = next(iter(by_seed.items()))
             before = records["run", row.start, seed]["steps"] * (2 if row.has_second else 1)
-            seconds = run["steps"] * cost["time"] + before * records[start]["time"]
+            seconds = run["steps"] * cost["time"] + before * start["time"]
             labels, others = run["labels"]["labeled"], run["labels"]["unlabeled"]
             steps = f"{before} + {run['steps']}"
             cells = [

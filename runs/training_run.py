@@ -24,6 +24,7 @@ from mmsemi.utils.packaged_weights import digest_of
 from mmsemi.visualization.report import read_scalars
 
 from .code import ROOT, is_unchanged, snapshot
+from .results import this_cpu
 from .rows import Protocol, Row
 
 #: How many iterations a record of the log of a measurement of cost is the mean of.
@@ -161,7 +162,7 @@ def describe(run: Run) -> dict[str, Any]:
         settings=run.settings,
         **git,
         machine=dict(
-            cpu=_cpu(), torch=torch.__version__, python=platform.python_version(),
+            cpu=this_cpu(), torch=torch.__version__, python=platform.python_version(),
             device="cuda" if torch.cuda.is_available() else "cpu",
         ),
         date=time.strftime("%Y-%m-%d %H:%M"),
@@ -177,13 +178,6 @@ def _git() -> dict[str, Any]:
 
     changes = ask("status", "--porcelain", "--", "mmsemi", "runs", "configs", "splits")
     return dict(commit=ask("rev-parse", "HEAD"), changed=None if changes is None else bool(changes))
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def training_result(run: Run) -> dict[str, Any]:

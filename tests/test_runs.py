@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,7 +136,8 @@ def test_a_file_that_changes_under_a_training_is_refused(monkeypatch):
 
 
 def test_a_result_replaces_that_of_its_row_and_seed(tmp_path):
-    line = dict(data="a", kind="run", method="fixmatch", seed=1)
+    machine = dict(cpu=results.this_cpu())
+    line = dict(data="a", kind="run", method="fixmatch", seed=1, machine=machine)
     results.add_result(dict(line, value=1), {"x.py": "1"}, tmp_path)
     results.add_result(dict(line, seed=2, value=2), {"x.py": "1"}, tmp_path)
     results.add_result(dict(line, data="b", value=4), {"x.py": "3"}, tmp_path)
@@ -148,6 +150,11 @@ def test_a_result_replaces_that_of_its_row_and_seed(tmp_path):
     assert [files["x.py"] for files in stored.values()].count("1") == 1 and len(stored) == 3
     results.add_result(dict(line, seed=2, value=2), {"x.py": "2"}, tmp_path)
     assert len(results.read_code(tmp_path)) == 2
+    # Another kind of CPU replaces nothing.
+    results.add_result(dict(line, value=5, machine=dict(cpu="other")), {"x.py": "2"}, tmp_path)
+    assert results.read_results("a", tmp_path, "other")["run", "fixmatch", 1]["value"] == 5
+    assert results.read_results("a", tmp_path)["run", "fixmatch", 1]["value"] == 3
+    assert list(results.read_all_results("a", tmp_path)) == [machine["cpu"], "other"]
     (tmp_path / "a.jsonl").write_text('{"kind": "run"}\n')
     with pytest.raises(DataError, match="line 1"):
         results.read_results("a", tmp_path)
@@ -256,6 +263,24 @@ def test_a_start_that_is_not_the_stored_one_brings_no_result(protocol, trainings
     assert run.main(["made_up", "fixmatch", "1", "--again"]) == 1, "compared, and not the same"
     assert trainings.done.count(("fixmatch", 1)) == 2
     assert (results.FOLDER / "made_up.jsonl").read_bytes() == before
+
+
+def test_another_cpu_has_runs_of_its_own(protocol, trainings, monkeypatch, capsys):
+    run.main(["made_up", "fixmatch", "1"])
+    before = results.read_all_results("made_up")
+    for module in (run, results, training_run):
+        monkeypatch.setattr(module, "this_cpu", lambda: "other")
+    trainings.scores.update(start=49.0, fixmatch=51.0)
+    one = make_run(protocol, FIXMATCH, 1)
+    assert status(one) == "other CPU" and status(make_run(protocol, WEAK, 1)) == "missing"
+    assert run.main(["made_up", "fixmatch", "1"]) == 0 and len(trainings.done) == 2
+    # With its own start, since that of the first is not there.
+    shutil.rmtree(one.work_dir.parent)
+    assert run.main(["made_up", "fixmatch", "1", "--here"]) == 0
+    assert trainings.done[2:] == [("start", 1), ("fixmatch", 1)] and status(one) == "stored"
+    after = results.read_all_results("made_up")
+    assert after.pop("other")["run", "fixmatch", 1]["last"]["mIoU"] == 51.0
+    assert after == before, "the first are as they were"
 
 
 def test_a_failed_run_is_told_and_the_others_go_on(protocol, trainings, capsys):

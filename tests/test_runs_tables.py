@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,11 +20,14 @@ def protocol(tmp_path, monkeypatch) -> Protocol:
     return make_protocol(tmp_path, monkeypatch)
 
 
+USUAL = dict(cpu="usual")
+
+
 def add(row: str, seed: int, last: float, files: dict[str, str], **more) -> None:
     """A made-up result."""
     record = dict(
         data="made_up", kind="run", method=row, seed=seed, start="" if row == "start" else "start",
-        settings="now", changed=False, date="2026-01-01", weights=f"{row}{seed}",
+        settings="now", machine=USUAL, changed=False, date="2026-01-01", weights=f"{row}{seed}",
         last=dict(mIoU=last), best=dict(mIoU=last + 1), iou={"IoU.bar": 20.0, "IoU.ring": last},
         curve=[dict(step=2, batch_norm_gap=9.0), dict(step=4)],
     )  # fmt: skip
@@ -47,6 +51,7 @@ def test_gain_and_share_count_against_the_better_baseline(protocol):
         for seed, value in enumerate(pair, 1):
             add(name, seed, float(value), code_files)
     cost = dict(data="made_up", kind="cost", method="fixmatch", seed=1, time=1.25, memory=1234)
+    cost.update(machine=USUAL)
     results.add_result(dict(cost, load=0.0, start="", settings="now"), code_files)
     found = cells(table.data_table("made_up", "continued", NOW))
     # 60 - 56 and 64 - 58 over gaps of 10.
@@ -54,6 +59,32 @@ def test_gain_and_share_count_against_the_better_baseline(protocol):
         "62.00 ± 2.83", "63.00", "+5.00", "50%", "41.00", "1.25", "7", "1,234", "1, 2",
     ]  # fmt: skip
     assert found["strong"][2:4] == ["", ""] and found["all labels"][2:4] == ["+10.00", "100%"]
+
+
+def test_a_gain_is_over_the_baselines_of_the_same_cpu(protocol):
+    other, usual = dict(machine=dict(cpu="other")), {"mmsemi/a.py": "1"}
+    for name, value in dict(start=50, weak=51, strong=50, all=60, fixmatch=53).items():
+        for seed in (1, 2):
+            add(name, seed, float(value), usual)
+    for name, value in dict(start=40, weak=39, strong=42, all=52).items():
+        add(name, 1, float(value), usual, **other)
+    text = table.data_table("made_up", "continued", NOW)
+    assert "other" not in text, "no row is of that kind"
+    # One more seed than the usual kind has of it.
+    another = replace(FIXMATCH, name="another", title="another")
+    two = replace(protocol, rows=(*protocol.rows, another))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(table.PROTOCOLS, "made_up", two)
+        add("another", 1, 47.0, usual, **other)
+        found = cells(table.data_table("made_up", "continued", dict(NOW, another="now")))
+        records, runs = table.todays_runs(two, results.read_all_results("made_up"), another)
+    assert found["another (other)"][2:4] == ["+5.00", "50%"]
+    assert found["FixMatch"][2:4] == ["+2.00", "22%"] and found["strong (other)"][0] == "42.00"
+    assert {cell for cell in found if "(other)" in cell} == {
+        "another (other)", "supervised, the start (other)", "weak (other)", "strong (other)",
+        "all labels (other)",
+    }  # fmt: skip
+    assert runs[1]["last"]["mIoU"] == 47.0 and records["run", "strong", 1]["last"]["mIoU"] == 42.0
 
 
 def test_the_gap_between_the_modes_is_that_of_the_last_validation(protocol):
@@ -103,6 +134,7 @@ def test_what_a_gain_took(protocol, monkeypatch):
     assert table.hours_table().count("\n") == 2, "without a measurement of cost there is no row"
     for name, seconds in dict(start=0.2, fixmatch=1.0).items():
         cost = dict(data="made_up", kind="cost", method=name, seed=1, time=seconds, memory=1)
+        cost.update(machine=USUAL)
         results.add_result(dict(cost, load=0.0, start="", settings="now"), {})
     found = cells(table.hours_table())
     assert found["made_up"] == ["4 + 400", "FixMatch", "+2.00", "300 + 300", "6"]
