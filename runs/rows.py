@@ -137,8 +137,10 @@ def _rows(
         "model.mix._delete_=True", "model.mix.type=ClassMix", "model.threshold=0.968",
         "model.class_thresholds=True",
     )  # fmt: skip
-    # Without a mix each unlabelled image is one view.
-    plain = ("model.mix=None", "train_dataloader.sampler.num_per_source.unlabeled=4")
+    # Without a mix each unlabelled image is one view, which both networks label for each other.
+    plain = (
+        "model.mix=None", "model.strong=None", "train_dataloader.sampler.num_per_source.unlabeled=4"
+    )  # fmt: skip
 
     # The paper begins each round with the backbone's weights; here a row goes on.
     previous = ("self_training.start=previous",)

@@ -109,6 +109,8 @@ def test_every_method_builds(method):
     write_set(labels().astype(np.uint8), 3)
     config = init("--method", method, "--model", "deeplabv3plus_r18")
     assert MODELS.build(config.model).num_classes == 2
+    if method == "mean_teacher":
+        assert config.model.unsup_weight == 9.5, "100 belongs to a mean over 21 classes"
 
 
 def test_any_mmseg_config_is_a_model():
