@@ -223,23 +223,35 @@ def settings_table(method: str) -> str:
     return format_table(["`model.`", "default", "values", "meaning"], rows)
 
 
+@cache
+def builtin_rows() -> tuple[tuple[dict, float, float | None], ...]:
+    """Our results on the built-in set: each with its mean, and its gain over the baseline on the same kind of CPU."""
+    results = json.loads((ROOT / "docs" / "results" / "builtin.json").read_text())
+    items = results["methods"]
+    baselines = {item.get("cpu"): statistics.mean(item["seeds"])
+                 for item in items if item["config"] == results["baseline"]}  # fmt: skip
+    rows = []
+    for item in items:
+        mean = statistics.mean(item["seeds"])
+        is_method = item["config"] != results["baseline"]
+        rows.append((item, mean, mean - baselines[item.get("cpu")] if is_method else None))
+    return tuple(rows)
+
+
 def results_table(*names: str) -> str:
     """Our results on the built-in set: seeds, mean, sample deviation, gain over the baseline."""
-    results = json.loads((ROOT / "docs" / "results" / "builtin.json").read_text())
-    means = {item["config"]: statistics.mean(item["seeds"]) for item in results["methods"]}
-    rows = []
-    for item in results["methods"]:
-        if names and item["config"] not in names:
-            continue
-        gain = means[item["config"]] - means[results["baseline"]]
-        rows.append([
-            item["method"],
+    rows = [
+        [
+            item["method"] + (f" ({item['cpu']})" if "cpu" in item else ""),
             *(f"{seed:.2f}" for seed in item["seeds"]),
-            f"{means[item['config']]:.2f}",
+            f"{mean:.2f}",
             f"{statistics.stdev(item['seeds']):.2f}",
-            "" if item["config"] == results["baseline"] else f"{gain:+.2f}",
-        ])  # fmt: skip
-    seeds = [f"seed {number}" for number in range(len(results["methods"][0]["seeds"]))]
+            "" if gain is None else f"{gain:+.2f}",
+        ]
+        for item, mean, gain in builtin_rows()
+        if not names or item["config"] in names
+    ]
+    seeds = [f"seed {number}" for number in range(len(builtin_rows()[0][0]["seeds"]))]
     return format_table(["method", *seeds, "mean", "deviation", "gain"], rows)
 
 
@@ -295,17 +307,15 @@ def _run_cell(data: str, name: str) -> str:
 
 def methods_table() -> str:
     """Every method: a published number on PASCAL VOC, our results, forward units."""
-    results = json.loads((ROOT / "docs" / "results" / "builtin.json").read_text())
-    means = {item["config"]: statistics.mean(item["seeds"]) for item in results["methods"]}
+    builtin = {item["config"]: (mean, gain) for item, mean, gain in reversed(builtin_rows())}
     units = {row.name: f"{row.units:g}" for row in PROTOCOLS["nuclei"].rows}
     lines = []
     for title, page, published, row, config in METHODS:
-        gain = None if row == "weak" else means.get(config, 0.0) - means[results["baseline"]]
         lines.append([
             f"[{title}](docs/methods/{page}.md)" if page else title,
             _published_number(published),
             *(_run_cell(data, row) for data in PROTOCOLS),
-            _gain(means[config], gain) if config in means else "",
+            _gain(*builtin[config]) if config in builtin else "",
             units.get(row, ""),
         ])  # fmt: skip
     head = ["method", "published, VOC", *PROTOCOLS, "built-in", "cost"]
