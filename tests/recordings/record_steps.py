@@ -78,10 +78,15 @@ RUNS: dict[str, dict[str, Any]] = {
         threshold=0.3, rampup_iters=0, labeled_forward="weak", pasted_mode="train"
     ),
     "unimatch/shapes_1-8 one decoder pass": dict(threshold=0.3, rampup_iters=0, joint_decoder=True),
-    "cps/shapes_1-8": {},
-    "cps/shapes_1-8 one forward": dict(joint_forward=True, rampup_iters=0, ignore_padding=True),
-    "cps/shapes_1-8 unmixed": dict(mix=None, unsup_weight=1.5, rampup_iters=0),
-    "cps/shapes_1-8 unmixed, padding ignored": dict(mix=None, rampup_iters=0, ignore_padding=True),
+    # Recorded before the config had strong views.
+    "cps/shapes_1-8": dict(strong=None),
+    "cps/shapes_1-8 one forward": dict(
+        strong=None, joint_forward=True, rampup_iters=0, ignore_padding=True
+    ),
+    "cps/shapes_1-8 unmixed": dict(strong=None, mix=None, unsup_weight=1.5, rampup_iters=0),
+    "cps/shapes_1-8 unmixed, padding ignored": dict(
+        strong=None, mix=None, rampup_iters=0, ignore_padding=True
+    ),
     "advsemiseg/shapes_1-8": {},
     "advsemiseg/shapes_1-8 from the start": dict(unsup_start=0, threshold=0.5),
     "advsemiseg/shapes_1-8 unjudged": dict(
