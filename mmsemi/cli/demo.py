@@ -44,6 +44,10 @@ RUNS = {
 LOG_LINES = 20
 # Places in the order of gain of the images that are shown: nobody chooses them by eye.
 SHOWN = (0.25, 0.5, 0.75, 1.0)
+NOISE = (
+    "One run each: another seed, or another kind of CPU, moves either mIoU by two to three points "
+    "(docs/results/builtin.md)."
+)
 
 
 class RunFailed(RuntimeError):
@@ -293,7 +297,7 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
             "iterations": int(config.train_cfg.max_iters),
             "command": str(run),
         }
-    print(report.result_table(columns), flush=True)
+    print(f"{report.result_table(columns)}\n{NOISE}", flush=True)
     results["seed"] = seed
 
     pairs = unlabeled_pairs(config)
@@ -306,7 +310,7 @@ def make_report(runs: Sequence[Run], seed: int, out: Path) -> dict:
     intro = (
         f"Seed {seed}, the same labelled images and {results['supervised']['iterations']} "
         f"iterations for both. With the unlabelled images, CPS+CutMix is {gain:+.2f} mIoU points "
-        "from the supervised baseline. Values are IoU in percent at the last checkpoint. The "
+        f"from the supervised baseline. {NOISE} Values are IoU in percent at the last checkpoint. The "
         "pseudo-label is what the second network of CPS predicts for an unlabelled image and the "
         "first one learns from."
     )
