@@ -106,7 +106,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "both: results.json, report.html and pictures.png below --out.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of both trainings")
+    # Of the seeds 0, 1, 2 the one with the median gain (docs/results/builtin.md).
+    parser.add_argument("--seed", type=int, default=2, help="seed of both trainings")
     parser.add_argument("--out", default="work_dirs/demo", help="folder of all results")
     parser.add_argument(
         "--jobs",
