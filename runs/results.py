@@ -65,13 +65,13 @@ def read_all_results(data: str, folder: Path | None = None) -> dict[str, Records
     return dict(sorted(found.items(), key=lambda pair: -len(pair[1])))
 
 
-def read_results(data: str, folder: Path | None = None, cpu: str | None = None) -> Records:
-    """The lines of a data set of one kind of CPU, by default this machine's.
+def read_results(data: str, folder: Path | None = None) -> Records:
+    """The lines of a data set of this machine's kind of CPU.
 
     Raises:
         DataError: A line is no result.
     """
-    return read_all_results(data, folder).get(this_cpu() if cpu is None else cpu, {})
+    return read_all_results(data, folder).get(this_cpu(), {})
 
 
 def has_other_start(record: Mapping, records: Mapping[tuple[str, str, int], Mapping]) -> bool:

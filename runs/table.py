@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from mmsemi.utils.markdown import format_table
 
@@ -172,6 +173,46 @@ def cost_cells(record: Mapping | None) -> tuple[str, str]:
     return f"{record['time']:.2f}{busy}", f"{record['memory']:,}"
 
 
+class Line(NamedTuple):
+    """What a line of a table shows.
+
+    Attributes:
+        row: The row.
+        cpu: The kind of CPU; None if the row has not run.
+        runs: The row's trainings on it by seed.
+        records: All results of that kind.
+    """
+
+    row: Row
+    cpu: str | None
+    runs: Mapping[int, Mapping]
+    records: Records
+
+
+def lines_of(
+    rows: Sequence[Row], every: Mapping[str, Records], settings: Mapping[str, str]
+) -> list[Line]:
+    """The lines of a table: of a method one, of what methods are compared with one for each kind of CPU.
+
+    Args:
+        rows: Of the table.
+        every: The results of the data set by kind of CPU.
+        settings: Today's settings hash of each row, by name.
+    """
+    cpus = {row: cpu_of(every, row, settings.get(row.name)) for row in rows}
+    of_methods = {cpus[row] for row in rows if row.kind not in REFERENCES and cpus[row]}
+    lines = []
+    for row in rows:
+        shown = [cpus[row]]
+        if row.kind in REFERENCES and of_methods:
+            shown = [cpu for cpu in every if cpu in of_methods and runs_of(every[cpu], row)]
+        for cpu in shown or [None]:
+            records = every.get(cpu, {})
+            runs = newest_settings(runs_of(records, row), settings.get(row.name))
+            lines.append(Line(row, cpu, runs, records))
+    return lines
+
+
 def data_table(
     data: str, table: str, settings: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> str:
@@ -190,32 +231,21 @@ def data_table(
 
         names = {name for records in every.values() for _, name, _ in records}
         settings = {row.name: settings_hash(protocol, row) for row in rows if row.name in names}
-    cpus = {row: cpu_of(every, row, settings.get(row.name)) for row in rows}
-    methods = [cpus[row] for row in rows if row.kind not in REFERENCES and cpus[row]]
-    # Kinds of CPU of which the table has a method, the usual one first.
-    kinds = [cpu for cpu, _ in Counter(methods or filter(None, cpus.values())).most_common()]
-    parts = []
-    for row in rows:
-        has_run = [cpu for cpu in kinds if runs_of(every[cpu], row)]
-        shown = has_run if row.kind in REFERENCES else [cpus[row]]
-        for cpu in shown or [None]:
-            records = every.get(cpu, {})
-            runs = newest_settings(runs_of(records, row), settings.get(row.name))
-            parts.append((row, cpu, records, runs))
-    found = sorted((run for *_, runs in parts for run in runs.values()), key=lambda r: r["date"])
+    lines = lines_of(rows, every, settings)
+    found = sorted((run for line in lines for run in line.runs.values()), key=lambda r: r["date"])
     codes = [code_of(run, every[run["machine"]["cpu"]]) for run in found]
     odd = odd_files(read_code(folder), codes)
-    lines = []
-    for row, cpu, records, runs in parts:
-        usual = next(iter(every.values()), {})
-        cost = cost_cells(usual.get(("cost", row.name, protocol.seeds[0])))
+    usual = next(iter(every), None)
+    cells = []
+    for row, cpu, runs, records in lines:
+        cost = cost_cells(every.get(usual, {}).get(("cost", row.name, protocol.seeds[0])))
         if not runs:
-            lines.append([row.title, *[""] * 6, cost[0], f"{row.units:g}", cost[1], "none yet"])
+            cells.append([row.title, *[""] * 6, cost[0], f"{row.units:g}", cost[1], "none yet"])
             continue
         gain, share = gain_and_share(protocol, row, runs, records)
         notes = marks(row, list(runs.values()), records, odd, settings)
-        notes = [*([cpu] if cpu != kinds[0] else []), *notes]
-        lines.append([
+        notes = [*([cpu] if cpu != usual else []), *notes]
+        cells.append([
             row.title + (f" ({', '.join(notes)})" if notes else ""),
             spread([r["last"]["mIoU"] for r in runs.values()]),
             f"{statistics.fmean(r['best']['mIoU'] for r in runs.values()):.2f}",
@@ -228,8 +258,8 @@ def data_table(
             cost[1],
             ", ".join(map(str, runs)),
         ])  # fmt: skip
-    used = [i for i in range(len(HEAD)) if any(line[i] for line in lines)]
-    return format_table([HEAD[i] for i in used], [[line[i] for i in used] for line in lines])
+    used = [i for i in range(len(HEAD)) if any(line[i] for line in cells)]
+    return format_table([HEAD[i] for i in used], [[line[i] for i in used] for line in cells])
 
 
 def hours_table(folder: Path | None = None) -> str:

@@ -152,9 +152,10 @@ def test_a_result_replaces_that_of_its_row_and_seed(tmp_path):
     assert len(results.read_code(tmp_path)) == 2
     # Another kind of CPU replaces nothing.
     results.add_result(dict(line, value=5, machine=dict(cpu="other")), {"x.py": "2"}, tmp_path)
-    assert results.read_results("a", tmp_path, "other")["run", "fixmatch", 1]["value"] == 5
-    assert results.read_results("a", tmp_path)["run", "fixmatch", 1]["value"] == 3
-    assert list(results.read_all_results("a", tmp_path)) == [machine["cpu"], "other"]
+    every = results.read_all_results("a", tmp_path)
+    assert list(every) == [machine["cpu"], "other"]
+    assert [lines["run", "fixmatch", 1]["value"] for lines in every.values()] == [3, 5]
+    assert results.read_results("a", tmp_path) == every[machine["cpu"]]
     (tmp_path / "a.jsonl").write_text('{"kind": "run"}\n')
     with pytest.raises(DataError, match="line 1"):
         results.read_results("a", tmp_path)
