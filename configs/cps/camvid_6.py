@@ -1,4 +1,4 @@
-# CPS+CutMix on CamVid, 6 labelled images; settings are ours: strong views gain one point (docs/results/nuclei.md).
+# CPS+CutMix on CamVid, 6 labelled images; settings are ours, chosen on nuclei, where strong views gain one point.
 _base_ = ["../_base_/data/camvid_lite0.py", "../_base_/methods/cps.py"]
 model = dict(
     _base_.method, strong=dict(type="StrongPhotometric"), mix=dict(type="CutMix"), unsup_weight=1.0

@@ -106,7 +106,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "both: results.json, report.html and pictures.png below --out.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    # Of the seeds 0, 1, 2 the one with the median gain (docs/results/builtin.md).
+    # Of the seeds 0, 1, 2 the one with the median gain when it was chosen (docs/results/builtin.md).
     parser.add_argument("--seed", type=int, default=2, help="seed of both trainings")
     parser.add_argument("--out", default="work_dirs/demo", help="folder of all results")
     parser.add_argument(
