@@ -301,7 +301,7 @@ def _run_cell(data: str, name: str) -> str:
     if not found:
         return ""
     mean = statistics.mean(run["last"]["mIoU"] for run in found.values())
-    gain = gain_and_share(protocol, row, found, records)[0] if row.kind == "method" else None
+    gain = gain_and_share(protocol, row, found, records)[0]
     return _gain(mean, gain) + ("" if len(found) == len(protocol.seeds) else "*")
 
 

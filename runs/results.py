@@ -27,8 +27,8 @@ from .rows import second_seed
 
 FOLDER = ROOT / "docs" / "results"
 CODE = "code.json"
-#: Load of the machine (processes that want to run) below which a measurement of cost has nothing beside it.
-IDLE = 0.3
+#: Cores that other processes keep busy up to which a measurement of cost has nothing beside it.
+IDLE = 0.1
 
 #: Lines by :func:`key`.
 Records = dict[tuple[str, str, int], dict[str, Any]]

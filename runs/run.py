@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
-import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +47,7 @@ from .results import (
 )
 from .rows import PROTOCOLS, Protocol, second_seed
 from .training_run import (
+    OtherLoad,
     Run,
     compare_with_stored,
     cost_result,
@@ -69,7 +69,8 @@ def status(run: Run) -> str:
     """What the results have of a run.
 
     Returns:
-        ``stored``, ``other settings``, ``other start``, ``other code``, ``other CPU`` or ``missing``.
+        ``stored``, ``other settings``, ``other start``, ``other code``, ``other CPU``, ``busy`` (a cost with
+        something beside it) or ``missing``.
     """
     every = read_all_results(run.protocol.data)
     records, place = every.get(this_cpu(), {}), (run.kind, run.row.name, run.seed)
@@ -84,6 +85,8 @@ def status(run: Run) -> str:
         return "other settings"
     if has_other_start(record, records):
         return "other start"
+    if run.kind == "cost" and record["load"] > IDLE:
+        return "busy"
     return "stored" if is_unchanged(read_code()[code_of(record, records)]) else "other code"
 
 
@@ -164,13 +167,9 @@ def execute(run: Run) -> bool:
     """
     before = describe(run)
     find_start(run)
-    load = os.getloadavg()[0]
-    if run.kind == "cost" and load > IDLE:
-        print(
-            f"note: the load of this machine is {load:.2f}: the table will say that it was not idle"
-        )
+    others = OtherLoad()
     train(run)
-    numbers = cost_result(run, load) if run.kind == "cost" else training_result(run)
+    numbers = cost_result(run, others.measure()) if run.kind == "cost" else training_result(run)
     result = {**before, **numbers}
     if run.row.start and run.kind == "run":
         result["start_weights"] = weights_hash(run.start_checkpoint)
@@ -187,15 +186,15 @@ def execute(run: Run) -> bool:
         result["same_as"] = sorted({record["code"], *record.get("same_as", ())})
     add_result(result, files)
     if run.kind == "cost":
-        print(
-            f"{run.name}: {result['time']:.3f} s per iteration, {result['memory']} MiB", flush=True
-        )
+        cost = f"{result['time']:.3f} s per iteration, {result['memory']} MiB"
+        beside = f", beside {result['load']:.2f} busy cores" if result["load"] > IDLE else ""
+        print(f"{run.name}: {cost}{beside}", flush=True)
     else:
         print(f"{run.name}: mIoU {result['last']['mIoU']:.2f} in {result['seconds']} s", flush=True)
     return True
 
 
-def run_all(runs: Sequence[Run], keep: bool, here: bool = False) -> int:
+def run_all(runs: Sequence[Run], keep: bool, here: bool) -> int:
     """Run what is not stored; a failed run does not keep the others from running.
 
     Args:

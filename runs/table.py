@@ -26,8 +26,9 @@ from .rows import PROTOCOLS, Protocol, Row
 
 #: Kinds of rows that others are compared with.
 REFERENCES = ("start", "baseline", "ceiling")
+TIME = "s / iteration"
 HEAD = ("method", "mIoU, last", "best", "gain", "share of the gap", "rare classes", "train - eval mode",
-        "s / iteration", "forward units", "memory, MiB", "seeds")  # fmt: skip
+        TIME, "forward units", "memory, MiB", "seeds")  # fmt: skip
 
 
 def runs_of(records: Records, row: Row | None) -> dict[int, Mapping]:
@@ -165,6 +166,16 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.2f}{deviation}"
 
 
+def costs_of(every: Mapping[str, Records]) -> tuple[str | None, dict[str, Mapping]]:
+    """The kind of CPU on which most costs of a data set were measured, and what was measured there by row."""
+    found = {
+        cpu: {name: record for (kind, name, _), record in records.items() if kind == "cost"}
+        for cpu, records in every.items()
+    }
+    cpu = max(found, key=lambda one: len(found[one]), default=None)
+    return (cpu, found[cpu]) if cpu is not None and found[cpu] else (None, {})
+
+
 def cost_cells(record: Mapping | None) -> tuple[str, str]:
     """Seconds per iteration and memory of a measurement."""
     if record is None:
@@ -236,9 +247,11 @@ def data_table(
     codes = [code_of(run, every[run["machine"]["cpu"]]) for run in found]
     odd = odd_files(read_code(folder), codes)
     usual = next(iter(every), None)
+    cost_cpu, costs = costs_of(every)
+    head = [f"{name} ({cost_cpu})" if name == TIME and cost_cpu else name for name in HEAD]
     cells = []
     for row, cpu, runs, records in lines:
-        cost = cost_cells(every.get(usual, {}).get(("cost", row.name, protocol.seeds[0])))
+        cost = cost_cells(costs.get(row.name))
         if not runs:
             cells.append([row.title, *[""] * 6, cost[0], f"{row.units:g}", cost[1], "none yet"])
             continue
@@ -258,8 +271,8 @@ def data_table(
             cost[1],
             ", ".join(map(str, runs)),
         ])  # fmt: skip
-    used = [i for i in range(len(HEAD)) if any(line[i] for line in cells)]
-    return format_table([HEAD[i] for i in used], [[line[i] for i in used] for line in cells])
+    used = [i for i in range(len(head)) if any(line[i] for line in cells)]
+    return format_table([head[i] for i in used], [[line[i] for i in used] for line in cells])
 
 
 def hours_table(folder: Path | None = None) -> str:
@@ -271,17 +284,16 @@ def hours_table(folder: Path | None = None) -> str:
     lines = []
     for data, protocol in PROTOCOLS.items():
         every = read_all_results(data, folder)
-        usual = next(iter(every.values()), {})
+        costs = costs_of(every)[1]
         found = []
         for row in protocol.rows:
             if row.kind != "method" or row.table != "continued":
                 continue
-            start = usual.get(("cost", row.start, protocol.seeds[0]))
-            cost = usual.get(("cost", row.name, protocol.seeds[0]))
+            start, cost = costs.get(row.start), costs.get(row.name)
             if cost is None or start is None:
                 continue
             records, by_seed = todays_runs(protocol, every, row)
-            gain = gain_and_share(protocol, row, by_seed, records)[0] if by_seed else None
+            gain = gain_and_share(protocol, row, by_seed, records)[0]
             if gain is None:
                 continue
             seed, run = next(iter(by_seed.items()))

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -214,10 +216,48 @@ def training_result(run: Run) -> dict[str, Any]:
 
 
 def cost_result(run: Run, load: float) -> dict[str, Any]:
-    """Seconds per iteration and peak memory of a measurement; the first records are left out."""
+    """Seconds per iteration and peak memory of a measurement; the first records are left out.
+
+    Args:
+        run: An ended one.
+        load: How many cores other processes kept busy beside it.
+    """
     times = [r["time"] for r in run.records() if "iter" in r and r["step"] > 2 * COST_INTERVAL]
     memory = json.loads(run.report.read_text())["memory"]
     return dict(time=round(statistics.median(times), 3), memory=memory, load=round(load, 2))
+
+
+class OtherLoad:
+    """How many cores other processes keep busy, on average since this object was made.
+
+    The load average would count our own last run for minutes; it is taken only where there is no /proc/stat.
+    """
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._before = cpu_seconds()
+
+    def measure(self) -> float:
+        """The mean so far; a child of this process counts as another one until it has ended."""
+        now = cpu_seconds()
+        if now is None:
+            return os.getloadavg()[0]
+        (total, own), (total_before, own_before) = now, self._before
+        others = (total - total_before) - (own - own_before)
+        return max(others, 0.0) / (time.monotonic() - self._begin)
+
+
+def cpu_seconds() -> tuple[float, float] | None:
+    """CPU seconds of the whole machine, and of this process with its ended children; None but on Linux."""
+    path = Path("/proc/stat")
+    if not path.is_file():
+        return None
+    # The first line: cpu, user, nice, system, idle, iowait, irq, softirq, steal. What the host takes away
+    # (steal) delays a run as much as another process does.
+    user, nice, system, _, _, *rest = map(int, path.read_text().split(maxsplit=9)[1:9])
+    total = (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+    own = [resource.getrusage(one) for one in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return total, sum(one.ru_utime + one.ru_stime for one in own)
 
 
 def compare_with_stored(result: Mapping, record: Mapping) -> list[str]:

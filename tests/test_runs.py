@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,7 +269,7 @@ def test_a_start_that_is_not_the_stored_one_brings_no_result(protocol, trainings
     assert (results.FOLDER / "made_up.jsonl").read_bytes() == before
 
 
-def test_another_cpu_has_runs_of_its_own(protocol, trainings, monkeypatch, capsys):
+def test_another_cpu_has_runs_of_its_own(protocol, trainings, monkeypatch):
     run.main(["made_up", "fixmatch", "1"])
     before = results.read_all_results("made_up")
     for module in (run, results, training_run):
@@ -348,10 +351,10 @@ def test_a_cut_run_is_resumed_by_the_same_code_only(protocol, monkeypatch):
 
 def test_a_resumed_run_has_the_whole_curve(protocol):
     one = make_run(protocol, START, 1)
-    for time, steps in (("20260101_000000", (2, 4)), ("20260102_000000", (4, 6))):
-        folder = one.work_dir / time / "vis_data"
+    for began, steps in (("20260101_000000", (2, 4)), ("20260102_000000", (4, 6))):
+        folder = one.work_dir / began / "vis_data"
         folder.mkdir(parents=True)
-        lines = [json.dumps(dict(step=step, mIoU=step + float(time[7]))) for step in steps]
+        lines = [json.dumps(dict(step=step, mIoU=step + float(began[7]))) for step in steps]
         (folder / "scalars.json").write_text("\n".join(lines) + "\n")
     assert [(r["step"], r["mIoU"]) for r in one.records()] == [(2, 3.0), (4, 6.0), (6, 8.0)]
 
@@ -361,6 +364,30 @@ def test_cost_is_a_run_of_its_own(protocol, trainings):
     assert trainings.done == [("fixmatch", 1)], "without its start"
     record = results.read_results("made_up")["cost", "fixmatch", 1]
     assert (record["time"], record["memory"]) == (0.5, 100)
+
+
+def test_a_cost_with_something_beside_it_is_measured_again(protocol, trainings, monkeypatch):
+    one = make_run(protocol, FIXMATCH, 1, "cost")
+    for load, expected in ((1.0, "busy"), (0.0, "stored")):
+        monkeypatch.setattr(training_run.OtherLoad, "measure", lambda self, load=load: load)
+        assert run.main(["made_up", "cost", "fixmatch"]) == 0
+        assert status(one) == expected
+    assert run.main(["made_up", "cost", "fixmatch"]) == 0 and len(trainings.done) == 2
+
+
+def test_load_is_that_of_others(monkeypatch):
+    spin = "import time; end = time.time() + 60\nwhile time.time() < end: pass"
+    others = training_run.OtherLoad()
+    with subprocess.Popen([sys.executable, "-c", spin]) as process:
+        time.sleep(1.0)
+        assert others.measure() > 0.1
+        process.kill()
+    # What this process or a child of its own took, once it has ended, is not counted.
+    seconds = iter([(100.0, 20.0), (116.0, 32.0)])
+    monkeypatch.setattr(training_run, "cpu_seconds", lambda: next(seconds))
+    clock = iter([50.0, 58.0])
+    monkeypatch.setattr(training_run.time, "monotonic", lambda: next(clock))
+    assert training_run.OtherLoad().measure() == 0.5
 
 
 def test_what_cannot_be_meant_is_refused(protocol, tmp_path):

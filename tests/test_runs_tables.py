@@ -87,6 +87,20 @@ def test_a_gain_is_over_the_baselines_of_the_same_cpu(protocol):
     assert runs[1]["last"]["mIoU"] == 47.0 and records["run", "strong", 1]["last"]["mIoU"] == 42.0
 
 
+def test_costs_are_of_one_cpu(protocol):
+    for name in ("start", "weak", "fixmatch"):
+        add(name, 1, 50.0, {})
+    cost = dict(data="made_up", kind="cost", seed=1, memory=1, load=0.0, start="", settings="now")
+    for name, cpu, seconds in (
+        ("fixmatch", "usual", 1.0),
+        ("fixmatch", "other", 2.0),
+        ("start", "other", 3.0),
+    ):
+        results.add_result(dict(cost, method=name, machine=dict(cpu=cpu), time=seconds), {})
+    text = table.data_table("made_up", "continued", NOW)
+    assert "| s / iteration (other) |" in text and " 2.00 |" in text and " 3.00 |" in text
+
+
 def test_the_gap_between_the_modes_is_that_of_the_last_validation(protocol):
     for seed in (1, 2):
         add("start", seed, 50.0, {})
