@@ -27,6 +27,8 @@ from .rows import second_seed
 
 FOLDER = ROOT / "docs" / "results"
 CODE = "code.json"
+#: Files that a release changes and on which no number depends.
+UNCOUNTED = ("mmsemi/version.py",)
 #: Cores that other processes keep busy up to which a measurement of cost has nothing beside it.
 IDLE = 0.1
 
@@ -113,11 +115,12 @@ def add_result(
         files: That have run, with their hashes.
     """
     folder = folder or FOLDER
+    files = {name: hash for name, hash in files.items() if name not in UNCOUNTED}
     record["code"] = code_hash(files)
     with _locked(folder):
         found = read_all_results(record["data"], folder)
         found.setdefault(record["machine"]["cpu"], {})[key(record)] = record
-        codes = {**read_code(folder), record["code"]: dict(files)}
+        codes = {**read_code(folder), record["code"]: files}
         others = {path.stem for path in folder.glob("*.jsonl")} - {record["data"]}
         every = [found, *(read_all_results(data, folder) for data in others)]
         used = {one["code"] for cpus in every for lines in cpus.values() for one in lines.values()}

@@ -154,6 +154,15 @@ def test_what_a_gain_took(protocol, monkeypatch):
     assert found["made_up"] == ["4 + 400", "FixMatch", "+2.00", "300 + 300", "6"]
 
 
+def test_a_release_is_no_other_code(protocol):
+    for version, name in enumerate(("start", "weak", "fixmatch", "fixmatch")):
+        files = {"mmsemi/a.py": "1", "mmsemi/version.py": str(version)}
+        add(name, version, 50.0, files)
+    assert not [
+        name for name in cells(table.data_table("made_up", "continued", NOW)) if "code" in name
+    ]
+
+
 def test_code_that_gave_the_same_weights_is_no_other_code(protocol):
     usual, older = {"mmsemi/a.py": "1"}, {"mmsemi/a.py": "2"}
     for name in ("start", "weak", "strong", "all"):
