@@ -27,8 +27,8 @@ from .rows import PROTOCOLS, Protocol, Row
 #: Kinds of rows that others are compared with.
 REFERENCES = ("start", "baseline", "ceiling")
 TIME = "s / iteration"
-HEAD = ("method", "mIoU, last", "best", "gain", "share of the gap", "rare classes", "train - eval mode",
-        TIME, "forward units", "memory, MiB", "seeds")  # fmt: skip
+HEAD = ("method", "mIoU, last", "best", "gain", "share of the gap", "rare classes", "other classes",
+        "train - eval mode", TIME, "forward units", "memory, MiB", "seeds")  # fmt: skip
 
 
 def runs_of(records: Records, row: Row | None) -> dict[int, Mapping]:
@@ -149,9 +149,11 @@ def marks(
     return texts
 
 
-def rare_mean(record: Mapping, protocol: Protocol) -> float:
-    """Mean IoU of the rare classes, of the network that is deployed."""
-    return statistics.fmean(record["iou"].get(f"IoU.{name}", 0.0) for name in protocol.rare)
+def mean_of_classes(record: Mapping, protocol: Protocol, *, rare: bool) -> float:
+    """Mean IoU of the rare classes or of the others, of the network that is deployed."""
+    of_class = {name.removeprefix("IoU."): iou for name, iou in record["iou"].items()}
+    return statistics.fmean(iou for name, iou in of_class.items() if "/" not in name
+                            and (name in protocol.rare) == rare)  # fmt: skip
 
 
 def batch_norm_gap(records: Sequence[Mapping]) -> str:
@@ -253,7 +255,7 @@ def data_table(
     for row, cpu, runs, records in lines:
         cost = cost_cells(costs.get(row.name))
         if not runs:
-            cells.append([row.title, *[""] * 6, cost[0], f"{row.units:g}", cost[1], "none yet"])
+            cells.append([row.title, *[""] * 7, cost[0], f"{row.units:g}", cost[1], "none yet"])
             continue
         gain, share = gain_and_share(protocol, row, runs, records)
         notes = marks(row, list(runs.values()), records, odd, settings)
@@ -264,7 +266,10 @@ def data_table(
             f"{statistics.fmean(r['best']['mIoU'] for r in runs.values()):.2f}",
             "" if gain is None else f"{gain:+.2f}",
             "" if share is None else f"{share:.0%}",
-            f"{statistics.fmean(rare_mean(r, protocol) for r in runs.values()):.2f}",
+            *(
+                f"{statistics.fmean(mean_of_classes(r, protocol, rare=rare) for r in runs.values()):.2f}"
+                for rare in (True, False)
+            ),
             batch_norm_gap(list(runs.values())),
             cost[0],
             f"{row.units:g}",

@@ -28,7 +28,7 @@ def add(row: str, seed: int, last: float, files: dict[str, str], **more) -> None
     record = dict(
         data="made_up", kind="run", method=row, seed=seed, start="" if row == "start" else "start",
         settings="now", machine=USUAL, changed=False, date="2026-01-01", weights=f"{row}{seed}",
-        last=dict(mIoU=last), best=dict(mIoU=last + 1), iou={"IoU.bar": 20.0, "IoU.ring": last},
+        last=dict(mIoU=last), best=dict(mIoU=last + 1), iou={"IoU.bar": 20.0, "IoU.ring": last, "IoU.disk": 30.0, "student/IoU.disk": 99.0},
         curve=[dict(step=2, batch_norm_gap=9.0), dict(step=4)],
     )  # fmt: skip
     if row != "start":
@@ -56,7 +56,7 @@ def test_gain_and_share_count_against_the_better_baseline(protocol):
     found = cells(table.data_table("made_up", "continued", NOW))
     # 60 - 56 and 64 - 58 over gaps of 10.
     assert found["FixMatch"] == [
-        "62.00 ± 2.83", "63.00", "+5.00", "50%", "41.00", "1.25", "7", "1,234", "1, 2",
+        "62.00 ± 2.83", "63.00", "+5.00", "50%", "41.00", "30.00", "1.25", "7", "1,234", "1, 2",
     ]  # fmt: skip
     assert found["strong"][2:4] == ["", ""] and found["all labels"][2:4] == ["+10.00", "100%"]
 
@@ -69,7 +69,7 @@ def test_a_gain_is_over_the_baselines_of_the_same_cpu(protocol):
     for name, value in dict(start=40, weak=39, strong=42, all=52).items():
         add(name, 1, float(value), usual, **other)
     text = table.data_table("made_up", "continued", NOW)
-    assert "other" not in text, "no row is of that kind"
+    assert "(other)" not in text, "no row is of that kind"
     # One more seed than the usual kind has of it.
     another = replace(FIXMATCH, name="another", title="another")
     two = replace(protocol, rows=(*protocol.rows, another))
