@@ -11,7 +11,7 @@ from .training_run import COST_INTERVAL, Run
 
 WORK = ROOT / "work_dirs" / "runs"
 COST_OPTIONS = (
-    "train_cfg.max_iters=60",
+    "train_cfg.max_iters=40",
     "train_cfg.val_interval=1000000",
     f"default_hooks.logger.interval={COST_INTERVAL}",
 )
