@@ -175,7 +175,7 @@ def costs_of(every: Mapping[str, Records]) -> tuple[str | None, dict[str, Mappin
         for cpu, records in every.items()
     }
     cpu = max(found, key=lambda one: len(found[one]), default=None)
-    return (cpu, found[cpu]) if cpu is not None and found[cpu] else (None, {})
+    return (cpu, found[cpu]) if found.get(cpu) else (None, {})
 
 
 def cost_cells(record: Mapping | None) -> tuple[str, str]:
