@@ -1,8 +1,8 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
 """One self-training of a row: ``mmsemi self-train``, whose rounds together are as long as another row.
 
-The command trains its baseline itself, since ST++ compares that training's checkpoints. With the seed of
-the row it is the run that the other rows start from; the hash of its weights is stored and compared.
+The rounds go on from the run that the other rows start from. ST++ compares the checkpoints of that training, so the
+command trains it again; the hash of its weights is stored and compared.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ from .training_run import Run, logged
 
 class RoundsRun(Run):
     """A row of rounds with a seed. Of two models that label for each other the first one counts."""
+
+    start_keys = ("self_training.baseline", "self_training.second.baseline")
+
+    @property
+    def trains_start(self) -> bool:
+        """Whether the images come in by what earlier checkpoints of the baseline say."""
+        return self.plan.images is not None
 
     @property
     def out(self) -> Path:
@@ -52,6 +59,8 @@ class RoundsRun(Run):
     @property
     def start_checkpoint(self) -> Path | None:
         """The last one of the baseline."""
+        if not self.trains_start:
+            return super().start_checkpoint
         path = find_last_checkpoint(self.training_of("baseline"))
         return Path(path) if path else None
 
@@ -59,7 +68,8 @@ class RoundsRun(Run):
     def arguments(self) -> list[str]:
         """What follows ``mmsemi self-train``."""
         seed = ["--seed", str(self.seed)]
-        options = ["--cfg-options", *self.options, "--baseline-options", *OPTIONS]
+        options = ["--cfg-options", *self.options]
+        options += ["--baseline-options", *OPTIONS] if self.trains_start else []
         return [self.config, "--out", str(self.out), *seed, *options]
 
     @property

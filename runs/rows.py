@@ -145,7 +145,7 @@ def _rows(
     ramp = (f"model.rampup_iters={steps}",)
     # The paper begins each round with the backbone's weights; here a row goes on.
     previous = ("self_training.start=previous",)
-    once = (*previous, "self_training.ratios=[1.0]", "self_training.images.shares=[1.0]")
+    once = (*previous, "self_training.ratios=[1.0]", "self_training.images=None")
     thirds = (steps // 3, steps // 3, steps - 2 * (steps // 3))
     second = (f"self_training.second.baseline=supervised/{labels}",)
 
@@ -157,12 +157,16 @@ def _rows(
         """From the supervised network."""
         return Row(name, title, f"{config}/{labels}", units, "supervised", options=options, **more)
 
-    def rounds(name: str, title: str, config: str, lengths: tuple[int, ...], *options: str) -> Row:
+    def rounds(
+        name: str, title: str, config: str, lengths: tuple[int, ...], *options: str, **more: Any
+    ) -> Row:
         """Rounds that go on from the supervised network, together as long as another row."""
         each = f"self_training.iterations=[{','.join(map(str, lengths))}]"
         options = (f"self_training.baseline=supervised/{labels}", each, *options)
         path = f"{config}/{labels}"
-        return Row(name, title, path, 6, "supervised", options=options, command="self_train")
+        return Row(
+            name, title, path, 6, "supervised", options=options, command="self_train", **more
+        )
 
     def counted(name: str, title: str, options: tuple[str, str]) -> Row:
         """From ImageNet weights, with another number of labels."""
@@ -190,7 +194,7 @@ def _rows(
         on("cac", "CAC", "cac", 9),
         on("u2pl", "U2PL", "u2pl", 9),
         rounds("dst_cbc", "DST-CBC", "dst_cbc", thirds),
-        rounds("dmt", "DMT", "dmt", thirds, *second),
+        rounds("dmt", "DMT", "dmt", thirds, *second, has_second=True),
         rounds("st", "ST", "st_plus_plus", (steps,), *once),
         rounds("st_plus_plus", "ST++", "st_plus_plus", (steps // 2, steps // 2), *previous),
         first(

@@ -129,12 +129,11 @@ def find_start(run: Run) -> None:
         TrainingError: The start gives other weights than those that are stored, on another machine
             perhaps, and the run would be stored beside runs that began with these.
     """
-    if not run.row.start or run.kind == "cost" or run.row.command != "train":
+    if not run.row.start or run.kind == "cost" or run.trains_start:
         return
-    if run.row.has_second:
-        path = _checkpoint_of_start(run, second_seed(run.seed))
-        run.options = [*run.options, f"model.second_checkpoint={path}"]
-    run.options = [*run.options, f"load_from={_checkpoint_of_start(run, run.seed)}"]
+    seeds = [run.seed, *([second_seed(run.seed)] if run.row.has_second else [])]
+    paths = [_checkpoint_of_start(run, seed) for seed in seeds]
+    run.options = [*run.options, *(f"{k}={p}" for k, p in zip(run.start_keys, paths))]
 
 
 def _checkpoint_of_start(run: Run, seed: int) -> Path | None:

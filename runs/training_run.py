@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -57,6 +57,10 @@ class Run(Training):
     model: str
     settings: str
     resumed: bool = field(default=False, init=False)
+    #: Settings that name the checkpoints which the run, and its second network, go on from.
+    start_keys: ClassVar[tuple[str, str]] = ("load_from", "model.second_checkpoint")
+    #: Whether the command makes what it starts from itself.
+    trains_start: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -92,15 +96,17 @@ class Run(Training):
     @property
     def start_checkpoint(self) -> Path | None:
         """That of the run it goes on from; None for the weights that the config names."""
-        return self._path_of("load_from=")
+        return self._path_of(self.start_keys[0])
 
     @property
     def second_checkpoint(self) -> Path | None:
         """That which its second network goes on from, if it has one."""
-        return self._path_of("model.second_checkpoint=")
+        return self._path_of(self.start_keys[1])
 
     def _path_of(self, key: str) -> Path | None:
-        given = [one.removeprefix(key) for one in self.options if one.startswith(key)]
+        given = [
+            path for name, _, path in (one.partition("=") for one in self.options) if name == key
+        ]
         return Path(given[-1]) if given else None
 
     @property

@@ -52,13 +52,20 @@ def test_the_rounds_of_a_row_count_together(protocol, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_row_of_rounds_begins_with_the_start_of_the_others(protocol, tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_ordered", (False, True))
+def test_a_row_of_rounds_begins_with_the_start_of_the_others(
+    is_ordered, protocol, tmp_path, monkeypatch
+):
     path = tmp_path / "short.py"
     path.write_text(f"_base_ = {str(CONFIGS / 'supervised' / 'shapes_1-8.py')!r}\n"
                     "train_cfg = dict(max_iters=4, num_validations=2)\n")  # fmt: skip
     start = replace(START, config=str(path), options=())
-    rounds = replace(ROUNDS, options=(*ROUNDS.options, f"self_training.baseline={path}"))
+    # By the agreement of earlier checkpoints, for which the command trains the start again.
+    order = ("self_training.images.shares=[0.5,1.0]", "self_training.images.checkpoints=2")
+    options = (*ROUNDS.options, f"self_training.baseline={path}", *(order if is_ordered else ()))
+    rounds = replace(ROUNDS, options=options)
     monkeypatch.setitem(PROTOCOLS, "made_up", replace(protocol, rows=(start, rounds)))
+    assert make_run(PROTOCOLS["made_up"], rounds, 1).trains_start is is_ordered
     assert run.main(["made_up", "start", "1"]) == 0
     assert run.main(["made_up", "rounds", "1"]) == 0
     found = results.read_results("made_up")["run", "rounds", 1]
@@ -69,3 +76,16 @@ def test_a_row_of_rounds_begins_with_the_start_of_the_others(protocol, tmp_path,
     assert {"mmsemi/self_training/labeling.py", "mmsemi/models/segmentors/supervised.py"} <= set(
         files
     )
+
+
+@pytest.mark.parametrize("data", PROTOCOLS)
+def test_two_models_that_label_for_each_other_begin_with_two_starts(data):
+    rows = [row for row in PROTOCOLS[data].rows if row.command == "self_train"]
+    for row in rows:
+        one = make_run(PROTOCOLS[data], row, 1)
+        assert row.has_second == (one.plan.mode == "mutual")
+        one.options = [*one.options, *(f"{key}=/{key}.pth" for key in one.start_keys)]
+        if not one.trains_start:
+            assert one.start_checkpoint == Path("/self_training.baseline.pth")
+            assert one.second_checkpoint == Path("/self_training.second.baseline.pth")
+    assert {row.name for row in rows} == {"dst_cbc", "dmt", "st", "st_plus_plus"}

@@ -95,6 +95,11 @@ class SelfTraining:
                 if isinstance(one, Config):
                     one.val_dataloader.dataset.ann_file = str(Path(self.plan.select_on).resolve())
             self.students.append(Student(name, student, trained, own_seed))
+        if baseline_options and all(isinstance(one.baseline, str) for one in self.students):
+            raise ConfigError(
+                f"--baseline-options change nothing: the baseline '{self.students[0].baseline}' is a "
+                "checkpoint, it is not trained"
+            )
         name_of = choose_images(unlabeled_source(self.students[0].config).sources["unlabeled"])
         self.img_paths, self.ids = list(name_of), list(name_of.values())
         self.stages = Stages(out, self.img_paths, self.ids, gpus, threads)

@@ -117,7 +117,7 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
     Config(dict(shared, model=dict(type="Supervised"))).dump(baseline)
     config_file = tmp_path / "student.py"
 
-    def build(stages, options=None, **section):
+    def build(stages, options=None, baseline_options=None, **section):
         section = dict(dict(baseline=str(baseline), ratios=(0.5, 1.0)), **section)
         student = dict(shared, model=dict(type="SelfTraining"), self_training=section)
         Config(student).dump(config_file)
@@ -127,7 +127,11 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
         )
         options = options or {}
         return SelfTraining(
-            read_config(str(config_file), options), tmp_path / "out", 7, options, {}
+            read_config(str(config_file), options),
+            tmp_path / "out",
+            7,
+            options,
+            baseline_options or {},
         )
 
     return build
@@ -294,6 +298,16 @@ def test_a_given_baseline_is_measured_where_the_best_is_carried(make, tmp_path):
     rows = make(stages, baseline=str(given), select="best", carry_best=True).run()
     assert stages.log[0][:2] == ("test", "baseline")
     assert [row["note"] for row in rows] == ["worse than before (41.50), not kept", ""]
+
+
+def test_options_for_a_baseline_that_is_not_trained_are_refused(make, tmp_path):
+    given = tmp_path / "given.pth"
+    given.write_text("weights")
+    options = {"train_cfg.max_iters": 5}
+    with pytest.raises(ConfigError, match="--baseline-options"):
+        make(Processes(), baseline=str(given), baseline_options=options)
+    make(Processes(), baseline_options=options).run()
+    assert Config.fromfile(tmp_path / "out/baseline/train/config.py").train_cfg.max_iters == 5
 
 
 def test_rounds_of_their_own_length(make, tmp_path):
