@@ -5,7 +5,7 @@ A line is a training (``kind`` ``"run"``) or the measurement of its cost (``"cos
 a seed replaces an earlier one of the same CPU: another kind of CPU has other last bits in its sums, so its trainings
 end elsewhere, and runs are compared with those of their own. What code a line's run was made with is in ``code.json``: for each
 ``code`` of a line the files that ran, with their hashes. ``same_as`` of a line lists earlier codes that gave
-the very same weights.
+the very same weights, and ``equal`` names a newer one that gave the same first steps (:mod:`.first_steps`).
 """
 
 from __future__ import annotations
@@ -89,9 +89,11 @@ def has_other_start(record: Mapping, records: Mapping[tuple[str, str, int], Mapp
 def code_of(record: Mapping, records: Mapping[tuple[str, str, int], Mapping]) -> str:
     """The code that a run stands for.
 
-    Its own, or a newer one by which another seed of its row, run again, has come to the same weights: what
-    changed between the two changes no number of the row.
+    Its own, or a newer one whose first steps are the same, or by which another seed of its row, run again, has come
+    to the same weights: what changed between the two changes no number of the row.
     """
+    if "equal" in record:
+        return record["equal"]["code"]
     for (kind, method, _), other in records.items():
         is_of_row = (kind, method) == (record["kind"], record["method"])
         if is_of_row and record["code"] in other.get("same_as", ()):
@@ -106,24 +108,32 @@ def read_code(folder: Path | None = None) -> dict[str, dict[str, str]]:
 
 
 def add_result(
-    record: dict[str, Any], files: Mapping[str, str], folder: Path | None = None
+    record: dict[str, Any],
+    files: Mapping[str, str],
+    folder: Path | None = None,
+    equal_files: Mapping[str, str] | None = None,
 ) -> None:
     """Add a line, in place of an earlier one of the same key and CPU; several processes may do so at once.
 
     Args:
-        record: With ``data``, ``kind``, ``method``, ``seed``, ``machine``; ``code`` is set.
+        record: With ``data``, ``kind``, ``method``, ``seed``, ``machine``; ``code`` is set, and that of ``equal``.
         files: That have run, with their hashes.
+        folder: Of the results.
+        equal_files: Those of the code that ``equal`` is about.
     """
     folder = folder or FOLDER
-    files = {name: hash for name, hash in files.items() if name not in UNCOUNTED}
+    files, equal_files = _counted(files), _counted(equal_files or {})
     record["code"] = code_hash(files)
+    if equal_files:
+        record["equal"] = dict(record["equal"], code=code_hash(equal_files))
     with _locked(folder):
         found = read_all_results(record["data"], folder)
         found.setdefault(record["machine"]["cpu"], {})[key(record)] = record
-        codes = {**read_code(folder), record["code"]: files}
+        codes = {**read_code(folder), record["code"]: files, code_hash(equal_files): equal_files}
         others = {path.stem for path in folder.glob("*.jsonl")} - {record["data"]}
         every = [found, *(read_all_results(data, folder) for data in others)]
-        used = {one["code"] for cpus in every for lines in cpus.values() for one in lines.values()}
+        lines = [one for cpus in every for of_cpu in cpus.values() for one in of_cpu.values()]
+        used = {one["code"] for line in lines for one in (line, line.get("equal")) if one}
         codes = {code: files for code, files in codes.items() if code in used}
         # The code first: an interruption in between leaves a line too many there, and none without.
         text = json.dumps(codes, indent=0, sort_keys=True) + "\n"
@@ -131,6 +141,11 @@ def add_result(
         places = sorted((place, cpu) for cpu, lines in found.items() for place in lines)
         lines = "".join(json.dumps(found[cpu][place]) + "\n" for place, cpu in places)
         write_beside(folder / f"{record['data']}.jsonl", lambda file: file.write(lines.encode()))
+
+
+def _counted(files: Mapping[str, str]) -> dict[str, str]:
+    """The files that a number may depend on."""
+    return {name: hash for name, hash in files.items() if name not in UNCOUNTED}
 
 
 @contextmanager

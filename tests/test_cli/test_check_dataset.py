@@ -127,6 +127,7 @@ def test_progress_on_a_terminal(monkeypatch):
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")  # a dumb one has no bar
     with check_dataset.ProgressBar() as progress:
         progress(1, 2)
         progress(2, 2)

@@ -165,6 +165,7 @@ def assert_holds(checkpoint: dict, prefix: str, source: dict) -> None:
     assert all(torch.equal(checkpoint[prefix + n], source[f"student.{n}"]) for n in names)
 
 
+@pytest.mark.slow
 def test_cps_starts_from_two_supervised_networks(write):
     """Of two seeds; with a learning rate of 0, what is stored is what it started from."""
     seeds = dict(randomness=dict(seed=3))
@@ -198,6 +199,7 @@ def test_cps_starts_from_two_supervised_networks(write):
     assert_holds(weights(work_dir / "iter_3.pth"), "branches.1.", first)
 
 
+@pytest.mark.slow
 def test_a_second_start_that_nothing_uses_is_refused(write):
     work_dir = write(method=dict(type="Supervised"))
     start = work_dir.parent / "start.pth"

@@ -143,6 +143,7 @@ def test_missing_onnx_packages_are_named(make_run, tmp_path, monkeypatch, missin
         export_segmentor(make_run()[0], tmp_path / "out", onnx=True)
 
 
+@pytest.mark.slow
 def test_the_tool_reports_in_single_lines(make_run, tmp_path):
     path, _ = make_run(head=OWN_HEAD)
     tool = [sys.executable, str(REPOSITORY / "tools/export_segmentor.py")]

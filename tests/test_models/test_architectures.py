@@ -221,7 +221,14 @@ def build_exported(folder: Path):
     return config, model.eval()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+#: One convolutional net and one transformer; the others run in `make test-all`.
+QUICK = ("deeplabv3plus", "segformer")
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(a, marks=[] if a in QUICK else pytest.mark.slow) for a in ARCHITECTURES],
+)
 def test_it_trains_validates_resumes_and_exports(architecture, make_runner, tmp_path):
     straight = make_runner(architecture, "CPS", "straight", 3)
     before = weights(straight.model)

@@ -114,6 +114,7 @@ def test_an_unreadable_image_has_no_score(setup, tmp_path, capsys):
     assert len(scores) == 7 and victim not in scores
 
 
+@pytest.mark.slow
 def test_two_ranks_make_the_files_of_one_process(setup, tmp_path, gloo_pool):
     def arguments(out: str) -> tuple[list[str], list[str]]:
         labels = [setup[0], setup[4], str(tmp_path / out / "labels"), "--ratio", "0.4"]
