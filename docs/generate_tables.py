@@ -262,7 +262,7 @@ METHODS = (
     ("mean teacher", "mean_teacher", "mean_teacher/voc_1-8", "mean_teacher", "mean_teacher/shapes_1-8"),
     ("CutMix mean teacher", "cutmix_mean_teacher", "cutmix_mean_teacher/voc_1-8", "cutmix_mean_teacher",
      "cutmix_mean_teacher/shapes_1-8"),
-    ("ClassMix in mean teacher", "classmix", "", "classmix", ""),
+    ("ClassMix in mean teacher", "classmix", "", "classmix", "fixmatch/shapes_1-8_classmix"),
     ("CPS", "cps", "cps/voc_1-8", "cps", ""),
     ("CPS+CutMix", "cps", "", "cps_cutmix", "cps/shapes_1-8"),
     ("FixMatch, EMA teacher", "fixmatch", "fixmatch/voc_366", "fixmatch", "fixmatch/shapes_1-8"),
