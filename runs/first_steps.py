@@ -209,4 +209,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command("runs.first_steps", sys.argv[1:]))
+    sys.exit(run_command("runs.first_steps", sys.argv[1:], "runs.first_steps"))

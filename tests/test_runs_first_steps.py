@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,3 +131,11 @@ def test_the_first_steps_by_another_tree_and_by_this_one(protocol, tmp_path, mon
     assert here == there and (tmp_path / "0" / "report.json").is_file()
     run.options[0] = "randomness.seed=2"
     assert first_steps.first_steps(run, tmp_path / "tree", tmp_path / "2") != here
+
+
+def test_the_command(protocol):
+    add(protocol, 1, file_hash(ROOT / NAME))
+    assert first_steps.main(["made_up", "fixmatch"]) == 0, "nothing is older"
+    command = [sys.executable, "-m", "runs.first_steps", "nuclei", "fixmtach"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "'fixmtach'" in done.stderr
