@@ -158,7 +158,7 @@ def test_each_method_has_exactly_its_files():
         "u2pl": {*ours, *U2PL_LABELS},
         "mean_teacher": {*ours, *ratios},
         "cutmix_mean_teacher": {*ours, *ratios},
-        "fixmatch": {*ours, *UNIMATCH_LABELS},
+        "fixmatch": {*ours, *UNIMATCH_LABELS, "shapes_1-8_classmix"},
         "unimatch": {*ours, *UNIMATCH_LABELS},
         "unimatch_v2": {"shapes_1-8", *real, *V2_LABELS},
         "prevmatch": {"shapes_1-8", *real, *PREVMATCH_LABELS},

@@ -224,7 +224,7 @@ def test_a_second_network_starts_from_another_seed(protocol, trainings, monkeypa
     both = replace(protocol, rows=(*protocol.rows, pair), seeds=(1, 3))
     monkeypatch.setitem(PROTOCOLS, "made_up", both)
     assert run.main(["made_up", "pair", "1"]) == 0
-    assert trainings.done == [("start", 2), ("start", 1), ("pair", 1)]
+    assert trainings.done == [("start", 1), ("start", 2), ("pair", 1)]
     stored = results.read_results("made_up")
     record = stored["run", "pair", 1]
     assert record["start_weights"] == stored["run", "start", 1]["weights"]
