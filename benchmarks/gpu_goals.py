@@ -12,7 +12,6 @@ time of the device follow; those of the CPU in the CPU form.
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,15 +19,15 @@ from typing import Any, NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from mmsemi.cli import run
 from mmsemi.utils.config_files import parse_options, read_config
 
 from .batches import fresh, make_batch, set_crop
-from .measure import build_model
+from .measure import build_training
 from .timing import add_arguments, device_name, peak_memory_mib, quartiles, timed, write_results
 
 BASE = (
@@ -90,9 +89,7 @@ def measure(config: Config, device: torch.device, steps: int, warmup: int) -> di
         ``seconds``: quartiles; ``memory_mib``: peak; ``busy``: share, None on the CPU; ``operators``: those with
         the most time, in seconds of a step.
     """
-    torch.manual_seed(0)
-    model = build_model(config, device)
-    wrapper = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+    model, wrapper = build_training(config, device)
     batch = make_batch(config, model.num_classes)
 
     def step() -> None:
@@ -104,16 +101,18 @@ def measure(config: Config, device: torch.device, steps: int, warmup: int) -> di
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if is_gpu else [])]
     with profile(activities=kinds) as profiled:
         whole = timed(step, device).seconds
-    table = profiled.key_averages()
+    events = list(profiled.key_averages())
 
     def own(event: Any) -> float:
         return (event.self_device_time_total if is_gpu else event.self_cpu_time_total) / 1e6
 
-    operators = sorted(((own(event), event.key) for event in table), reverse=True)
+    # The time of a kernel is also that of the operator which has launched it.
+    kernels = [event for event in events if event.device_type != DeviceType.CPU]
+    operators = sorted(((own(e), e.key) for e in events if e not in kernels), reverse=True)
     return dict(
         seconds=quartiles(seconds),
         memory_mib=memory,
-        busy=sum(time for time, _ in operators) / whole if is_gpu else None,
+        busy=sum(map(own, kernels)) / whole if is_gpu else None,
         operators={name: round(time, 5) for time, name in operators[:10]},
     )
 
@@ -135,12 +134,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Time and profile the large configs on one GPU.")
     parser.add_argument("cases", nargs="*", metavar="case", help=f"of {', '.join(CASES)}; all")
     add_arguments(parser)
-    parser.set_defaults(pairs=20)
+    parser.set_defaults(pairs=20, device="cuda")
     args = parser.parse_args(arguments)
     unknown = set(args.cases) - set(CASES)
     if unknown:
         parser.error(f"there is no case {', '.join(sorted(unknown))}, only {', '.join(CASES)}")
-    device = torch.device(args.device)
+    device = args.device
     torch.set_num_threads(args.threads)
     MMLogger.get_current_instance().setLevel("WARNING")  # a line for every parameter
     results = {}

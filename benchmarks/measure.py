@@ -58,6 +58,15 @@ def build_model(config: Config, device: torch.device) -> nn.Module:
     return model
 
 
+def build_training(config: Config, device: torch.device) -> tuple[nn.Module, Any]:
+    """The config's model and its optimiser's wrapper, from seed 0, with cuDNN as the config has it."""
+    torch.manual_seed(0)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = bool(config.get("env_cfg", {}).get("cudnn_benchmark"))
+    model = build_model(config, device)
+    return model, build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+
+
 class StepState:
     """What a step changes although its learning rate is 0: batch statistics and rings of features.
 
@@ -123,11 +132,7 @@ def run_benchmark(
         says why, where no reference step is known.
     """
     device = torch.device(device)
-    torch.manual_seed(0)
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = bool(config.get("env_cfg", {}).get("cudnn_benchmark"))
-    model = build_model(config, device)
-    wrapper = build_optim_wrapper(model, copy.deepcopy(config.optim_wrapper))
+    model, wrapper = build_training(config, device)
     for one in members(wrapper):
         for group in one.param_groups:
             group["lr"] = 0.0

@@ -34,8 +34,8 @@ from mmsemi.cli import run as run_command
 from mmsemi.compat_checkpoints import load_checkpoint_file
 from mmsemi.errors import TrainingError
 
-from . import make
 from .code import ROOT, file_hash, is_unchanged
+from .make import make_run
 from .results import add_result, code_of, read_all_results, read_code, this_cpu
 from .rows import PROTOCOLS, Protocol, Row
 from .run import find_start
@@ -80,10 +80,12 @@ def first_steps(run: Run, tree: Path, folder: Path) -> dict[str, Any]:
     report = folder / "report.json"
     here = tree == ROOT
     start = ["-m", "runs.training", str(report), run.model] if here else ["-m", "mmsemi"]
+    # One thread in both, whatever the caller has: other sums have other last bits.
+    env = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with open(folder / "train.log", "w") as log:
         code = subprocess.run(
             [sys.executable, *start, *arguments],
-            cwd=tree, env={**os.environ, "PYTHONPATH": str(tree)}, stdout=log, stderr=log, check=False,
+            cwd=tree, env=env, stdout=log, stderr=log, check=False,
         ).returncode  # fmt: skip
     scores = [r["mIoU"] for r in logged(folder) if "mIoU" in r and r["step"] == STEPS]
     if code or not scores:
@@ -157,10 +159,10 @@ def check(protocol: Protocol, row: Row) -> bool:
     if not older:
         print(f"{protocol.data} {row.name}: no older code", flush=True)
         return True
-    run = make.make_run(protocol, row, protocol.seeds[0])
-    find_start(run)
-    codes, folder = read_code(), make.WORK / protocol.data / f"{row.name}_first_steps"
+    run = make_run(protocol, row, protocol.seeds[0])
+    codes, folder = read_code(), run.work_dir.with_name(f"{row.name}_first_steps")
     try:
+        find_start(run)
         today = first_steps(run, ROOT, folder / "today")
     except TrainingError as error:
         print(f"{protocol.data} {row.name}: {error}", file=sys.stderr, flush=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from benchmarks import gpu_goals
 from benchmarks.gpu_goals import CASES, describe, read_case
@@ -45,3 +46,11 @@ def test_the_cpu_form_runs(tmp_path, capsys):
     )
     with pytest.raises(SystemExit):
         gpu_goals.main(["v3", *options])
+
+
+def test_it_measures_a_gpu_unless_told_otherwise(capsys):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, and the measurement takes minutes")
+    with pytest.raises(SystemExit):
+        gpu_goals.main(["v2_dinov2_s_frozen"])
+    assert "no CUDA device" in capsys.readouterr().err
