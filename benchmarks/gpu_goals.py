@@ -30,11 +30,6 @@ from .batches import fresh, make_batch, set_crop
 from .measure import build_training
 from .timing import add_arguments, device_name, peak_memory_mib, quartiles, timed, write_results
 
-BASE = (
-    "model.segmentor.backbone.size=base", "model.segmentor.decode_head.in_channels=768",
-    "model.segmentor.decode_head.channels=128",
-    "model.segmentor.decode_head.reassemble_channels=(96,192,384,768)",
-)  # fmt: skip
 BF16 = ("optim_wrapper.type=AmpOptimWrapper", "optim_wrapper.dtype=bfloat16")
 
 
@@ -47,6 +42,7 @@ class Case(NamedTuple):
         crop: Pixels of a side.
         small: That of the CPU form.
         options: Settings beside the config's.
+        encoder: Name of another encoder of the config's base.
         is_mixed: Whether it trains in bfloat16; the CPU form does not.
         published: Seconds per iteration, and on what.
         goal: Ours on one H200.
@@ -57,6 +53,7 @@ class Case(NamedTuple):
     crop: int
     small: int
     options: tuple[str, ...] = ()
+    encoder: str = ""
     is_mixed: bool = False
     published: str = ""
     goal: float | None = None
@@ -64,7 +61,7 @@ class Case(NamedTuple):
 
 V2 = Case("unimatch_v2/voc_366", images=16, crop=518, small=98, is_mixed=True)
 CASES = dict(
-    v2_dinov2_b=V2._replace(options=BASE, published="1.16 s on 4 A100", goal=0.25),
+    v2_dinov2_b=V2._replace(encoder="dinov2_base", published="1.16 s on 4 A100", goal=0.25),
     unimatch_r101=Case("unimatch/voc_366", 8, 321, 97, published="0.68 s on 4 GPUs", goal=0.12),
     v2_dinov2_s=V2,
     v2_dinov2_s_frozen=V2._replace(options=("model.frozen_encoder=True",)),
@@ -75,6 +72,8 @@ def read_case(case: Case, is_small: bool) -> Config:
     """The config of a case."""
     options = [*case.options, *(BF16 if case.is_mixed and not is_small else ())]
     config = read_config(case.config, parse_options(options))
+    if case.encoder:
+        config.merge_from_dict(dict(model=dict(segmentor=config[case.encoder].to_dict())))
     set_crop(config, case.small if is_small else case.crop)
     counts = config.train_dataloader.sampler.num_per_source
     for source in ("labeled", "unlabeled"):

@@ -21,8 +21,9 @@ def test_a_case_is_the_published_setting(name):
     assert tuple(size) == (case.crop, case.crop)
     assert (counts.labeled, counts.unlabeled) == (case.images, case.images)
     backbone = config.model.segmentor.backbone
-    if case.options == gpu_goals.BASE:
-        assert backbone.size == "base" and config.model.segmentor.decode_head.channels == 128
+    assert (backbone.get("size") == "base") is (name == "v2_dinov2_b")
+    if name == "v2_dinov2_b":
+        assert backbone.type == "DINOv2" and config.model.segmentor.decode_head.channels == 128
     assert config.model.get("frozen_encoder", False) is ("frozen" in name)
     small = read_case(case, is_small=True)
     assert small.optim_wrapper.type == "OptimWrapper", "bfloat16 is for the GPU"
