@@ -37,11 +37,13 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--gpus", type=int, default=1, help="processes of each stage")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each process")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, 2 in mutual mode")
     parser.add_argument("--cfg-options", nargs="+", default=[], help="for the rounds; data for all")
     parser.add_argument("--baseline-options", nargs="+", default=[], help="for the baseline")
     args = parser.parse_args(arguments)
-    if args.gpus < 1 or args.threads < 1:
-        raise ConfigError(f"--gpus {args.gpus} --threads {args.threads}: both must be at least 1")
+    for name in ("gpus", "threads", "jobs"):
+        if getattr(args, name) < 1:
+            raise ConfigError(f"--{name} {getattr(args, name)} must be at least 1")
     return args
 
 
@@ -56,7 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         baseline_options = parse_options(args.baseline_options)
         rounds = SelfTraining(
-            config, out, args.seed, options, baseline_options, args.gpus, args.threads
+            config,
+            out,
+            args.seed,
+            options,
+            baseline_options,
+            gpus=args.gpus,
+            threads=args.threads,
+            jobs=args.jobs,
         )
         rows = rounds.run()
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,27 @@ class Student:
     score: float | None = None
 
 
+@dataclass
+class Round:
+    """A training that is to be done: that of a round, or of a baseline.
+
+    Attributes:
+        name: Its folder.
+        student: Whose.
+        config: Of it.
+        seed: Of it.
+        made_of: Hashes of what its paths hold.
+        labels: Outputs of the labellings that it learns from.
+    """
+
+    name: str
+    student: Student
+    config: Config
+    seed: int
+    made_of: dict[str, Any] = field(default_factory=dict)
+    labels: Sequence[dict[str, Any]] = ()
+
+
 class SelfTraining:
     """The whole of one command; see the module.
 
@@ -65,6 +86,10 @@ class SelfTraining:
         baseline_options: For the baseline.
         gpus: Processes of a training, a labelling and a scoring.
         threads: CPU threads of each.
+        jobs: How many of the two models of ``mode='mutual'`` train at a time.
+
+    Raises:
+        ConfigError: A setting changes nothing, or is missing.
     """
 
     def __init__(
@@ -76,8 +101,14 @@ class SelfTraining:
         baseline_options: dict[str, Any],
         gpus: int = 1,
         threads: int = 1,
+        jobs: int = 1,
     ) -> None:
-        self.plan = Plan.read(config)
+        self.plan, self.jobs = Plan.read(config), jobs
+        if jobs > 1 and self.plan.mode != "mutual":
+            raise ConfigError(
+                f"--jobs {jobs} changes nothing: only the two models of self_training.mode='mutual' can "
+                f"train side by side, and this is mode='{self.plan.mode}'; use --threads or --gpus"
+            )
         shared = {key: value for key, value in options.items() if key.startswith(_DATA)}
         shared = {k: v for k, v in shared.items() if f".sources.{PSEUDO}." not in k}
         self.students = []
@@ -111,8 +142,7 @@ class SelfTraining:
         Returns:
             A row of the table for each training.
         """
-        for student in self.students:
-            self._train_baseline(student)
+        self._train([one for one in map(self._baseline, self.students) if one is not None])
         if self.plan.mode == "mutual":
             self._mutual_rounds()
         elif self.plan.images:
@@ -121,7 +151,7 @@ class SelfTraining:
             for number, ratio in enumerate(self.plan.ratios, 1):
                 (student,) = self.students
                 labels = self._label(f"round_{number}", student, ratio, self.img_paths)
-                self._train(f"round_{number}", student, number, [labels])
+                self._train([self._round(f"round_{number}", student, number, [labels])])
         if self.plan.select_on is not None:
             for student in self.students:
                 self._test(student)
@@ -136,8 +166,12 @@ class SelfTraining:
             name = f"round_{number}"
             of_first = self._label(name + first.name, first, ratio, self.img_paths)
             of_second = self._label(name + second.name, second, ratio, self.img_paths)
-            self._train(name + first.name, first, number, [of_second])
-            self._train(name + second.name, second, number, [of_first])
+            self._train(
+                [
+                    self._round(name + first.name, first, number, [of_second]),
+                    self._round(name + second.name, second, number, [of_first]),
+                ]
+            )
 
     def _image_rounds(self, ordered: list[str]) -> None:
         """Each round takes in further images, which the latest model labels once."""
@@ -155,7 +189,7 @@ class SelfTraining:
             chosen = sorted(path_of[name] for name in ordered[done:count])
             labels.append(self._label(f"round_{number}", student, ratio, chosen))
             done = count
-            self._train(f"round_{number}", student, number, labels)
+            self._train([self._round(f"round_{number}", student, number, labels)])
 
     def _order(self) -> list[str]:
         """Ids of the unlabelled images, the most reliable first."""
@@ -175,7 +209,8 @@ class SelfTraining:
 
     # ---------------------------------------------------------------- one stage
 
-    def _train_baseline(self, student: Student) -> None:
+    def _baseline(self, student: Student) -> Round | None:
+        """The training of a baseline, if it is no checkpoint."""
         name = f"baseline{student.name}"
         if isinstance(student.baseline, str):
             student.checkpoint = student.baseline
@@ -185,12 +220,12 @@ class SelfTraining:
                 config.test_evaluator = copy.deepcopy(config.val_evaluator)
                 student.score = self.stages.test(name, config, student.checkpoint, self.plan.metric)
             self._say(name, student, "as given")
-            return
+            return None
         config = copy.deepcopy(student.baseline)
         if self.plan.images:
             keep = copy_iterations(_length(config), self.plan.images["checkpoints"])
             config.default_hooks.checkpoint.keep = keep
-        self._run_training(name, student, config, student.seed, {})
+        return Round(name, student, config, student.seed)
 
     def _label(self, name: str, teacher: Student, ratio: float, img_paths: list[str]) -> dict:
         """Labels of images by what is kept of a model."""
@@ -199,8 +234,8 @@ class SelfTraining:
             settings["ratio"] = ratio
         return self.stages.label(name, teacher.config, teacher.checkpoint, settings, img_paths)
 
-    def _train(self, name: str, student: Student, number: int, labels: list[dict]) -> None:
-        """A round of a model on stored labels."""
+    def _round(self, name: str, student: Student, number: int, labels: list[dict]) -> Round:
+        """The training of a model on stored labels."""
         config = copy.deepcopy(student.config)
         dataset = config.train_dataloader.dataset
         sources = dict(dataset.get("sources") or {})
@@ -216,25 +251,26 @@ class SelfTraining:
             config.load_from = student.checkpoint
             made_of["start"] = file_sha256(student.checkpoint)
         seed = student.seed + _NEXT_STAGE * number
-        self._run_training(name, student, config, seed, made_of, labels)
+        return Round(name, student, config, seed, made_of, labels)
 
-    def _run_training(
-        self,
-        name: str,
-        student: Student,
-        config: Config,
-        seed: int,
-        made_of: dict[str, Any],
-        labels: Sequence[dict] = (),
-    ) -> None:
-        """A training, and what is kept of it: say how it compares, and add a row."""
-        config.randomness = dict(config.get("randomness") or {}, seed=seed)
-        config.resume = False
-        config.pop("self_training", None)
-        if self.plan.select_on is not None:
-            made_of = dict(made_of, select_on=file_sha256(self.plan.select_on))
-        outputs = self.stages.train(name, config, made_of)
-        checkpoint, score, chosen_by = self._choose(outputs, config)
+    def _train(self, rounds: Sequence[Round]) -> None:
+        """Trainings, ``jobs`` at a time."""
+        for one in rounds:
+            one.config.randomness = dict(one.config.get("randomness") or {}, seed=one.seed)
+            one.config.resume = False
+            one.config.pop("self_training", None)
+            if self.plan.select_on is not None:
+                one.made_of["select_on"] = file_sha256(self.plan.select_on)
+        for start in range(0, len(rounds), self.jobs):
+            together = rounds[start : start + self.jobs]
+            made = self.stages.train([(one.name, one.config, one.made_of) for one in together])
+            for one, outputs in zip(together, made):
+                self._keep(one, outputs)
+
+    def _keep(self, trained: Round, outputs: dict[str, Any]) -> None:
+        """What is kept of a training: say how it compares, and add a row."""
+        name, student, labels = trained.name, trained.student, trained.labels
+        checkpoint, score, chosen_by = self._choose(outputs, trained.config)
         before, notes = student.score, []
         is_worse = before is not None and score is not None and score < before
         if is_worse:

@@ -79,45 +79,54 @@ class Stages:
         self.img_paths, self.name_of = list(img_paths), dict(zip(img_paths, ids))
         self.state = State(out)
 
-    def train(self, name: str, config: Config, made_of: dict[str, Any]) -> dict[str, Any]:
-        """A training.
+    def train(self, asked: Sequence[tuple[str, Config, dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Trainings, side by side.
 
         Args:
-            name: Of its folder.
-            config: Its own; paths of earlier stages in it do not count as inputs.
-            made_of: Hashes of what these paths hold.
+            asked: Of each the name of its folder, its config, of which the paths of earlier stages do not
+                count as inputs, and hashes of what these paths hold.
 
         Returns:
-            ``run``: folder of its checkpoints; ``checkpoint``: the last one.
+            Of each ``run``: folder of its checkpoints; ``checkpoint``: the last one.
         """
-        unpathed = copy.deepcopy(config)
-        unpathed.load_from = None
-        (unpathed.train_dataloader.dataset.get("sources") or {}).pop(PSEUDO, None)
-        # As many processes have as many batches.
-        inputs = dict(config=hash_of(_plain(unpathed)), gpus=self.gpus, **made_of)
-
-        def work(folder: Path) -> dict[str, Any]:
+        made: dict[str, dict[str, Any]] = {}
+        name_of: dict[Path, str] = {}
+        trainings = []
+        for name, config, made_of in asked:
+            unpathed = copy.deepcopy(config)
+            unpathed.load_from = None
+            (unpathed.train_dataloader.dataset.get("sources") or {}).pop(PSEUDO, None)
+            # As many processes have as many batches.
+            inputs = dict(config=hash_of(_plain(unpathed)), gpus=self.gpus, **made_of)
+            outputs = self.state.begin(f"{name}/train", inputs)
+            if outputs is not None:
+                made[name] = outputs
+                continue
+            folder = self.out / name / "train"
             _dump(config, folder / "config.py")
-            training = StageTraining(
-                config=str(folder / "config.py"),
-                work_dir=folder / "run",
-                options=[],
-                log=folder / "train.log",
-                gpus=self.gpus,
-            )
-            with closing(run_trainings([training], 1, self.threads)) as ended:
-                for _ in ended:
-                    pass
-            if training.exit_code:
-                lines = training.log.read_text(errors="replace").splitlines()[-5:]
-                raise TrainingError(
-                    f"{name}: the training ended with exit code {training.exit_code}, see {training.log}: "
-                    + " / ".join(lines)
+            name_of[folder / "run"] = name
+            trainings.append(
+                StageTraining(
+                    config=str(folder / "config.py"),
+                    work_dir=folder / "run",
+                    options=[],
+                    log=folder / "train.log",
+                    gpus=self.gpus,
                 )
-            run = training.work_dir
-            return dict(run=str(run), checkpoint=find_last_checkpoint(run))
-
-        return self.state.run(f"{name}/train", inputs, work)
+            )
+        # One that fails ends the others, which go on at the next call.
+        with closing(run_trainings(trainings, len(trainings), self.threads)) as ended:
+            for training in ended:
+                name, run = name_of[training.work_dir], training.work_dir
+                if training.exit_code:
+                    lines = training.log.read_text(errors="replace").splitlines()[-5:]
+                    raise TrainingError(
+                        f"{name}: the training ended with exit code {training.exit_code}, see "
+                        f"{training.log}: " + " / ".join(lines)
+                    )
+                outputs = dict(run=str(run), checkpoint=find_last_checkpoint(run))
+                made[name] = self.state.end(f"{name}/train", outputs)
+        return [made[name] for name, _, _ in asked]
 
     def label(
         self,

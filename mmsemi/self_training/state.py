@@ -50,8 +50,13 @@ class State:
         Args:
             name: Its folder.
             inputs: What its outputs depend on.
-            work: Does it in its folder. Of outputs whose key ends with ``checkpoint``, the file is hashed.
+            work: Does it in its folder.
         """
+        outputs = self.begin(name, inputs)
+        return self.end(name, work(self.folder / name)) if outputs is None else outputs
+
+    def begin(self, name: str, inputs: dict[str, Any]) -> dict[str, Any] | None:
+        """The outputs of a stage that has ended; otherwise None, and it is to be done in its folder."""
         key, folder, known = hash_of(inputs), self.folder / name, self.stages.get(name)
         if known is not None and known["inputs"] != key:
             print(f"{name}: its inputs have changed, it is done again", flush=True)
@@ -61,10 +66,13 @@ class State:
             return known["outputs"]
         self._record(name, dict(inputs=key, outputs=None))
         folder.mkdir(parents=True, exist_ok=True)
-        outputs = work(folder)
+        return None
+
+    def end(self, name: str, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Record what a stage made; of outputs whose key ends with ``checkpoint``, the file is hashed."""
         for entry in [entry for entry in outputs if entry.endswith("checkpoint")]:
             outputs[f"{entry}_sha256"] = file_sha256(outputs[entry])
-        self._record(name, dict(inputs=key, outputs=outputs))
+        self._record(name, dict(self.stages[name], outputs=outputs))
         return outputs
 
     @staticmethod

@@ -29,18 +29,25 @@ class Processes:
     Attributes:
         log: (what, folder, weights that it started from) in their order.
         scores: mIoU of each training, by its number.
+        together: How many trainings each call was given.
         fails: Number of the call that is cut off.
     """
 
     def __init__(self, scores=()):
-        self.log, self.scores, self.fails = [], list(scores), None
+        self.log, self.scores, self.fails, self.together = [], list(scores), None, []
 
     def _count(self) -> None:
         if self.fails is not None and len(self.log) == self.fails:
             raise KeyboardInterrupt
 
     def train(self, trainings, jobs, threads):
-        (training,) = trainings
+        assert jobs == len(trainings)
+        self.together.append(jobs)
+        for training in reversed(trainings):  # the last one ends first
+            self._train(training)
+            yield training
+
+    def _train(self, training):
         self._count()
         config = Config.fromfile(training.config)
         stage = training.work_dir.parent.parent.name
@@ -65,7 +72,6 @@ class Processes:
         for name in ("iter_3.pth", "iter_6.pth", "iter_10.pth", "best_mIoU_iter_10.pth"):
             (run / name).write_text(digest + name)
         (run / "last_checkpoint").write_text("iter_10.pth")
-        yield training
 
     def call(self, arguments):
         self._count()
@@ -117,7 +123,7 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
     Config(dict(shared, model=dict(type="Supervised"))).dump(baseline)
     config_file = tmp_path / "student.py"
 
-    def build(stages, options=None, baseline_options=None, **section):
+    def build(stages, options=None, baseline_options=None, jobs=1, **section):
         section = dict(dict(baseline=str(baseline), ratios=(0.5, 1.0)), **section)
         student = dict(shared, model=dict(type="SelfTraining"), self_training=section)
         Config(student).dump(config_file)
@@ -132,6 +138,7 @@ def make(tmp_path, semi_config, val_config, monkeypatch):
             7,
             options,
             baseline_options or {},
+            jobs=jobs,
         )
 
     return build
@@ -214,6 +221,37 @@ def test_two_models_label_for_each_other(make):
         ("label", "round_2_a", "round_1_a"),
         ("label", "round_2_b", "round_1_b"),
     ]
+
+
+def test_two_models_train_side_by_side(make, tmp_path):
+    """The same stages and rows in the same order, and what has ended is not done again when the other fails."""
+    stages, options = Processes((50, 60, 51, 61, 52, 62)), dict(mode="mutual", second={})
+    stages.fails = 1  # a baseline has ended, the other one has not
+    with pytest.raises(KeyboardInterrupt):
+        make(stages, jobs=2, **options).run()
+    stages.fails = None
+    rows = make(stages, jobs=2, **options).run()
+    assert stages.log[:2] == [("train", "baseline_b", None), ("train", "baseline_a", None)]
+    assert stages.log[4:6] == [
+        ("train", "round_1_b", "baseline_b"),
+        ("train", "round_1_a", "baseline_a"),
+    ]
+    assert [row["stage"] for row in rows[:4]] == [
+        "baseline_a",
+        "baseline_b",
+        "round_1_a",
+        "round_1_b",
+    ]
+    assert stages.together == [2, 1, 2, 2] and len(stages.log) == 2 + 2 * 4
+    before = {row["stage"]: row["checkpoint"] for row in rows}
+    again = Processes()
+    assert {r["stage"]: r["checkpoint"] for r in make(again, **options).run()} == before
+    assert again.log == [], "as many at a time do not change what is made"
+
+
+def test_jobs_are_for_two_models(make):
+    with pytest.raises(ConfigError, match="--jobs"):
+        make(Processes(), jobs=2)
 
 
 def test_the_other_model_s_labels(make, tmp_path):
