@@ -15,13 +15,16 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.util import resolve_name
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("mmsemi", "runs")
 #: Packages whose modules are the pages of methods.
 METHODS = ("mmsemi.models.segmentors", "mmsemi.models.classifiers")
+#: Files that a release changes and on which no number depends.
+UNCOUNTED = ("mmsemi/version.py",)
 
 
 def file_hash(path: Path) -> str | None:
@@ -41,6 +44,11 @@ def snapshot(root: Path = ROOT) -> dict[str, str]:
 def code_hash(files: Mapping[str, str]) -> str:
     """One hash of several files' names and hashes."""
     return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def counted(files: Mapping[str, str]) -> dict[str, str]:
+    """The files that a number may depend on."""
+    return {name: hash for name, hash in files.items() if name not in UNCOUNTED}
 
 
 def is_unchanged(files: Mapping[str, str], root: Path = ROOT) -> bool:
@@ -65,21 +73,40 @@ def imported_files(model: type, root: Path = ROOT) -> set[str]:
     return found
 
 
-def countable_files(models: Iterable[type], root: Path = ROOT) -> set[str]:
-    """Paths in the repository of all that counts if commands in processes of their own import it.
+def countable_files(models: Iterable[type], commands: Iterable[str], root: Path = ROOT) -> set[str]:
+    """Paths in the repository of all that counts if commands of mmsemi run in processes of their own.
 
     Args:
         models: The classes that are trained.
+        commands: Modules of ``mmsemi.cli``.
     """
     pages = set().union(*map(method_pages, models))
-    others = {
-        path.relative_to(root).as_posix()
-        for package in METHODS
-        for path in (root / package.replace(".", "/")).glob("*.py")
-        if f"{package}.{path.stem}" not in pages
-    }
-    return {name for name in snapshot(root) if name.startswith("mmsemi/")
-            and name not in others and not only_imports(root / name)}  # fmt: skip
+    waiting, seen = ["mmsemi", *(f"mmsemi.cli.{command}" for command in commands)], set()
+    found = set()
+    while waiting:
+        name = waiting.pop()
+        base = root / name.replace(".", "/")
+        path = base.with_suffix(".py") if not base.is_dir() else base / "__init__.py"
+        if name in seen or not path.is_file():
+            continue
+        seen.add(name)
+        parent = name.rpartition(".")[0]
+        package = name if base.is_dir() else parent
+        waiting += [parent, *_imported(ast.parse(path.read_text()), package)]
+        is_other_method = parent in METHODS and name not in pages
+        if not is_other_method and not only_imports(path):
+            found.add(path.relative_to(root).as_posix())
+    return found
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    """What a file of a package may import, at its top or later: modules, and names that may be modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = resolve_name("." * node.level + (node.module or ""), package)
+            yield from [module, *(f"{module}.{alias.name}" for alias in node.names)]
 
 
 def method_pages(model: type) -> set[str]:
@@ -95,15 +122,8 @@ def method_pages(model: type) -> set[str]:
         if package in METHODS and name in sys.modules and name not in pages:
             pages.add(name)
             tree = ast.parse(Path(sys.modules[name].__file__).read_text())
-            waiting += [f"{package}.{part}" for part in _imported_siblings(tree)]
+            waiting += _imported(tree, package)
     return pages
-
-
-def _imported_siblings(tree: ast.Module) -> Iterable[str]:
-    """What follows the dot of ``from .name import ...`` and ``from . import name``."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            yield from [node.module] if node.module else [alias.name for alias in node.names]
 
 
 def only_imports(path: Path) -> bool:

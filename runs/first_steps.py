@@ -11,8 +11,7 @@ code. If all weights and the score come out the same, the result says so (``equa
 Decisions:
 
 - Values are compared, not their names: a network may have been renamed since.
-- The schedules are those of a short training, so everything that a method does must begin within
-  :data:`STEPS`; what begins later is not covered.
+- The schedules are those of a short training, and what begins later in a method begins with the first step.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from .make import make_run
 from .results import add_result, code_of, read_all_results, read_code, this_cpu
 from .rows import PROTOCOLS, Protocol, Row
 from .run import find_start
-from .settings import settings_hash
+from .settings import from_the_first_step, settings_hash
 from .training_run import Run, logged
 
 STEPS = 40
@@ -76,6 +75,7 @@ def first_steps(run: Run, tree: Path, folder: Path) -> dict[str, Any]:
         "--cfg-options",
         *run.options,
         *OPTIONS,
+        *from_the_first_step(run.row),
     ]
     report = folder / "report.json"
     here = tree == ROOT

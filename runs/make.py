@@ -6,7 +6,7 @@ from __future__ import annotations
 from .code import ROOT
 from .rounds_run import RoundsRun, length_of_rounds
 from .rows import Protocol, Row
-from .settings import OPTIONS, row_config, settings_hash
+from .settings import OPTIONS, from_the_first_step, row_config, settings_hash
 from .training_run import COST_INTERVAL, Run
 
 WORK = ROOT / "work_dirs" / "runs"
@@ -22,7 +22,7 @@ def make_run(
     protocol: Protocol, row: Row, seed: int, kind: str = "run", again: bool = False
 ) -> Run:
     """A run of a row, with its folder and options."""
-    extra = COST_OPTIONS if kind == "cost" else ()
+    extra = (*COST_OPTIONS, *from_the_first_step(row)) if kind == "cost" else ()
     config = row_config(row, *extra)
     settings = settings_hash(protocol, row)
     suffix = "_cost" if kind == "cost" else "_again" if again else ""

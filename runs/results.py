@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,14 +20,13 @@ from typing import Any
 
 from mmsemi.errors import DataError
 from mmsemi.utils.files import write_beside
+from mmsemi.utils.processes import cpu_fields, cpu_names
 
-from .code import ROOT, code_hash
+from .code import ROOT, code_hash, counted
 from .rows import second_seed
 
 FOLDER = ROOT / "docs" / "results"
 CODE = "code.json"
-#: Files that a release changes and on which no number depends.
-UNCOUNTED = ("mmsemi/version.py",)
 #: Cores that other processes keep busy up to which a measurement of cost has nothing beside it.
 IDLE = 0.1
 
@@ -43,10 +41,12 @@ def key(record: Mapping[str, Any]) -> tuple[str, str, int]:
 
 def this_cpu() -> str:
     """The kind of CPU of this machine."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    return cpu_names()[0]
+
+
+def this_cpu_model() -> str:
+    """Its family and model, which say how fast it is; kinds of one name give the same numbers."""
+    return "/".join(field[0] for field in map(cpu_fields, ("cpu family", "model")) if field)
 
 
 def read_all_results(data: str, folder: Path | None = None) -> dict[str, Records]:
@@ -122,7 +122,7 @@ def add_result(
         equal_files: Those of the code that ``equal`` is about.
     """
     folder = folder or FOLDER
-    files, equal_files = _counted(files), _counted(equal_files or {})
+    files, equal_files = counted(files), counted(equal_files or {})
     record["code"] = code_hash(files)
     if equal_files:
         record["equal"] = dict(record["equal"], code=code_hash(equal_files))
@@ -141,11 +141,6 @@ def add_result(
         places = sorted((place, cpu) for cpu, lines in found.items() for place in lines)
         lines = "".join(json.dumps(found[cpu][place]) + "\n" for place, cpu in places)
         write_beside(folder / f"{record['data']}.jsonl", lambda file: file.write(lines.encode()))
-
-
-def _counted(files: Mapping[str, str]) -> dict[str, str]:
-    """The files that a number may depend on."""
-    return {name: hash for name, hash in files.items() if name not in UNCOUNTED}
 
 
 @contextmanager

@@ -7,10 +7,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 from typing import Any
 
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
 from mmsemi.utils.config_files import parse_options, read_config
 from mmsemi.utils.config_keys import READABLE
@@ -25,6 +27,8 @@ OPTIONS = (
     "default_hooks.checkpoint.save_best=None",
     "default_hooks.checkpoint.max_keep_ckpts=1",
 )
+#: Settings of methods that name the first iteration of a part of them.
+FIRST_ITERATIONS = ("copy_start", "start_iter", "unsup_adv_start", "unsup_start", "warmup_iters")
 #: Hooks that look at a training and change none of its numbers.
 WATCHERS = ("diagnosis", "progress", "pseudo_labels", "report")
 
@@ -33,6 +37,12 @@ WATCHERS = ("diagnosis", "progress", "pseudo_labels", "report")
 def row_config(row: Row, *options: str) -> Config:
     """The resolved config of a row with further options, for any seed; not to be changed."""
     return read_config(row.config, parse_options((*OPTIONS, *row.options, *options)))
+
+
+def from_the_first_step(row: Row) -> tuple[str, ...]:
+    """Options with which every part of a row's method works from the first iteration on."""
+    known = {field.name for field in fields(MODELS.get(row_config(row).model.type).Settings)}
+    return tuple(f"model.{name}=0" for name in FIRST_ITERATIONS if name in known)
 
 
 @cache

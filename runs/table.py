@@ -169,13 +169,16 @@ def spread(values: Sequence[float]) -> str:
 
 
 def costs_of(every: Mapping[str, Records]) -> tuple[str | None, dict[str, Mapping]]:
-    """The kind of CPU on which most costs of a data set were measured, and what was measured there by row."""
-    found = {
-        cpu: {name: record for (kind, name, _), record in records.items() if kind == "cost"}
-        for cpu, records in every.items()
-    }
+    """The CPU on which most costs of a data set were measured, and what was measured there by row."""
+    found: dict[str, dict[str, Mapping]] = {}
+    for records in every.values():
+        for (kind, name, _), record in records.items():
+            if kind == "cost":
+                machine = record["machine"]
+                cpu = " ".join(filter(None, (machine["cpu"], machine.get("cpu_model"))))
+                found.setdefault(cpu, {})[name] = record
     cpu = max(found, key=lambda one: len(found[one]), default=None)
-    return (cpu, found[cpu]) if found.get(cpu) else (None, {})
+    return cpu, found.get(cpu, {})
 
 
 def cost_cells(record: Mapping | None) -> tuple[str, str]:

@@ -26,6 +26,9 @@ from mmsemi.utils.files import write_beside
 
 from .code import countable_files, imported_files, snapshot
 
+#: The commands whose processes are the stages of a self-training.
+STAGES = ("self_train", "train", "pseudo_label", "reliability", "test")
+
 
 def ran_files(before: Mapping[str, str], early: set[str], late: set[str]) -> dict[str, str]:
     """What a process has run: the content that its files had when it began.
@@ -58,7 +61,7 @@ def main(report: str, model: str, command: str, *arguments: str) -> int:
     if code == 0:
         late = imported_files(kind)
         if command == "self_train":  # its stages are processes, which import what this one does not
-            late |= countable_files([kind, MODELS.get("Supervised")])
+            late |= countable_files([kind, MODELS.get("Supervised")], STAGES)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         content = dict(files=ran_files(before, early, late), memory=round(memory))
         write_beside(Path(report), lambda file: file.write(json.dumps(content).encode()))

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 from made_up_rows import FIXMATCH, SHORT, START, WEAK, make_protocol
+from mmseg.registry import MODELS
 
 from mmsemi.errors import ConfigError, DataError, TrainingError
 from mmsemi.models import FixMatch, Supervised, UniMatch
@@ -113,6 +114,19 @@ def test_the_pages_of_other_methods_do_not_count():
     # What a page imports from another page counts with it.
     source = (REPOSITORY / page("unimatch")).read_text()
     assert ("from .fixmatch " in source) == (page("fixmatch") in code.imported_files(UniMatch))
+
+
+def test_what_processes_of_other_commands_import_counts():
+    training = pytest.importorskip("runs.training")
+    found = code.countable_files([FixMatch], training.STAGES)
+    module = "mmsemi/{}.py".format
+    used = {"cli/pseudo_label", "self_training/labeling", "models/segmentors/fixmatch", "compat"}
+    late = {"utils/processes"}  # which cli/__init__.py imports in a function
+    assert {module(name) for name in used | late} <= found
+    unused = {"cli/demo", "own_data/kinds", "models/segmentors/cps", "models/segmentors/__init__"}
+    assert not {module(name) for name in unused} & found
+    # Nothing that this process has imported on the way to a training is missing.
+    assert not {name for name in code.imported_files(FixMatch) if "/models/" in name} - found
 
 
 def test_an_init_counts_only_if_it_does_something(tmp_path):
@@ -373,6 +387,33 @@ def test_a_cost_with_something_beside_it_is_measured_again(protocol, trainings, 
         assert run.main(["made_up", "cost", "fixmatch"]) == 0
         assert status(one) == expected
     assert run.main(["made_up", "cost", "fixmatch"]) == 0 and len(trainings.done) == 2
+
+
+def test_a_cost_of_a_faster_cpu_of_the_same_name_is_measured_again(
+    protocol, trainings, monkeypatch
+):
+    one = make_run(protocol, FIXMATCH, 1, "cost")
+    monkeypatch.setattr(training_run.OtherLoad, "measure", lambda self: 0.0)
+    assert run.main(["made_up", "cost", "fixmatch"]) == 0 and status(one) == "stored"
+    monkeypatch.setattr(run, "this_cpu_model", lambda: "another")
+    assert status(one) == "other CPU"
+
+
+def test_a_short_run_has_every_part_of_a_method():
+    """A cost of CAC before its contrast begins would be that of the supervised network."""
+    late = {
+        field.name
+        for model in set(MODELS.module_dict.values())
+        if model.__module__.startswith("mmsemi.models.segmentors") and hasattr(model, "Settings")
+        for field in fields(model.Settings)
+        if ("start" in field.name or "warmup" in field.name) and field.type != "bool"
+    }
+    assert late == set(settings.FIRST_ITERATIONS)
+    rows = {row.name: row for row in PROTOCOLS["nuclei"].rows}
+    assert settings.from_the_first_step(rows["cac"]) == ("model.start_iter=0",)
+    assert settings.from_the_first_step(rows["fixmatch"]) == ()
+    cost = make_run(PROTOCOLS["nuclei"], rows["advsemiseg"], 1, "cost")
+    assert "model.unsup_start=0" in cost.options
 
 
 def test_load_is_that_of_others(monkeypatch):

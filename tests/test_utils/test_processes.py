@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""No process outlives the launcher that started it."""
+"""No process outlives the launcher that started it; every CPU has a name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from mmsemi.utils.processes import cpu_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CODE = """
@@ -69,3 +71,8 @@ def test_the_processes_of_a_killed_launcher_end(tmp_path):
     while any(map(is_alive, pids)) and time.monotonic() < end:
         time.sleep(0.1)
     assert not any(map(is_alive, pids))
+
+
+def test_every_cpu_has_a_name():
+    names = cpu_names()
+    assert len(names) == os.cpu_count() and all(isinstance(name, str) for name in names)

@@ -331,12 +331,14 @@ def _setting(model: nn.Module, verb: str, *names: str) -> str:
 
 def _lower_bar(model: nn.Module) -> str:
     """How a method comes to more labels of classes that it is not sure of."""
-    if model.keeps_by_threshold:
-        lower = _setting(model, "lower", "threshold", "confidence_threshold")
-        is_one = getattr(model.settings, "class_thresholds", None) is False
-        return f"{lower}, or set model.class_thresholds=True" if is_one else lower
-    later = _setting(model, "raise", "rampup_iters") or _setting(model, "lower", "unsup_weight")
-    return later or "make the stored labels with lower thresholds (self_training.labels)"
+    later = _setting(model, "raise", "rampup_iters")
+    if not model.keeps_by_threshold:
+        later = later or _setting(model, "lower", "unsup_weight")
+        return later or "make the stored labels with lower thresholds (self_training.labels)"
+    lower = _setting(model, "lower", "threshold", "confidence_threshold")
+    is_one = getattr(model.settings, "class_thresholds", None) is False
+    by_class = "set model.class_thresholds=True" if is_one else ""
+    return ", or ".join(part for part in (lower, by_class, later) if part)
 
 
 def _lower_weight(model: nn.Module) -> str:

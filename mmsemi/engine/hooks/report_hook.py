@@ -20,6 +20,7 @@ from mmseg.registry import HOOKS
 from ...evaluation.class_iou_metric import EvaluationDetails, ImageScore, best_and_worst
 from ...utils.command_line import command_line
 from ...utils.files import write_beside
+from ...utils.processes import cpu_names
 from ...visualization.example_pictures import example_picture
 from ...visualization.palette import class_palette
 from ...visualization.run_files import EXAMPLES, RUN, VALIDATION
@@ -155,7 +156,12 @@ def run_info(runner) -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     """Machine and versions, and the commit of a checkout of ours."""
-    found = dict(python=platform.python_version(), system=platform.platform(), cpu=_cpu())
+    cpus = cpu_names()
+    found = dict(
+        python=platform.python_version(),
+        system=platform.platform(),
+        cpu=f"{len(cpus)} x {cpus[0]}",
+    )
     if torch.cuda.is_available():
         found["gpu"] = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     for name in _PACKAGES:
@@ -167,10 +173,3 @@ def environment() -> dict[str, str]:
         if answer.returncode == 0:
             found["mmsemi commit"] = answer.stdout.strip()
     return found
-
-
-def _cpu() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}" if names else platform.processor()

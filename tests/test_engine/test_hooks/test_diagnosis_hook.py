@@ -234,6 +234,7 @@ def test_classes_without_pseudo_labels(tmp_path):
     missing = check_reports(runner, "class-never-labelled")
     assert "'left'" in missing["text"] and "'right'" in missing["text"]
     assert "model.threshold=0.6" in missing["setting"] and missing["step"] == 4
+    assert "model.rampup_iters=0" in missing["setting"], "with a threshold, too"
     one = check_reports(runner, "one-class")
     assert "'background'" in one["text"] and "100.0%" in one["text"]
     # It is sure of them, too.
