@@ -302,7 +302,7 @@ def _run_cell(data: str, name: str) -> str:
         return ""
     mean = statistics.mean(run["last"]["mIoU"] for run in found.values())
     gain = gain_and_share(protocol, row, found, records)[0]
-    return _gain(mean, gain) + ("" if len(found) == len(protocol.seeds) else "*")
+    return _gain(mean, gain) + ("" if len(found) == len(protocol.seeds_of(row)) else "*")
 
 
 def methods_table() -> str:

@@ -265,8 +265,13 @@ def plan(args: argparse.Namespace) -> list[Run]:
         rows = [row for row in rows if row.command == "train"]
     if not rows:
         raise ConfigError(f"{method} has no cost: the steps of its rounds are those of the README")
-    seeds = [int(seed)] if seed else protocol.seeds[:1] if kind == "cost" else protocol.seeds
-    return [make_run(protocol, row, one, kind, args.again) for one in seeds for row in rows]
+    seeds = protocol.seeds[:1] if kind == "cost" else protocol.seeds
+    return [
+        make_run(protocol, row, one, kind, args.again)
+        for one in ([int(seed)] if seed else seeds)
+        for row in rows
+        if seed or one in protocol.seeds_of(row)
+    ]
 
 
 def check_data(protocol: Protocol) -> None:

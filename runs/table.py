@@ -6,12 +6,13 @@
 What is compared is stated in each table's head. A row of other settings than today's, of another start
 than the stored one, or of other code than most rows of the table, is marked; code of which one seed has given
 the same weights again with newer code counts as that. A row has the runs of one kind of CPU, and its gain is that over
-baselines of the same kind; where that is not the usual one of the table, the row is marked, and the start and the baselines
-of that kind stand beside the usual ones.
+baselines of the same kind; in a table of several kinds each row names its own, and the start and the baselines stand
+there for each kind.
 """
 
 from __future__ import annotations
 
+import re
 import statistics
 import sys
 from collections import Counter
@@ -168,6 +169,11 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.2f}{deviation}"
 
 
+def short_name(cpu: str) -> str:
+    """``Intel Xeon`` of ``Intel(R) Xeon(R) Processor``."""
+    return re.sub(r"\((R|TM)\)| Processor", "", cpu)
+
+
 def costs_of(every: Mapping[str, Records]) -> tuple[str | None, dict[str, Mapping]]:
     """The CPU on which most costs of a data set were measured, and what was measured there by row."""
     found: dict[str, dict[str, Mapping]] = {}
@@ -175,7 +181,8 @@ def costs_of(every: Mapping[str, Records]) -> tuple[str | None, dict[str, Mappin
         for (kind, name, _), record in records.items():
             if kind == "cost":
                 machine = record["machine"]
-                cpu = " ".join(filter(None, (machine["cpu"], machine.get("cpu_model"))))
+                parts = (short_name(machine["cpu"]), machine.get("cpu_model"))
+                cpu = " ".join(filter(None, parts))
                 found.setdefault(cpu, {})[name] = record
     cpu = max(found, key=lambda one: len(found[one]), default=None)
     return cpu, found.get(cpu, {})
@@ -251,7 +258,7 @@ def data_table(
     found = sorted((run for line in lines for run in line.runs.values()), key=lambda r: r["date"])
     codes = [code_of(run, every[run["machine"]["cpu"]]) for run in found]
     odd = odd_files(read_code(folder), codes)
-    usual = next(iter(every), None)
+    is_mixed = len({line.cpu for line in lines if line.runs}) > 1
     cost_cpu, costs = costs_of(every)
     head = [f"{name} ({cost_cpu})" if name == TIME and cost_cpu else name for name in HEAD]
     cells = []
@@ -262,7 +269,7 @@ def data_table(
             continue
         gain, share = gain_and_share(protocol, row, runs, records)
         notes = marks(row, list(runs.values()), records, odd, settings)
-        notes = [*([cpu] if cpu != usual else []), *notes]
+        notes = [*([short_name(cpu)] if is_mixed else []), *notes]
         cells.append([
             row.title + (f" ({', '.join(notes)})" if notes else ""),
             spread([r["last"]["mIoU"] for r in runs.values()]),

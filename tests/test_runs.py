@@ -48,6 +48,18 @@ def test_every_row_is_named_once_and_starts_from_a_start(data):
     assert f"-m runs.run {data} " in script
 
 
+def test_the_best_methods_have_all_seeds(protocol):
+    camvid = PROTOCOLS["camvid"]
+    seeds = {row.name: camvid.seeds_of(row) for row in camvid.rows}
+    assert {len(seeds[name]) for name in ("supervised", "weak", "all", *camvid.best)} == {3}
+    assert {seeds[name] for name in ("labels_12", "u2pl", "imagenet_fixmatch")} == {(1,)}
+    planned = [(one.row.name, one.seed) for one in run.plan(run.parse_args(["camvid", "u2pl"]))]
+    assert planned == [("u2pl", 1)]
+    asked = run.plan(run.parse_args(["camvid", "u2pl", "3"]))
+    assert [one.seed for one in asked] == [3], "what is asked for by name is run"
+    assert protocol.seeds_of(FIXMATCH) == protocol.seeds, "without a choice all have all"
+
+
 @pytest.mark.parametrize("data", PROTOCOLS)
 def test_every_row_differs_from_the_others_and_compares_with_its_baseline(data):
     protocol = PROTOCOLS[data]
