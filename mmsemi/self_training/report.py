@@ -59,7 +59,8 @@ def plot_rounds(rows: Sequence[dict[str, Any]], metric: str) -> bytes:
         curves.setdefault(model, []).append((name, row["score"], admitted))
     figure = Figure(figsize=(6.4, 5.2), dpi=110, layout="constrained")
     upper, lower = FigureCanvasAgg(figure).figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-    for model, points in curves.items():
+    # The second model's values stand below its points: two curves may run on each other.
+    for (model, points), above in zip(curves.items(), (6, -14)):
         # Text on the axis, so that a round which was skipped leaves no gap.
         names, scores, admitted = zip(*points)
         scores = [np.nan if score is None else score for score in scores]
@@ -68,13 +69,13 @@ def plot_rounds(rows: Sequence[dict[str, Any]], metric: str) -> bytes:
             upper.annotate(
                 "" if np.isnan(score) else f"{score:.1f}",
                 (name, score),
-                (0, 6),
+                (0, above),
                 textcoords="offset points",
                 ha="center",
                 color=line.get_color(),
             )
         lower.plot(names, [np.nan if a is None else a for a in admitted], marker="o")
-    upper.margins(y=0.15)
+    upper.margins(y=0.2)
     upper.set_ylabel(f"{metric}, %")
     lower.set_ylabel("admitted pixels, %")
     lower.set_ylim(0, 105)
