@@ -44,7 +44,6 @@ from .results import (
     read_code,
     read_results,
     this_cpu,
-    this_cpu_model,
 )
 from .rows import PROTOCOLS, Protocol, second_seed
 from .training_run import (
@@ -86,8 +85,6 @@ def status(run: Run) -> str:
         return "other settings"
     if has_other_start(record, records):
         return "other start"
-    if run.kind == "cost" and record["machine"].get("cpu_model") != this_cpu_model():
-        return "other CPU"  # of the same name
     if run.kind == "cost" and record["load"] > IDLE:
         return "busy"
     return "stored" if is_unchanged(read_code()[code_of(record, records)]) else "other code"

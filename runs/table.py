@@ -175,17 +175,13 @@ def short_name(cpu: str) -> str:
 
 
 def costs_of(every: Mapping[str, Records]) -> tuple[str | None, dict[str, Mapping]]:
-    """The CPU on which most costs of a data set were measured, and what was measured there by row."""
-    found: dict[str, dict[str, Mapping]] = {}
-    for records in every.values():
-        for (kind, name, _), record in records.items():
-            if kind == "cost":
-                machine = record["machine"]
-                parts = (short_name(machine["cpu"]), machine.get("cpu_model"))
-                cpu = " ".join(filter(None, parts))
-                found.setdefault(cpu, {})[name] = record
+    """The kind of CPU on which most costs of a data set were measured, and what was measured there by row."""
+    found = {
+        cpu: {name: record for (kind, name, _), record in records.items() if kind == "cost"}
+        for cpu, records in every.items()
+    }
     cpu = max(found, key=lambda one: len(found[one]), default=None)
-    return cpu, found.get(cpu, {})
+    return (short_name(cpu), found[cpu]) if found.get(cpu) else (None, {})
 
 
 def cost_cells(record: Mapping | None) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from mmsemi.utils.packaged_weights import digest_of
 from mmsemi.visualization.report import read_scalars
 
 from .code import ROOT, is_unchanged, snapshot
-from .results import this_cpu, this_cpu_model
+from .results import this_cpu
 from .rows import Protocol, Row
 
 #: How many iterations a record of the log of a measurement of cost is the mean of.
@@ -170,7 +170,7 @@ def describe(run: Run) -> dict[str, Any]:
         settings=run.settings,
         **git,
         machine=dict(
-            cpu=this_cpu(), cpu_model=this_cpu_model(), torch=torch.__version__, python=platform.python_version(),
+            cpu=this_cpu(), torch=torch.__version__, python=platform.python_version(),
             device="cuda" if torch.cuda.is_available() else "cpu",
         ),
         date=time.strftime("%Y-%m-%d %H:%M"),

@@ -401,14 +401,16 @@ def test_a_cost_with_something_beside_it_is_measured_again(protocol, trainings, 
     assert run.main(["made_up", "cost", "fixmatch"]) == 0 and len(trainings.done) == 2
 
 
-def test_a_cost_of_a_faster_cpu_of_the_same_name_is_measured_again(
-    protocol, trainings, monkeypatch
-):
-    one = make_run(protocol, FIXMATCH, 1, "cost")
-    monkeypatch.setattr(training_run.OtherLoad, "measure", lambda self: 0.0)
-    assert run.main(["made_up", "cost", "fixmatch"]) == 0 and status(one) == "stored"
-    monkeypatch.setattr(run, "this_cpu_model", lambda: "another")
-    assert status(one) == "other CPU"
+def test_a_kind_of_cpu_has_a_family_and_a_model(monkeypatch):
+    fields = {"cpu family": ["25", "25"], "model": ["17", "17"]}
+    monkeypatch.setattr(results, "cpu_names", lambda: ["AMD EPYC"] * 2)
+    monkeypatch.setattr(results, "cpu_fields", lambda name: fields[name])
+    assert results.this_cpu() == "AMD EPYC 25/17"
+    fields["model"] = ["1", "1"]
+    assert results.this_cpu() == "AMD EPYC", "the same weights as an older one"
+    monkeypatch.setattr(results, "cpu_fields", lambda name: [])
+    monkeypatch.setattr(results, "cpu_names", lambda: ["arm"])
+    assert results.this_cpu() == "arm"
 
 
 def test_a_short_run_has_every_part_of_a_method():
