@@ -28,7 +28,11 @@ from .rows import second_seed
 FOLDER = ROOT / "docs" / "results"
 CODE = "code.json"
 #: Kinds whose weights came out the same, bit for bit.
-ONE_KIND = {"AMD EPYC 23/49": "AMD EPYC", "AMD EPYC 25/1": "AMD EPYC"}
+ONE_KIND = {
+    "AMD EPYC 23/49": "AMD EPYC",
+    "AMD EPYC 25/1": "AMD EPYC",
+    "Intel(R) Xeon(R) Processor 6/207": "Intel(R) Xeon(R) Processor",
+}
 #: Cores that other processes keep busy up to which a measurement of cost has nothing beside it.
 IDLE = 0.1
 
