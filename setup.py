@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Package metadata. Configs, tools and the model index travel in the wheel as ``mmsemi/.mim``."""
+"""Package metadata. Configs, lists, tools and the model index travel in the wheel as ``mmsemi/.mim``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-MIM_ENTRIES = ("configs", "tools", "model-index.yml")
+MIM_ENTRIES = ("configs", "splits", "tools", "model-index.yml")
 
 
 class BuildWithMim(build_py):
@@ -77,7 +77,8 @@ setup(
     zip_safe=False,
     classifiers=[
         "Intended Audience :: Science/Research",
-        "Programming Language :: Python :: 3",
+        "License :: OSI Approved :: Apache Software License",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
 )

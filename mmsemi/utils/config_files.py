@@ -1,5 +1,5 @@
 # Copyright (c) mmsemi authors. Licensed under Apache-2.0.
-"""Finding a config by its path or name, loading it, and checking what the command line sets in it."""
+"""Finding files of the project, loading a config, and checking what the command line sets in it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,16 @@ def find_config(config: str) -> str:
     raise ConfigError(f"'{config}' {kind}{close_matches(config, _known_names(config))}")
 
 
+def find_shipped(path: str) -> Path:
+    """The file of a path from the working directory, or else from where mmsemi lies (``splits/nuclei/pool.txt``).
+
+    Where there is neither, it is the path as given.
+    """
+    return next((root / path for root in _roots() if (root / path).is_file()), Path(path))
+
+
 def _roots() -> list[Path]:
-    """Where configs are looked up: the working directory, the checkout, the wheel's data."""
+    """Where configs and lists are looked up: the working directory, the checkout, the wheel's data."""
     return [Path(), *(r for r in (PACKAGE.parent, PACKAGE / ".mim") if (r / "configs").is_dir())]
 
 

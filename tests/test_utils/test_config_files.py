@@ -13,6 +13,7 @@ from mmsemi.utils import config_files
 from mmsemi.utils.config_files import (
     default_work_dir,
     find_config,
+    find_shipped,
     load_config,
     parse_options,
     read_config,
@@ -52,6 +53,16 @@ def test_a_config_is_found_by_name_from_any_folder(project, name):
 def test_a_config_of_the_wheel_is_found(project):
     config = write(project / "checkout" / "mmsemi" / ".mim" / "configs" / "cps" / "wheel.py")
     assert find_config("cps/wheel") == config
+
+
+def test_a_shipped_list_is_found_behind_one_of_the_working_folder(project):
+    assert find_shipped("splits/mine/pool.txt") == Path("splits/mine/pool.txt")
+    shipped = write(project / "checkout" / "mmsemi" / ".mim" / "splits" / "mine" / "pool.txt")
+    write(project / "checkout" / "mmsemi" / ".mim" / "configs" / "cps" / "wheel.py")
+    assert find_shipped("splits/mine/pool.txt") == Path(shipped)
+    own = write(project / "elsewhere" / "splits" / "mine" / "pool.txt")
+    assert find_shipped("splits/mine/pool.txt").resolve() == Path(own)
+    assert find_shipped(own) == Path(own)
 
 
 @pytest.mark.parametrize(

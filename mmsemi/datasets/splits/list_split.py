@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mmseg.registry import TASK_UTILS
 
 from ...errors import DataError
+from ...utils.config_files import find_shipped
 from .ids import Ids, LabeledUnlabeled, ids_sha256, match_ids, read_id_list
 
 
 @TASK_UTILS.register_module()
 class ListSplit:
     """Labelled (and optionally unlabelled) ids from list files.
+
+    A path is one from the working directory, or of a list that comes with mmsemi (``splits/nuclei/pool.txt``).
 
     Args:
         labeled: List file of the labelled images, one id or path a line (a second column, as the
@@ -41,12 +42,13 @@ class ListSplit:
         self.labeled_sha256, self.origin = labeled_sha256, origin
 
     def __call__(self, ids: Ids) -> LabeledUnlabeled:
-        if self.origin is not None and not Path(self.labeled).is_file():
+        labeled_file = find_shipped(self.labeled)
+        if self.origin is not None and not labeled_file.is_file():
             raise DataError(
                 f"list file '{self.labeled}' does not exist: it is {self.origin}; put it there, or "
                 "set split.labeled to where it is"
             )
-        lines = read_id_list(self.labeled)
+        lines = read_id_list(labeled_file)
         if self.labeled_sha256 is not None and ids_sha256(lines) != self.labeled_sha256:
             raise DataError(
                 f"list file '{self.labeled}' ({len(lines)} images) is not the published one"
@@ -57,7 +59,9 @@ class ListSplit:
         chosen = set(labeled)
         if self.unlabeled is None:
             return labeled, [item for item in ids if item not in chosen]
-        unlabeled = match_ids(read_id_list(self.unlabeled), ids, f"'{self.unlabeled}'")
+        unlabeled = match_ids(
+            read_id_list(find_shipped(self.unlabeled)), ids, f"'{self.unlabeled}'"
+        )
         both = sorted(chosen.intersection(unlabeled))
         if both and not self.allow_overlap:
             raise DataError(

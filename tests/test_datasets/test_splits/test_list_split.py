@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mmsemi.datasets.splits import ListSplit, ids_sha256
+from mmsemi.datasets.splits import ListSplit, ids_sha256, read_id_list
 from mmsemi.errors import DataError
+from mmsemi.utils.config_files import PACKAGE
 
 IDS = [f"a/id{i:03d}" for i in range(100)]
 
@@ -34,6 +35,14 @@ def test_windows_lists(tmp_path):
     path.write_text("my image 1\nmy image 2\n")
     with pytest.raises(DataError, match="'my image 1'.*l.txt'"):
         ListSplit(str(path))(IDS)
+
+
+def test_a_list_that_comes_with_mmsemi_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    split = ListSplit("splits/camvid/labels_6.txt", "splits/camvid/labels_12.txt", True)
+    shipped = PACKAGE.parent / "splits" / "camvid"
+    lists = [read_id_list(shipped / name) for name in ("labels_6.txt", "labels_12.txt")]
+    assert split(sorted({*lists[0], *lists[1]})) == tuple(lists)
 
 
 def test_equal_base_names_are_told_apart_by_their_folder(tmp_path):
