@@ -12,7 +12,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 SIDE_BY_SIDE := -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo docs test test-all test-onedl lint format tables clean
+.PHONY: help env demo docs test test-all test-onedl dist lint format tables clean
 
 help:
 	@echo "make env       create $(VENV) and install the reference packages"
@@ -21,6 +21,7 @@ help:
 	@echo "make test      the tests without the slow ones"
 	@echo "make test-all  every test"
 	@echo "make test-onedl the quick tests on the OneDL forks of mmengine, mmcv and mmseg"
+	@echo "make dist      build sdist and wheel into dist/, and use the wheel in an empty environment"
 	@echo "make lint      ruff check and ruff format --check"
 	@echo "make format    let ruff repair both"
 	@echo "make tables    write metafiles and the tables in READMEs from configs, settings and results"
@@ -68,6 +69,9 @@ $(ONEDL)/.installed: requirements/onedl.txt requirements/tests.txt
 	$(ONEDL)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -e .
 	$(ONEDL)/bin/python -c "import mmsemi; print('mmsemi', mmsemi.__version__, 'is installed in $(ONEDL)')"
 	@touch $@
+
+dist:
+	PYTHON=$(PYTHON) .ci/release
 
 lint: env
 	$(RUN) -m ruff check .

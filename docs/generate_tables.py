@@ -12,6 +12,7 @@ A table stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of tabl
 - ``settings METHOD``: a method's settings, from its dataclass;
 - ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them;
 - ``runs DATASET TABLE``: our results on a data set, from docs/results/DATASET.jsonl (see runs/);
+- ``analysis DATASET``: what the methods' own analysis of these runs gave;
 - ``hours``: what the gains of these took, from the same files;
 - ``methods``: every method with a published number, our results on all data sets and its cost.
 """
@@ -41,6 +42,7 @@ from mmsemi.datasets.splits.ids import read_id_list  # noqa: E402
 from mmsemi.datasets.splits.protocols import get_protocol  # noqa: E402
 from mmsemi.structures import PSEUDO  # noqa: E402
 from mmsemi.utils.markdown import format_table  # noqa: E402
+from runs.analysis import analysis_table  # noqa: E402
 from runs.results import read_all_results  # noqa: E402
 from runs.rows import PROTOCOLS  # noqa: E402
 from runs.table import data_table, gain_and_share, hours_table, todays_runs  # noqa: E402
@@ -329,6 +331,7 @@ TABLES = dict(
     settings=settings_table,
     results=results_table,
     runs=data_table,
+    analysis=analysis_table,
     hours=hours_table,
     methods=methods_table,
 )

@@ -77,6 +77,11 @@ class RoundsRun(Run):
         """Whether a stage has ended or begun."""
         return self.out.is_dir()
 
+    @property
+    def training_dirs(self) -> list[Path]:
+        """Those of the rounds."""
+        return [folder for folder, _ in self.rounds]
+
     def records(self) -> list[dict]:
         """What the rounds logged, as of one training."""
         found, done = [], 0

@@ -24,7 +24,9 @@ from mmsemi.compat_checkpoints import load_checkpoint_file
 from mmsemi.errors import TrainingError
 from mmsemi.utils.packaged_weights import digest_of
 from mmsemi.visualization.report import read_scalars
+from mmsemi.visualization.run_files import FINDINGS
 
+from .analysis import own_analysis
 from .code import ROOT, is_unchanged, snapshot
 from .results import this_cpu
 from .rows import Protocol, Row
@@ -128,6 +130,16 @@ class Run(Training):
         """What was logged."""
         return logged(self.work_dir)
 
+    @property
+    def training_dirs(self) -> list[Path]:
+        """The work dirs of its trainings, the first one first."""
+        return [self.work_dir]
+
+    def findings(self) -> list[dict]:
+        """The warnings of the diagnosis."""
+        paths = [p for d in self.training_dirs for p in sorted(d.glob(f"*/vis_data/{FINDINGS}"))]
+        return [finding for path in paths for finding in read_scalars(path)]
+
     def explain_failure(self) -> str:
         """One line: the error of the log, or its last line."""
         lines = [line for line in self.log.read_text().splitlines() if line.strip()] or [""]
@@ -214,6 +226,7 @@ def training_result(run: Run) -> dict[str, Any]:
             dict(step=record["step"], **scores(record, "mIoU"), **scores(record, "batch_norm_gap"))
             for record in curve
         ],
+        analysis=own_analysis(run.records(), run.findings(), run.length),
         labels=split,
         weights=weights_hash(checkpoint),
         seconds=round(run.seconds),
