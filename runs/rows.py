@@ -185,7 +185,9 @@ def _rows(
     ) -> Row:
         """Rounds that go on from the supervised network, together as long as another row."""
         each = f"self_training.iterations=[{','.join(map(str, lengths))}]"
-        options = (f"self_training.baseline=supervised/{labels}", each, *options)
+        # Two validations, as the other rows have, but one at the end of each round at least.
+        validations = f"train_cfg.num_validations={max(1, 2 // len(lengths))}"
+        options = (f"self_training.baseline=supervised/{labels}", each, validations, *options)
         path = f"{config}/{labels}"
         return Row(
             name, title, path, 6, "supervised", options=options, command="self_train", **more
