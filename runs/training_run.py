@@ -24,7 +24,7 @@ from mmsemi.compat_checkpoints import load_checkpoint_file
 from mmsemi.errors import TrainingError
 from mmsemi.utils.packaged_weights import digest_of
 from mmsemi.visualization.report import read_scalars
-from mmsemi.visualization.run_files import FINDINGS
+from mmsemi.visualization.run_files import read_run
 
 from .analysis import own_analysis
 from .code import ROOT, is_unchanged, snapshot
@@ -137,8 +137,7 @@ class Run(Training):
 
     def findings(self) -> list[dict]:
         """The warnings of the diagnosis."""
-        paths = [p for d in self.training_dirs for p in sorted(d.glob(f"*/vis_data/{FINDINGS}"))]
-        return [finding for path in paths for finding in read_scalars(path)]
+        return [finding for folder in self.training_dirs for finding in read_run(folder).findings]
 
     def explain_failure(self) -> str:
         """One line: the error of the log, or its last line."""

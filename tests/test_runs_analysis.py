@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from made_runs import write_folder
 from made_up_rows import make_protocol
 
 from runs import results
@@ -34,10 +33,10 @@ def test_shares_are_those_of_the_end_and_a_warning_is_the_newest():
 def test_a_run_has_the_warnings_of_all_its_processes(tmp_path, monkeypatch):
     protocol = make_protocol(tmp_path, monkeypatch)
     run = make_run(protocol, protocol.row("fixmatch"), 1)
-    for stamp, finding in (("20260101_1", MISSING), ("20260101_2", dict(MISSING, step=30))):
-        folder = run.work_dir / stamp / "vis_data"
-        folder.mkdir(parents=True)
-        (folder / "findings.jsonl").write_text(json.dumps(finding) + "\n")
+    for stamp, first, step in (("20260101_1", 10, 20), ("20260101_2", 25, 30)):
+        # Of the first process what comes after the checkpoint that the second one resumed counts no more.
+        findings = [dict(MISSING, step=step), *([dict(MISSING, step=26)] if first == 10 else [])]
+        write_folder(run.work_dir, stamp, [dict(step=first, loss=1.0)], findings=findings)
     assert [finding["step"] for finding in run.findings()] == [20, 30]
 
 
