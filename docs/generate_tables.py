@@ -12,6 +12,7 @@ A table stands between ``<!-- table: NAME ARGUMENTS -->`` and ``<!-- end of tabl
 - ``settings METHOD``: a method's settings, from its dataclass;
 - ``results CONFIG ...``: our results, from docs/results/builtin.json; without names, all of them;
 - ``runs DATASET TABLE``: our results on a data set, from docs/results/DATASET.jsonl (see runs/);
+- ``classes DATASET``: what the methods gain by class, from the same file;
 - ``analysis DATASET``: what the methods' own analysis of these runs gave;
 - ``hours``: what the gains of these took, from the same files;
 - ``methods``: every method with a published number, our results on all data sets and its cost.
@@ -45,7 +46,7 @@ from mmsemi.utils.markdown import format_table  # noqa: E402
 from runs.analysis import analysis_table  # noqa: E402
 from runs.results import read_all_results  # noqa: E402
 from runs.rows import PROTOCOLS  # noqa: E402
-from runs.table import data_table, gain_and_share, hours_table, todays_runs  # noqa: E402
+from runs.table import classes_table, data_table, gain_and_share, hours_table, todays_runs  # noqa: E402
 
 _TABLE = re.compile(r"(<!-- table: (\w+)(.*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 # Name and training images of a data set, as its publishers count them, by the type in a config.
@@ -276,7 +277,8 @@ METHODS = (
     ("U2PL", "u2pl", "u2pl/voc_366", "u2pl", "u2pl/shapes_1-8"),
     ("DST-CBC", "dst_cbc", "dst_cbc/voc_1-8", "dst_cbc", "dst_cbc/shapes_1-8"),
     ("DMT", "dmt", "dmt/voc_1-8", "dmt", "dmt/shapes_1-8"),
-    ("ST, ST++", "st_plus_plus", "st_plus_plus/voc_1-8", "st_plus_plus", "st_plus_plus/shapes_1-8"),
+    ("ST", "st_plus_plus", "", "st", ""),
+    ("ST++", "st_plus_plus", "st_plus_plus/voc_1-8", "st_plus_plus", "st_plus_plus/shapes_1-8"),
     ("AdvSemiSeg", "advsemiseg", "advsemiseg/voc_1-8", "advsemiseg", "advsemiseg/shapes_1-8"),
     ("s4GAN", "s4gan", "s4gan/voc_1-8", "s4gan", "s4gan/shapes_1-8"),
 )  # fmt: skip
@@ -331,6 +333,7 @@ TABLES = dict(
     settings=settings_table,
     results=results_table,
     runs=data_table,
+    classes=classes_table,
     analysis=analysis_table,
     hours=hours_table,
     methods=methods_table,

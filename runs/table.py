@@ -150,11 +150,16 @@ def marks(
     return texts
 
 
+def class_ious(record: Mapping) -> dict[str, float]:
+    """IoU of each class in percent, of the network that is deployed."""
+    of_class = {name.removeprefix("IoU."): iou for name, iou in record["iou"].items()}
+    return {name: iou for name, iou in of_class.items() if "/" not in name}
+
+
 def mean_of_classes(record: Mapping, protocol: Protocol, *, rare: bool) -> float:
     """Mean IoU of the rare classes or of the others, of the network that is deployed."""
-    of_class = {name.removeprefix("IoU."): iou for name, iou in record["iou"].items()}
-    return statistics.fmean(iou for name, iou in of_class.items() if "/" not in name
-                            and (name in protocol.rare) == rare)  # fmt: skip
+    ious = class_ious(record)
+    return statistics.fmean(ious[name] for name in ious if (name in protocol.rare) == rare)
 
 
 def batch_norm_gap(records: Sequence[Mapping]) -> str:
@@ -284,6 +289,30 @@ def data_table(
         ])  # fmt: skip
     used = [i for i in range(len(head)) if any(line[i] for line in cells)]
     return format_table([head[i] for i in used], [[line[i] for i in used] for line in cells])
+
+
+def classes_table(data: str, folder: Path | None = None) -> str:
+    """What methods gain by class: the difference in IoU to the better baseline, mean over the seeds that both have.
+
+    Args:
+        data: Name of the data set.
+        folder: Of the results, by default docs/results.
+    """
+    protocol, every = PROTOCOLS[data], read_all_results(data, folder)
+    names: list[str] = []
+    lines = []
+    for row in protocol.rows:
+        if row.kind not in ("method", "ceiling") or row.table != "continued":
+            continue
+        records, runs = todays_runs(protocol, every, row)
+        baseline = runs_of(records, best_baseline(protocol, row.table, records))
+        pairs = [(class_ious(runs[s]), class_ious(baseline[s])) for s in runs if s in baseline]
+        if pairs:
+            names = names or list(pairs[0][0])
+            means = [statistics.fmean(own[n] - other[n] for own, other in pairs) for n in names]
+            # Rounded first, and 0 added, so that no "-0.0" shows.
+            lines.append([row.title, *(f"{round(mean, 1) + 0.0:+.1f}" for mean in means)])
+    return format_table(["method", *names], lines)
 
 
 def hours_table(folder: Path | None = None) -> str:

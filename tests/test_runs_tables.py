@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_up_rows import ALL, FIXMATCH, START, STRONG, WEAK, make_protocol
 
-from runs import results, table
+from runs import results, settings, table
 from runs.code import code_hash
 from runs.rows import Protocol
 
@@ -139,6 +139,24 @@ def test_what_a_reader_must_know_is_marked(protocol):
         "all labels (other start, code not in a commit)",
         "FixMatch (other code)",
     } <= found
+
+
+def test_gains_by_class_are_over_the_better_baseline_of_the_same_seeds(protocol, monkeypatch):
+    monkeypatch.setattr(settings, "settings_hash", lambda protocol, row: "now")
+    # The made-up results have the mIoU as the IoU of "ring", and 20 and 30 for "bar" and "disk".
+    values = dict(
+        start=(50, 50), weak=(51, 51), strong=(53, 57), all=(60, 60), fixmatch=(54, 60, 99)
+    )
+    assert table.classes_table("made_up").count("\n") == 2
+    for name, of_seeds in values.items():
+        for seed, value in enumerate(of_seeds, 1):
+            add(name, seed, float(value), {})
+    found = cells(table.classes_table("made_up"))
+    assert found["method"] == ["bar", "ring", "disk"]
+    assert found["FixMatch"] == ["+0.0", "+2.0", "+0.0"], (
+        "54 - 53 and 60 - 57; seed 3 has no baseline"
+    )
+    assert found["all labels"][1] == "+5.0" and not {"weak", "strong"} & found.keys()
 
 
 def test_what_a_gain_took(protocol, monkeypatch):
