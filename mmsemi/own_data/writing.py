@@ -36,6 +36,8 @@ STRONG = 'strong=dict(type="StrongPhotometric")'
 METHODS = {
     "fixmatch": Method('labels_from="teacher", momentum=0.02, sup_weight=1.0, unsup_weight=1.0'),
     "unimatch": Method("sup_weight=1.0, unsup_weight=1.0"),
+    "unimatch_v2": Method("momentum=0.02, sup_weight=1.0, unsup_weight=1.0"),
+    "prevmatch": Method("sup_weight=1.0, unsup_weight=1.0"),
     "augseg": Method("momentum=0.02"),
     "cps": Method(f'{STRONG}, mix=dict(type="CutMix"), unsup_weight=1.0', unlabeled=2),
     "mean_teacher": Method(

@@ -24,6 +24,7 @@ from PIL import Image
 
 from mmsemi.cli.init import main
 from mmsemi.errors import ConfigError, DataError
+from mmsemi.own_data.writing import METHODS
 from mmsemi.utils.config_files import read_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -104,7 +105,7 @@ def test_large_images_are_made_smaller_and_labels_of_validation_are_not():
     assert sample["data_samples"].gt_sem_seg.shape == (960, 1280)
 
 
-@pytest.mark.parametrize("method", ["mean_teacher", "cutmix_mean_teacher", "unimatch", "augseg"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_builds(method):
     write_set(labels().astype(np.uint8), 3)
     config = init("--method", method, "--model", "deeplabv3plus_r18")
