@@ -229,6 +229,14 @@ def make_plan(
     crop, max_side = choose_size(folders[0], args.crop, has_gpu)
     if not args.crop and model.crop and has_gpu:
         crop = min(model.crop)
+    if crop % model.patch:
+        below = max(1, crop // model.patch) * model.patch
+        if args.crop:
+            raise ConfigError(
+                f"--crop {crop}: {args.model} takes multiples of its patch of {model.patch} pixels, such as "
+                f"{below} and {below + model.patch}"
+            )
+        crop = below
     where = "" if has_gpu else " (small, as there is no GPU here)"
     say("decided", f"{args.method} on {args.model}, crop {crop}{where}")
     if max_side:

@@ -49,6 +49,8 @@ METHODS = {
     ),
     "supervised": Method(unlabeled=0),
 }
+#: Of shipped transformers, as published: learning rate, and the backbone's factor.
+OPTIMIZERS = {"segformer_b0": (6e-4, 0.1), "dpt_dino": (2e-4, 0.025)}
 
 
 @dataclass
@@ -106,6 +108,10 @@ class Model:
         is_ours: It is a base of mmsemi; else a config of mmseg.
         heads: Its heads, with the key that sets their classes.
         weights: Weight files that it starts from.
+        freezes_norms: Its backbone's batch norms come with statistics that few labels and small batches do not
+            give (docs/batch_norm.md), and its config does not keep them yet.
+        patch: Sides of crops are multiples of it.
+        optimizer: Learning rate and the backbone's factor, where those of own_data.py do not suit the network.
         crop: Crop size that the config of mmseg sets, (height, width).
         has_pretrained: Its weights are named by ``model.pretrained``, mmseg's older form.
     """
@@ -114,6 +120,9 @@ class Model:
     is_ours: bool
     heads: tuple[str, ...]
     weights: tuple[str, ...]
+    freezes_norms: bool = False
+    patch: int = 1
+    optimizer: tuple[float, float] | None = None
     crop: tuple[int, int] | None = None
     has_pretrained: bool = False
 
@@ -129,7 +138,13 @@ def find_model(name: str) -> Model:
         net = load_config(str(bases[name])).model.get("segmentor")
         if net is None:
             raise ConfigError(f"--model {name} is no segmentor (those are: {', '.join(bases)})")
-        return Model(f"mmsemi::_base_/models/{name}.py", True, _heads(net), _weights(net))
+        return Model(
+            f"mmsemi::_base_/models/{name}.py",
+            True,
+            _heads(net),
+            *_needs(net),
+            optimizer=OPTIMIZERS.get(name),
+        )
     if "::" not in name and not name.endswith(".py"):
         raise ConfigError(
             f"--model {name} is neither a shipped one ({', '.join(bases)}) nor a config of mmseg "
@@ -147,9 +162,28 @@ def find_model(name: str) -> Model:
         base,
         False,
         _heads(net),
-        _weights(net),
-        tuple(crop) if crop else None,
-        bool(net.get("pretrained")),
+        *_needs(net),
+        crop=tuple(crop) if crop else None,
+        has_pretrained=bool(net.get("pretrained")),
+    )
+
+
+def _needs(net: Mapping[str, Any]) -> tuple[tuple[str, ...], bool, int]:
+    """Weight files, ``freezes_norms`` and ``patch`` of a segmentor's config; its backbone is built, without weights."""
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import MODELS
+
+    from ..models.batch_norm import batch_norms
+
+    init_default_scope("mmseg")
+    backbone = MODELS.build(dict(net["backbone"], init_cfg=None))
+    weights = _weights(net)
+    keeps = getattr(backbone, "norm_eval", False)
+    is_particular = hasattr(backbone, "check_sides")
+    return (
+        weights,
+        bool(weights) and not keeps and bool(batch_norms(backbone)),
+        backbone.patch_size if is_particular else 1,
     )
 
 
@@ -282,8 +316,7 @@ def _pipelines(plan: Plan, model: Model) -> list[str]:
 
 def _model(plan: Plan, model: Model) -> list[str]:
     settings = METHODS[plan.method].settings
-    # Few labels and small batches do not give batch-norm statistics (docs/batch_norm.md).
-    norms = "backbone_norm_eval=True, " if model.weights else ""
+    norms = "backbone_norm_eval=True, " if model.freezes_norms else ""
     if model.is_ours:
         start = "" if plan.method == "supervised" else "_base_.method, "
         heads = ", ".join(f"{head}=dict(num_classes=len(classes))" for head in model.heads)
@@ -313,6 +346,14 @@ def _model(plan: Plan, model: Model) -> list[str]:
         # The published weight of a mean over 21 classes; over fewer, each counts more.
         settings = settings.format(weight=round(100 * len(plan.classes) / 21, 1))
         lines.append(f"model.update({settings})")
+    if model.optimizer:
+        rate, factor = model.optimizer
+        lines += [
+            "optim_wrapper = dict(",
+            f"    optimizer=dict(lr={rate:g}),",
+            f"    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult={factor:g}))),",
+            ")",
+        ]
     return lines
 
 

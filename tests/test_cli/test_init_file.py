@@ -24,7 +24,7 @@ from PIL import Image
 
 from mmsemi.cli.init import main
 from mmsemi.errors import ConfigError, DataError
-from mmsemi.own_data.writing import METHODS
+from mmsemi.own_data.writing import METHODS, find_model, seconds_per_step
 from mmsemi.utils.config_files import read_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -112,6 +112,38 @@ def test_every_method_builds(method):
     assert MODELS.build(config.model).num_classes == 2
     if method == "mean_teacher":
         assert config.model.unsup_weight == 9.5, "100 belongs to a mean over 21 classes"
+
+
+@pytest.mark.parametrize("name", ["deeplabv3plus_efficientnet_lite0", "segformer_b0", "dpt_dino"])
+def test_a_shipped_model_takes_a_step(name):
+    write_set(labels().astype(np.uint8), 3)
+    config = init("--model", name, "--method", "unimatch_v2")
+    is_transformer = "efficientnet" not in name
+    assert config.model.get("backbone_norm_eval", False) != is_transformer, "no batch norm in it"
+    assert (config.optim_wrapper.optimizer.lr < 1e-3) == is_transformer
+    config.model.segmentor.backbone.init_cfg = None
+    assert seconds_per_step(config, 1) > 0
+
+
+def test_a_crop_is_a_multiple_of_the_patch():
+    write_set(labels().astype(np.uint8), 3)
+    config = init("--model", "dpt_dino")
+    assert config.train_dataloader.dataset.crop_size == (56, 56)
+    with pytest.raises(ConfigError, match="126 and 140"):
+        init("--model", "dpt_dino", "--crop", "128")
+
+
+@pytest.mark.parametrize("norm_eval", [False, True])
+def test_batch_norms_that_a_config_keeps_are_not_kept_twice(norm_eval):
+    write_set(labels().astype(np.uint8), 3)
+    Path("net.py").write_text(
+        'model = dict(type="EncoderDecoder", pretrained="open-mmlab://resnet18_v1c", '
+        f'backbone=dict(type="ResNetV1c", depth=18, norm_eval={norm_eval}), decode_head=dict('
+        'type="FCNHead", in_channels=512, channels=8, num_classes=19), data_preprocessor=dict('
+        'type="SegDataPreProcessor", size=(32, 32)))\n'
+        'optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.01))\n'
+    )
+    assert find_model("net.py").freezes_norms != norm_eval
 
 
 def test_any_mmseg_config_is_a_model():
