@@ -20,14 +20,13 @@ import numpy as np
 import torch
 
 from mmsemi.cli import run as run_command
-from mmsemi.evaluation.class_iou_metric import ClassIoUMetric, class_iou, confusion_of
+from mmsemi.evaluation.class_iou_metric import class_iou, confusion_of
 from mmsemi.utils.markdown import format_table
 from mmsemi.visualization.report import VOID
 
 from .choose_labels import colour_features
-from .look import Images, label, read_list, read_models
+from .look import Images, image_score, label, labeled_images, read_models
 from .rows import PROTOCOLS, Protocol
-from .settings import row_config
 
 RIM = 2
 
@@ -65,9 +64,7 @@ def error_cells(
     confusion = np.zeros((kinds, classes, classes), np.int64)
     at_rims = 0
     for kind, labels, mask in pairs:
-        maps = (torch.from_numpy(one) for one in (labels, mask))
-        score = ClassIoUMetric.intersect_and_union(*maps, classes, VOID)
-        confusion[kind] += confusion_of([score], classes)
+        confusion[kind] += confusion_of([image_score(labels, mask, classes)], classes)
         at_rims += int(((labels != mask) & (mask != VOID) & rims(mask)).sum())
     total = confusion.sum(0)
     hits, pixels = np.diag(total), total.sum()
@@ -87,19 +84,15 @@ def errors_table(protocol: Protocol, names: Sequence[str], seed: int) -> str:
         DataError: A row has not run here.
     """
     models = read_models(protocol, names, seed)
-    split = row_config(protocol.row(names[0])).train_dataloader.dataset.split
-    images = Images(protocol, "val")
-    paths = [images.folder / "images" / "val" / f"{name}.jpg" for name in images.names]
-    chosen = read_list(protocol, Path(split.labeled).stem)
-    labeled = [images.folder / "images" / "train" / f"{name}.jpg" for name in chosen]
-    kind_of = kinds(paths, labeled)
+    images, labeled = Images(protocol, "val"), labeled_images(protocol, names[0]).paths
+    kind_of = kinds(images.paths, labeled)
     sizes = np.bincount(kind_of, minlength=len(labeled))
     rows = []
     for name, model in models.items():
         classes = model.dataset_meta["classes"]
         rare = [classes.index(one) for one in protocol.rare]
         pairs = (
-            (kind, label(model, image)[0].astype(mask.dtype), mask)
+            (kind, label(model, image)[0], mask)
             for kind, (image, mask) in zip(kind_of, images, strict=True)
         )
         cells = error_cells(pairs, len(classes), rare, len(labeled))

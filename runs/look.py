@@ -24,7 +24,7 @@ from mmseg.models import BaseSegmentor
 
 from mmsemi.cli import run as run_command
 from mmsemi.errors import DataError
-from mmsemi.evaluation.class_iou_metric import ClassIoUMetric
+from mmsemi.evaluation.class_iou_metric import ClassIoUMetric, ImageScore
 from mmsemi.utils.files import write_beside
 from mmsemi.utils.markdown import format_table
 from mmsemi.visualization.gains import at_shares
@@ -72,9 +72,17 @@ class Images:
         found = sorted(path.stem for path in (self.folder / "images" / part).glob("*.jpg"))
         self.names = found if names is None else list(names)
 
+    @property
+    def paths(self) -> list[Path]:
+        """Of the images."""
+        return [self._path(name) for name in self.names]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / "images" / self.part / f"{name}.jpg"
+
     def image(self, name: str) -> np.ndarray:
         """BGR, uint8 (H, W, 3)."""
-        return cv2.imread(str(self.folder / "images" / self.part / f"{name}.jpg"))
+        return cv2.imread(str(self._path(name)))
 
     def mask(self, name: str) -> np.ndarray:
         """Labels (H, W)."""
@@ -89,6 +97,12 @@ def read_list(protocol: Protocol, name: str) -> list[str]:
     """The ids of a list of the repository, without folders and suffixes."""
     lines = (ROOT / "splits" / protocol.data / f"{name}.txt").read_text().split()
     return [Path(line).stem for line in lines]
+
+
+def labeled_images(protocol: Protocol, name: str) -> Images:
+    """The labelled images of a row."""
+    split = row_config(protocol.row(name)).train_dataloader.dataset.split
+    return Images(protocol, "train", read_list(protocol, Path(split.labeled).stem))
 
 
 def quality(model: BaseSegmentor, images: Images, threshold: float) -> list[str]:
@@ -153,10 +167,10 @@ def colors_of(model: BaseSegmentor) -> Sequence[Sequence[int]]:
     return TWO_COLORS if len(meta["classes"]) == 2 else meta["palette"]
 
 
-def image_iou(labels: np.ndarray, mask: np.ndarray, classes: int) -> float:
-    """Mean IoU in percent of one image over the classes that it or its prediction has; NaN if all is void."""
+def image_score(labels: np.ndarray, mask: np.ndarray, classes: int) -> ImageScore:
+    """How right the labels (H, W) of one image are; its ``miou`` is over the classes that it or its prediction has."""
     maps = (torch.from_numpy(one) for one in (labels, mask))
-    return ClassIoUMetric.intersect_and_union(*maps, classes, VOID).miou
+    return ClassIoUMetric.intersect_and_union(*maps, classes, VOID)
 
 
 def gain_pictures(protocol: Protocol, names: Sequence[str], seed: int) -> np.ndarray:
@@ -173,7 +187,7 @@ def gain_pictures(protocol: Protocol, names: Sequence[str], seed: int) -> np.nda
     images, found = Images(protocol, "val"), []
     for image, mask in images:
         maps = [label(model, image)[0] for model in models.values()]
-        iou = [image_iou(one, mask, classes) for one in maps]
+        iou = [image_score(one, mask, classes).miou for one in maps]
         found.append((iou[-1] - iou[0], image, mask, maps))
     rows = []
     for index in at_shares([one[0] for one in found], SHARES):
@@ -211,8 +225,7 @@ def pictures(protocol: Protocol, names: Sequence[str], seed: int, threshold: flo
             cells.append(cell)
         return cells
 
-    split = row_config(protocol.row(names[0])).train_dataloader.dataset.split
-    labeled = Images(protocol, "train", read_list(protocol, Path(split.labeled).stem))
+    labeled = labeled_images(protocol, names[0])
     first = [[image[..., ::-1], colorize(mask, colors)] for image, mask in labeled]
     width = len(titles) + 2
     flat = [cell for pair in first for cell in pair]

@@ -189,7 +189,7 @@ def _rows(
         validations = f"train_cfg.num_validations={max(1, 2 // len(lengths))}"
         options = (f"self_training.baseline=supervised/{labels}", each, validations, *options)
         path = f"{config}/{labels}"
-        units = 12 if "has_second" in more else 6
+        units = 12 if more.get("has_second") else 6
         return Row(
             name, title, path, units, "supervised", options=options, command="self_train", **more
         )

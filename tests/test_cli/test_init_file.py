@@ -135,13 +135,11 @@ def test_a_crop_is_a_multiple_of_the_patch():
 
 @pytest.mark.parametrize("norm_eval", [False, True])
 def test_batch_norms_that_a_config_keeps_are_not_kept_twice(norm_eval):
-    write_set(labels().astype(np.uint8), 3)
     Path("net.py").write_text(
         'model = dict(type="EncoderDecoder", pretrained="open-mmlab://resnet18_v1c", '
         f'backbone=dict(type="ResNetV1c", depth=18, norm_eval={norm_eval}), decode_head=dict('
         'type="FCNHead", in_channels=512, channels=8, num_classes=19), data_preprocessor=dict('
         'type="SegDataPreProcessor", size=(32, 32)))\n'
-        'optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.01))\n'
     )
     assert find_model("net.py").freezes_norms != norm_eval
 
